@@ -1,0 +1,234 @@
+//! Errors as values: of a task ([`TaskError`]), and of the run ([`Error`]).
+
+use std::{fmt, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+/// Why a task has no result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum FailureKind {
+    /// The function returned an error.
+    Failed,
+    /// The function panicked.
+    Panicked,
+    /// The task ran longer than its time limit.
+    TimedOut,
+    /// The task was in flight on three workers that were lost, and is not tried again.
+    Quarantined,
+    /// The item or the result could not be encoded or decoded.
+    Codec,
+    /// The per-worker state (or the shared value) could not be built on the worker.
+    Init,
+    /// The map ended before the task did: its time was over, or it was cancelled.
+    NotDone,
+}
+
+impl fmt::Display for FailureKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            FailureKind::Failed => "failed",
+            FailureKind::Panicked => "panicked",
+            FailureKind::TimedOut => "timed out",
+            FailureKind::Quarantined => "was quarantined",
+            FailureKind::Codec => "could not be sent",
+            FailureKind::Init => "could not be set up",
+            FailureKind::NotDone => "was not done",
+        })
+    }
+}
+
+/// A failure as the worker saw it; rank 0 knows where and makes a [`TaskError`] of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Failure {
+    pub(crate) kind: FailureKind,
+    pub(crate) message: String,
+    /// Where it happened; filled in by rank 0.
+    pub(crate) place: Option<Place>,
+}
+
+/// The worker and the attempt that a failure belongs to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Place {
+    pub(crate) rank: u32,
+    pub(crate) host: String,
+    pub(crate) attempt: u16,
+}
+
+impl Failure {
+    pub(crate) fn new(kind: FailureKind, message: impl Into<String>) -> Failure {
+        Failure { kind, message: message.into(), place: None }
+    }
+
+    pub(crate) fn at_task(self, index: u64) -> TaskError {
+        TaskError { index, failure: self }
+    }
+}
+
+/// One task that has no result: which, where, and why.
+///
+/// ```
+/// let pool = rankpool::Executor::builder().mode(rankpool::Mode::Serial).start()?;
+/// let outcomes = pool.call(|n: u32| 12 / n).outcomes([4, 0])?;
+/// assert_eq!(outcomes[0].as_ref().unwrap(), &3);
+/// let error = outcomes[1].as_ref().unwrap_err();
+/// assert_eq!(error.index(), 1);
+/// assert!(error.message().contains("divide by zero"));
+/// # Ok::<(), rankpool::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct TaskError {
+    index: u64,
+    failure: Failure,
+}
+
+impl TaskError {
+    /// The task's absolute index, from 0.
+    pub fn index(&self) -> u64 {
+        self.index
+    }
+
+    /// What sort of failure it was.
+    pub fn kind(&self) -> FailureKind {
+        self.failure.kind
+    }
+
+    /// The error's text, or the panic's message with its source position.
+    pub fn message(&self) -> &str {
+        &self.failure.message
+    }
+
+    /// The rank that ran the task, if it ran at all.
+    pub fn rank(&self) -> Option<u32> {
+        self.failure.place.as_ref().map(|place| place.rank)
+    }
+
+    /// The host that ran the task, if it ran at all.
+    pub fn host(&self) -> Option<&str> {
+        self.failure.place.as_ref().map(|place| place.host.as_str())
+    }
+
+    /// The attempt that failed last, from 1; 0 if the task never ran.
+    pub fn attempt(&self) -> u16 {
+        self.failure.place.as_ref().map_or(0, |place| place.attempt)
+    }
+}
+
+impl fmt::Display for TaskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "task {} {}", self.index, self.failure.kind)?;
+        if let Some(place) = &self.failure.place {
+            write!(f, " on rank {} ({})", place.rank, place.host)?;
+            if place.attempt > 1 {
+                write!(f, " at attempt {}", place.attempt)?;
+            }
+        }
+        write!(f, ": {}", self.failure.message)
+    }
+}
+
+impl std::error::Error for TaskError {}
+
+/// What went wrong with a run, a map or the executor itself.
+///
+/// [`kind`](Error::kind) tells the cases apart; the text says what happened, where, and what to do.
+#[derive(Debug)]
+pub struct Error(Box<Inner>);
+
+/// The cases of [`Error`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A task failed; [`Error::task`] has it.
+    Task,
+    /// An option, a flag or an input that cannot be honoured. Exit code 2.
+    Usage,
+    /// The launcher and MPI disagree, or MPI could not be started.
+    Launch,
+    /// Workers could not be spawned.
+    Spawn,
+    /// A worker that does not fit was refused: another build, another protocol.
+    Handshake,
+    /// No worker is left to run the remaining tasks.
+    NoWorkers,
+    /// The time for the map or the wait was over.
+    Timeout,
+    /// The call was cancelled, or the executor was shut down.
+    Cancelled,
+    /// Something failed that should not: an MPI call, a socket, the scheduler itself.
+    Internal,
+}
+
+#[derive(Debug)]
+enum Inner {
+    Task(TaskError),
+    Message { kind: ErrorKind, text: String },
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, text: impl Into<String>) -> Error {
+        Error(Box::new(Inner::Message { kind, text: text.into() }))
+    }
+
+    pub(crate) fn not_done_in(limit: Duration, done: u64, not_done: u64) -> Error {
+        let text = format!(
+            "the map was not done within {limit:?}: {done} tasks are done, {not_done} are not; \
+             `outcomes` returns those that are"
+        );
+        Error::new(ErrorKind::Timeout, text)
+    }
+
+    /// An error of your own in the words of this crate: what is wrong and what to do.
+    /// The command line ends with exit code 2.
+    ///
+    /// ```
+    /// let error = rankpool::Error::usage("--top must be 1 or more");
+    /// assert_eq!(error.exit_code(), 2);
+    /// ```
+    pub fn usage(text: impl Into<String>) -> Error {
+        Error::new(ErrorKind::Usage, text)
+    }
+
+    /// Which case this is.
+    pub fn kind(&self) -> ErrorKind {
+        match &*self.0 {
+            Inner::Task(_) => ErrorKind::Task,
+            Inner::Message { kind, .. } => *kind,
+        }
+    }
+
+    /// The task that failed, where one did.
+    pub fn task(&self) -> Option<&TaskError> {
+        match &*self.0 {
+            Inner::Task(task) => Some(task),
+            Inner::Message { .. } => None,
+        }
+    }
+
+    /// The exit code that a program ends with for this error: 1 a task failed, 2 usage,
+    /// 70 everything else.
+    pub fn exit_code(&self) -> u8 {
+        match self.kind() {
+            ErrorKind::Task | ErrorKind::Timeout | ErrorKind::Cancelled => 1,
+            ErrorKind::Usage => 2,
+            _ => 70,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.0 {
+            Inner::Task(task) => task.fmt(f),
+            Inner::Message { text, .. } => f.write_str(text),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<TaskError> for Error {
+    fn from(task: TaskError) -> Error {
+        Error(Box::new(Inner::Task(task)))
+    }
+}

@@ -1,0 +1,375 @@
+//! A function with its options, ready to be mapped, streamed, reduced or submitted.
+
+use std::{marker::PhantomData, time::Duration};
+
+use bytes::Bytes;
+
+use super::{
+    Executor, Future, Stream, Unordered,
+    engine::{Command, Work},
+    flow::{Flow, Taste, not_done},
+    future::Cell,
+};
+use crate::{
+    error::{Error, ErrorKind, Failure, FailureKind, TaskError},
+    function::{self, Entry},
+    launch::Mode,
+    scheduler::{CallSpec, Chunk},
+    wire::{BatchBuilder, Piece, decode},
+    worker::{Collect, Fold, Function, Node, append, catch, run_chunk},
+};
+
+/// Tasks between the first result that the user has not taken and the last item pulled.
+const WINDOW_TASKS: u64 = 1 << 18;
+/// Bytes of items, and of results, that wait.
+const WINDOW_BYTES: u64 = 1 << 26;
+
+/// The options of a call, without its types.
+#[derive(Clone, Debug)]
+pub(super) struct Options {
+    chunk: Chunk,
+    retries: u16,
+    task_timeout: Option<Duration>,
+    pub(super) time_limit: Option<Duration>,
+    window: u64,
+    keep_going: bool,
+    seed: Option<u64>,
+    label: Option<String>,
+}
+
+impl Options {
+    pub(super) fn spec(&self, ordered: bool, expected: Option<u64>) -> Result<CallSpec, Error> {
+        let refused = |text: &str| {
+            let label = self.label.as_ref().map(|label| format!("{label}: ")).unwrap_or_default();
+            Err(Error::usage(format!("{label}{text}")))
+        };
+        if self.chunk == Chunk::Fixed(0) {
+            return refused("a chunk has at least 1 task: give a positive number or Chunk::Auto");
+        }
+        if self.window == 0 {
+            return refused("a window of 0 tasks lets nothing through: give a positive number");
+        }
+        if self.chunk == Chunk::Static && expected.is_none() {
+            return refused("static chunks need to know the number of tasks: use guided or auto for a lazy iterator");
+        }
+        Ok(CallSpec {
+            chunk: self.chunk,
+            retries: self.retries,
+            window_tasks: self.window,
+            window_bytes: WINDOW_BYTES,
+            ordered,
+            stop_at_error: !self.keep_going,
+            expected,
+        })
+    }
+}
+
+/// A function and its options; [`Executor::call`] and its relatives make one.
+///
+/// Set options, then say what to do: [`map`](Call::map), [`outcomes`](Call::outcomes),
+/// [`stream`](Call::stream), [`unordered`](Call::unordered), [`reduce`](Call::reduce) or
+/// [`submit`](Call::submit).
+///
+/// ```
+/// # let pool = rankpool::Executor::builder().mode(rankpool::Mode::Serial).start()?;
+/// let mut first = 0;
+/// for result in pool.call(|n: u64| n * n).chunk(16).window(1000).stream(0..)? {
+///     first = result?;
+///     if first > 10_000 {
+///         break; // Dropping the stream ends the map.
+///     }
+/// }
+/// assert_eq!(first, 101 * 101);
+/// # Ok::<(), rankpool::Error>(())
+/// ```
+#[must_use = "a call does nothing until map, stream, reduce or submit is called on it"]
+#[derive(Debug)]
+pub struct Call<'p, T> {
+    pool: &'p Executor,
+    shared: Result<Option<Bytes>, Failure>,
+    options: Options,
+    function: PhantomData<fn(T)>,
+}
+
+impl<'p, T: Function> Call<'p, T> {
+    pub(super) fn new(pool: &'p Executor, shared: Result<Option<Bytes>, Failure>) -> Call<'p, T> {
+        let options = Options {
+            chunk: Chunk::Auto,
+            retries: 0,
+            task_timeout: None,
+            time_limit: None,
+            window: WINDOW_TASKS,
+            keep_going: false,
+            seed: None,
+            label: None,
+        };
+        Call { pool, shared, options, function: PhantomData }
+    }
+
+    /// How many tasks go to a worker at a time; [`Chunk::Auto`] by default.
+    pub fn chunk(mut self, chunk: impl Into<Chunk>) -> Self {
+        self.options.chunk = chunk.into();
+        self
+    }
+
+    /// How often a task that failed is tried again; 0 by default. The task sees its attempt in
+    /// [`Task::attempt`](crate::Task::attempt). A task whose worker was lost is run again in any case.
+    pub fn retries(mut self, retries: u16) -> Self {
+        self.options.retries = retries;
+        self
+    }
+
+    /// How long one task may run. A task over its time fails, its worker is given up, and the
+    /// others go on. In `serial` and `threads`, where a thread cannot be stopped, the map is refused.
+    pub fn task_timeout(mut self, limit: Duration) -> Self {
+        self.options.task_timeout = Some(limit);
+        self
+    }
+
+    /// How long the whole map may take. [`map`](Call::map) then fails with
+    /// [`ErrorKind::Timeout`]; [`outcomes`](Call::outcomes) returns what is done.
+    pub fn time_limit(mut self, limit: Duration) -> Self {
+        self.options.time_limit = Some(limit);
+        self
+    }
+
+    /// How many tasks may be under way beyond the last result taken, and so how many items are
+    /// pulled ahead; 262,144 by default. Items and results beyond 64 MiB wait as well.
+    pub fn window(mut self, tasks: u64) -> Self {
+        self.options.window = tasks;
+        self
+    }
+
+    /// Runs every task even though some fail. A stream then yields each task's outcome instead of
+    /// ending at the first failure; [`map`](Call::map) reports the first failure after the last task.
+    pub fn keep_going(mut self) -> Self {
+        self.options.keep_going = true;
+        self
+    }
+
+    /// The seed of the tasks' random streams; the executor's by default.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.options.seed = Some(seed);
+        self
+    }
+
+    /// A name for this call in messages.
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.options.label = Some(label.into());
+        self
+    }
+
+    /// Runs the function over all items and returns the results in the order of the items.
+    ///
+    /// # Errors
+    /// The failure of the first task, in the order of the items, that failed.
+    pub fn map(self, items: impl IntoIterator<Item = T::Item>) -> Result<Vec<T::Value>, Error> {
+        let items = items.into_iter();
+        let mut results = Vec::with_capacity(items.size_hint().0.min(1 << 20));
+        let mut failed = None;
+        let mut flow = self.flow(items, entry::<T>(), true, Taste::Everything)?;
+        while let Some(piece) = flow.next_piece()? {
+            if let Err(error) = values::<T::Value>(piece, &mut |value| results.push(value)) {
+                failed.get_or_insert(error);
+                if !self.options.keep_going {
+                    break;
+                }
+            }
+        }
+        failed.map_or(Ok(results), |error| Err(error.into()))
+    }
+
+    /// Runs the function over all items and returns what became of each, in the order of the items.
+    ///
+    /// With a [`time_limit`](Call::time_limit), tasks that are not done in time have the kind
+    /// [`FailureKind::NotDone`].
+    ///
+    /// # Errors
+    /// When the map cannot be run; failed tasks are no error here.
+    pub fn outcomes(
+        mut self,
+        items: impl IntoIterator<Item = T::Item>,
+    ) -> Result<Vec<Result<T::Value, TaskError>>, Error> {
+        self.options.keep_going = true;
+        let mut flow = self.flow(items.into_iter(), entry::<T>(), false, Taste::Everything)?;
+        let mut found: Vec<Option<Result<T::Value, TaskError>>> = Vec::new();
+        let late = loop {
+            match flow.next_piece() {
+                Ok(Some(piece)) => {
+                    let start = piece.start as usize;
+                    let end = start + piece.count as usize;
+                    if found.len() < end {
+                        found.resize_with(end, || None);
+                    }
+                    each(piece, &mut |index, outcome| found[index as usize] = Some(outcome));
+                }
+                Ok(None) => break None,
+                Err(error) if error.kind() == ErrorKind::Timeout => break Some(error),
+                Err(error) => return Err(error),
+            }
+        };
+        if let Some(error) = late {
+            let known = flow.known_tasks();
+            found.resize_with((known as usize).max(found.len()), || None);
+            let reason = error.to_string();
+            return Ok(found
+                .into_iter()
+                .enumerate()
+                .map(|(index, outcome)| outcome.unwrap_or_else(|| Err(not_done(index as u64, &reason))))
+                .collect());
+        }
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    /// Runs the function over the items and yields results in order, as they come. Items are
+    /// pulled as the [`window`](Call::window) allows: an endless iterator is fine.
+    ///
+    /// # Errors
+    /// When the call is refused. The stream yields the results before the first failure, then the
+    /// failure, then ends; with [`keep_going`](Call::keep_going) it goes on.
+    pub fn stream<I>(self, items: I) -> Result<Stream<'p, I::IntoIter, T::Value>, Error>
+    where
+        I: IntoIterator<Item = T::Item>,
+    {
+        Ok(Stream::new(self.flow(items.into_iter(), entry::<T>(), true, Taste::AsTheyCome)?))
+    }
+
+    /// Runs the function over the items and yields each result with its index, in the order in
+    /// which they end.
+    ///
+    /// # Errors
+    /// As [`stream`](Call::stream).
+    pub fn unordered<I>(self, items: I) -> Result<Unordered<'p, I::IntoIter, T::Value>, Error>
+    where
+        I: IntoIterator<Item = T::Item>,
+    {
+        Ok(Unordered::new(self.flow(items.into_iter(), entry::<T>(), false, Taste::AsTheyCome)?))
+    }
+
+    /// Runs the function over all items and folds the results with `combine`, left before right.
+    /// `None` without items.
+    ///
+    /// The fold runs along a tree that is fixed by the task indices: two neighbours, then two
+    /// pairs, and so on. An operation that is associative only nearly, such as the sum of
+    /// floating-point numbers, gives the same bits in every mode, at any worker count and chunk
+    /// size. Workers combine what they can: rank 0 receives at most 2 log2(n) values for n tasks.
+    ///
+    /// # Errors
+    /// The failure of the first task that failed; a panic in `combine` is a failure of its tasks.
+    pub fn reduce<C>(self, combine: C, items: impl IntoIterator<Item = T::Item>) -> Result<Option<T::Value>, Error>
+    where
+        C: Fn(T::Value, T::Value) -> T::Value + Copy + Send + 'static,
+    {
+        let entry: Entry = run_chunk::<T, Fold<T::Value, C>>;
+        let mut flow = self.flow(items.into_iter(), entry, true, Taste::Everything)?;
+        let mut nodes = Vec::new();
+        while let Some(piece) = flow.next_piece()? {
+            let start = piece.start;
+            let batch = piece.outcome.map_err(|failure| failure.at_task(start))?;
+            for k in 0..batch.len() {
+                let node: Node<T::Value> = decode(batch.get(k)).map_err(|error| undecodable(start, &error))?;
+                catch(|| append(&mut nodes, node, combine)).map_err(|failure| failure.at_task(start))?;
+            }
+        }
+        let folded = catch(|| nodes.into_iter().map(|node| node.value).rev().reduce(|right, left| combine(left, right)));
+        folded.map_err(|failure| failure.at_task(0).into())
+    }
+
+    /// Runs the function on one item, in its own time.
+    ///
+    /// # Errors
+    /// When the call is refused; what becomes of the task, its item's encoding included, is the
+    /// future's to tell.
+    pub fn submit(self, item: T::Item) -> Result<Future<T::Value>, Error> {
+        let mut items = BatchBuilder::default();
+        let pushed = catch(|| items.push(&item));
+        let work = self.work(entry::<T>())?;
+        let spec = CallSpec { chunk: Chunk::Fixed(1), ..self.options.spec(false, Some(1))? };
+        let shared = &self.pool.shared;
+        let call = shared.new_call();
+        let cell = Cell::new(shared, call);
+        let unsent = match pushed {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(Failure::new(FailureKind::Codec, format!("the item {error}"))),
+            Err(failure) => Some(failure),
+        };
+        if let Some(failure) = unsent {
+            cell.settle(Err(failure));
+            return Ok(Future::new(cell));
+        }
+        shared.command(Command::Submit { call, spec, work, sink: cell.clone() })?;
+        shared.command(Command::Feed { call, items: items.finish() })?;
+        shared.command(Command::Close { call })?;
+        Ok(Future::new(cell))
+    }
+
+    fn work(&self, entry: Entry) -> Result<Work, Error> {
+        let mode = self.pool.mode();
+        if self.options.task_timeout.is_some() && matches!(mode, Mode::Serial | Mode::Threads) {
+            return Err(Error::usage(format!(
+                "a task's time cannot be limited in mode {mode}, where a thread cannot be stopped; \
+                 use mode processes, comm or pool"
+            )));
+        }
+        let shared = self.shared.as_ref().map_err(|failure| Error::from(failure.clone().at_task(0)))?;
+        Ok(Work {
+            program: function::to_offset(entry)?,
+            shared: shared.clone(),
+            stateful: size_of::<T::State>() > 0,
+            seed: self.options.seed.unwrap_or(self.pool.shared.seed),
+            limit_nanos: self.options.task_timeout.map_or(0, |limit| (limit.as_nanos() as u64).max(1)),
+        })
+    }
+
+    fn flow<I>(&self, items: I, entry: Entry, ordered: bool, taste: Taste) -> Result<Flow<'p, I>, Error>
+    where
+        I: Iterator<Item = T::Item>,
+    {
+        Flow::start(&self.pool.shared, &self.options, self.work(entry)?, ordered, taste, items)
+    }
+}
+
+fn entry<T: Function>() -> Entry {
+    run_chunk::<T, Collect>
+}
+
+fn undecodable(index: u64, error: &crate::wire::CodecError) -> TaskError {
+    Failure::new(FailureKind::Codec, format!("the result {error}")).at_task(index)
+}
+
+/// Gives each task's outcome to `take`.
+pub(super) fn each<R: serde::de::DeserializeOwned>(
+    piece: Piece,
+    take: &mut dyn FnMut(u64, Result<R, TaskError>),
+) {
+    match piece.outcome {
+        Err(failure) => take(piece.start, Err(failure.at_task(piece.start))),
+        Ok(batch) => {
+            for k in 0..batch.len() {
+                let index = piece.start + k as u64;
+                take(index, value(&batch, k, index));
+            }
+        }
+    }
+}
+
+/// Decodes value `k` of a batch, which is the result of task `index`.
+pub(super) fn value<R: serde::de::DeserializeOwned>(
+    batch: &crate::wire::Batch,
+    k: usize,
+    index: u64,
+) -> Result<R, TaskError> {
+    match catch(|| decode(batch.get(k))) {
+        Ok(decoded) => decoded.map_err(|error| undecodable(index, &error)),
+        Err(failure) => Err(failure.at_task(index)),
+    }
+}
+
+/// Gives the values of a piece to `take`, up to the first failure.
+fn values<R: serde::de::DeserializeOwned>(piece: Piece, take: &mut dyn FnMut(R)) -> Result<(), TaskError> {
+    let batch = piece.outcome.map_err(|failure| failure.at_task(piece.start))?;
+    for k in 0..batch.len() {
+        take(value(&batch, k, piece.start + k as u64)?);
+    }
+    Ok(())
+}

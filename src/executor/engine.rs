@@ -1,0 +1,445 @@
+//! The scheduler's thread: carries events from the fabric and the user to the scheduler, and
+//! actions back. It owns the fabric, and with it everything that MPI is told.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    sync::{Arc, Mutex, PoisonError, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+
+use crate::{
+    error::{Error, Failure, FailureKind},
+    fabric::{Ending, Fabric, Idle, News, Pause, WorkerInfo},
+    scheduler::{Action, CallId, CallSpec, Dispatch, End, Event, Scheduler, WorkerId},
+    wire::{Batch, Frame, Header, Kind, LAYOUT_TABLE, Piece, Reply},
+};
+
+/// Who waits for the outcomes of a call.
+pub(super) trait Sink: Send + Sync {
+    /// A first chunk is about to leave; false when it must not.
+    fn try_start(&self) -> bool {
+        true
+    }
+    fn deliver(&self, piece: Piece);
+    fn finish(&self, end: End);
+}
+
+/// What workers need to know of a call.
+pub(super) struct Work {
+    pub(super) program: u64,
+    pub(super) shared: Option<Bytes>,
+    /// Workers build a state for this call.
+    pub(super) stateful: bool,
+    pub(super) seed: u64,
+    /// Nanoseconds a task may take, 0 for any time.
+    pub(super) limit_nanos: u64,
+}
+
+pub(super) enum Command {
+    Submit { call: CallId, spec: CallSpec, work: Work, sink: Arc<dyn Sink> },
+    Feed { call: CallId, items: Batch },
+    Close { call: CallId },
+    Consumed { call: CallId, tasks: u64, bytes: u64 },
+    Cancel { call: CallId },
+    End(Farewell),
+}
+
+/// How the executor is to end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Farewell {
+    /// Drop what has not started.
+    pub(super) cancel: bool,
+    /// How long running tasks are waited for; then the workers are ended by force.
+    pub(super) patience: Option<Duration>,
+    /// The exit code of a run that is ended by force.
+    pub(super) code: Option<i32>,
+}
+
+/// What has been done so far, for those who watch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Progress {
+    /// Tasks that ended well.
+    pub done: u64,
+    /// Tasks that failed for good.
+    pub failed: u64,
+    /// Workers that have a chunk now.
+    pub busy: usize,
+    /// Workers that were lost.
+    pub lost: usize,
+    /// Tasks that each rank ran to an end, by rank.
+    pub by_rank: BTreeMap<u32, u64>,
+}
+
+struct Record {
+    work: Work,
+    sink: Arc<dyn Sink>,
+    items: Items,
+    /// Workers that hold something of this call.
+    known_to: HashSet<u32>,
+}
+
+/// The items of a call that may still be sent.
+#[derive(Default)]
+struct Items {
+    blocks: VecDeque<(u64, Batch)>,
+    fed: u64,
+}
+
+impl Items {
+    fn feed(&mut self, batch: Batch) {
+        let start = self.fed;
+        self.fed += batch.len() as u64;
+        self.blocks.push_back((start, batch));
+    }
+
+    fn slice(&self, start: u64, count: u64) -> Batch {
+        let end = start + count;
+        let first = self.blocks.partition_point(|(from, batch)| from + batch.len() as u64 <= start);
+        let parts: Vec<Batch> = self
+            .blocks
+            .range(first..)
+            .take_while(|(from, _)| *from < end)
+            .map(|(from, batch)| {
+                let to = (end - from).min(batch.len() as u64);
+                batch.slice(start.saturating_sub(*from) as usize, to as usize)
+            })
+            .collect();
+        Batch::join(&parts)
+    }
+
+    fn release(&mut self, below: u64) {
+        while self.blocks.front().is_some_and(|(from, batch)| from + batch.len() as u64 <= below) {
+            self.blocks.pop_front();
+        }
+    }
+}
+
+pub(super) struct Engine {
+    commands: mpsc::Receiver<Command>,
+    fabric: Box<dyn Fabric>,
+    scheduler: Scheduler,
+    calls: HashMap<CallId, Record>,
+    workers: HashMap<u32, WorkerInfo>,
+    progress: Arc<Mutex<Progress>>,
+    actions: Vec<Action>,
+    farewell: Option<(Farewell, Instant)>,
+    idle: Idle,
+    cost_nanos: f64,
+    returned: u32,
+}
+
+impl Engine {
+    pub(super) fn new(
+        commands: mpsc::Receiver<Command>,
+        fabric: Box<dyn Fabric>,
+        workers: &[WorkerInfo],
+        spin: bool,
+        progress: Arc<Mutex<Progress>>,
+    ) -> Engine {
+        let mut engine = Engine {
+            commands,
+            fabric,
+            scheduler: Scheduler::new(),
+            calls: HashMap::new(),
+            workers: HashMap::new(),
+            progress,
+            actions: Vec::new(),
+            farewell: None,
+            idle: Idle::new(spin),
+            cost_nanos: 2_000.0,
+            returned: 0,
+        };
+        workers.iter().for_each(|info| engine.joined(info.clone()));
+        engine
+    }
+
+    /// Runs until the executor has said farewell and the workers are left.
+    ///
+    /// # Errors
+    /// When the fabric broke; every call has then ended as deserted.
+    pub(super) fn run(mut self) -> Result<(), Error> {
+        let mut news = Vec::new();
+        loop {
+            let began = Instant::now();
+            let mut moved = self.take_commands();
+            match self.fabric.poll(&mut news) {
+                Ok(any) => moved |= any,
+                Err(error) => return self.broken(error),
+            }
+            news.drain(..).for_each(|item| self.on_news(item));
+            if moved {
+                self.idle.reset();
+                self.measure(began);
+                continue;
+            }
+            if let Some(ending) = self.ending() {
+                return self.fabric.end(ending);
+            }
+            match self.idle.next(self.scheduler.in_flight() > 0) {
+                Pause::Spin => std::hint::spin_loop(),
+                Pause::Yield => thread::yield_now(),
+                Pause::Sleep(time) => {
+                    self.tally(|progress, engine| progress.busy = engine.scheduler.busy());
+                    thread::park_timeout(time);
+                }
+            }
+        }
+    }
+
+    /// Updates the measured cost of a chunk after a round of the loop.
+    fn measure(&mut self, began: Instant) {
+        if self.returned > 0 {
+            let cost = began.elapsed().as_nanos() as f64 / f64::from(self.returned);
+            self.cost_nanos += (cost - self.cost_nanos) / 16.0;
+            self.scheduler.set_cost(self.cost_nanos);
+            self.returned = 0;
+        }
+    }
+
+    fn broken(&mut self, error: Error) -> Result<(), Error> {
+        tracing::error!("{error}");
+        self.tell(Event::Deserted);
+        let code = self.farewell.and_then(|(farewell, _)| farewell.code);
+        let _ = self.fabric.end(Ending::Forced(code));
+        Err(error)
+    }
+
+    fn ending(&self) -> Option<Ending> {
+        let (farewell, since) = self.farewell?;
+        if self.scheduler.is_done() {
+            // Without the finalisation that a loss forbids, only force ends the run with this code.
+            let lost = self.progress.lock().unwrap_or_else(PoisonError::into_inner).lost > 0;
+            return Some(match farewell.code {
+                Some(code) if lost => Ending::Forced(Some(code)),
+                _ => Ending::Orderly,
+            });
+        }
+        let impatient = farewell.patience.is_some_and(|patience| since.elapsed() > patience);
+        impatient.then_some(Ending::Forced(farewell.code))
+    }
+
+    fn take_commands(&mut self) -> bool {
+        let mut any = false;
+        loop {
+            match self.commands.try_recv() {
+                Ok(command) => self.obey(command),
+                Err(mpsc::TryRecvError::Empty) => return any,
+                Err(mpsc::TryRecvError::Disconnected) => {
+                    let farewell = Farewell { cancel: true, patience: None, code: None };
+                    self.farewell.get_or_insert((farewell, Instant::now()));
+                    return any;
+                }
+            }
+            any = true;
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Submit { call, spec, work, sink } => {
+                self.calls.insert(call, Record { work, sink, items: Items::default(), known_to: HashSet::new() });
+                self.tell(Event::Submitted { call, spec });
+                self.check_deserted();
+            }
+            Command::Feed { call, items } => {
+                let tasks = items.len() as u64;
+                if let Some(record) = self.calls.get_mut(&call) {
+                    record.items.feed(items);
+                    self.tell(Event::Fed { call, tasks });
+                }
+            }
+            Command::Close { call } => self.tell(Event::Closed { call }),
+            Command::Consumed { call, tasks, bytes } => self.tell(Event::Consumed { call, tasks, bytes }),
+            Command::Cancel { call } => self.tell(Event::Cancelled { call }),
+            Command::End(farewell) => {
+                if farewell.cancel {
+                    let mut open: Vec<CallId> = self.calls.keys().copied().collect();
+                    open.sort();
+                    let by_force = farewell.patience.is_some();
+                    for call in open {
+                        // A task that has started is waited for, unless there is no time.
+                        let started = self.calls.get(&call).is_some_and(|record| !record.known_to.is_empty());
+                        if by_force || !started {
+                            self.tell(Event::Cancelled { call });
+                        }
+                    }
+                }
+                self.farewell = Some((farewell, Instant::now()));
+            }
+        }
+    }
+
+    fn on_news(&mut self, news: News) {
+        match news {
+            News::Joined(info) => self.joined(info),
+            News::Frame { rank, frame } => self.on_frame(rank, &frame),
+            News::Lost { rank, reason } => {
+                if let Some(info) = self.workers.remove(&rank) {
+                    tracing::warn!("worker {rank} on {} (pid {}) was lost: {reason}", info.host, info.pid);
+                    self.tally(|progress, _| progress.lost += 1);
+                    self.tell(Event::Lost { worker: WorkerId(rank) });
+                    self.check_deserted();
+                }
+            }
+            News::Overdue { rank, dispatch, task, limit } => {
+                if self.workers.remove(&rank).is_some() {
+                    tracing::warn!("worker {rank} is given up: task {task} runs longer than {limit:?}");
+                    self.tally(|progress, _| progress.lost += 1);
+                    self.fabric.give_up(rank);
+                    let failure = Failure::new(FailureKind::TimedOut, format!("it ran longer than {limit:?}"));
+                    self.tell(Event::TimedOut { worker: WorkerId(rank), dispatch, task, failure });
+                    self.check_deserted();
+                }
+            }
+        }
+    }
+
+    fn joined(&mut self, info: WorkerInfo) {
+        let event = Event::Joined { worker: WorkerId(info.rank), slots: info.threads, host: info.host.clone() };
+        self.workers.insert(info.rank, info);
+        self.tell(event);
+    }
+
+    fn on_frame(&mut self, rank: u32, frame: &Frame) {
+        let worker = WorkerId(rank);
+        match frame.header.kind {
+            Kind::Request => self.tell(Event::Requested { worker }),
+            Kind::Result => {
+                let Some(reply) = Reply::read(frame) else {
+                    tracing::error!("worker {rank} sent a result that contradicts itself; it is run again");
+                    self.returned_with(worker, frame, Vec::new());
+                    return;
+                };
+                self.tally(|progress, _| *progress.by_rank.entry(rank).or_default() += frame.header.count);
+                self.returned_with(worker, frame, reply.pieces);
+            }
+            kind => tracing::error!("worker {rank} sent {kind:?}, which workers do not send"),
+        }
+    }
+
+    fn returned_with(&mut self, worker: WorkerId, frame: &Frame, pieces: Vec<Piece>) {
+        self.returned += 1;
+        self.tell(Event::Returned {
+            worker,
+            dispatch: frame.header.dispatch,
+            pieces,
+            busy_nanos: frame.header.seed,
+            overhead_nanos: frame.header.nanos,
+        });
+    }
+
+    fn check_deserted(&mut self) {
+        if self.workers.is_empty() && self.fabric.expected() == 0 {
+            self.tell(Event::Deserted);
+        }
+    }
+
+    /// Tells the scheduler, and does what it says.
+    fn tell(&mut self, event: Event) {
+        let mut actions = std::mem::take(&mut self.actions);
+        self.scheduler.handle(event, &mut actions);
+        let mut declined = Vec::new();
+        for action in actions.drain(..) {
+            self.act(action, &mut declined);
+        }
+        self.actions = actions;
+        // A submitted task that was cancelled in the very moment of its dispatch.
+        for dispatch in declined {
+            self.tell(Event::Cancelled { call: dispatch.call });
+            self.tell(Event::Returned {
+                worker: dispatch.worker,
+                dispatch: dispatch.epoch,
+                pieces: Vec::new(),
+                busy_nanos: 0,
+                overhead_nanos: 0,
+            });
+        }
+    }
+
+    fn act(&mut self, action: Action, declined: &mut Vec<Dispatch>) {
+        match action {
+            Action::Send(dispatch) => {
+                let Some(record) = self.calls.get_mut(&dispatch.call) else { return };
+                if !record.sink.try_start() {
+                    declined.push(dispatch);
+                    return;
+                }
+                let rank = dispatch.worker.0;
+                let mut header = Header::new(Kind::Chunk);
+                header.call = dispatch.call.0;
+                if record.known_to.insert(rank)
+                    && let Some(shared) = &record.work.shared
+                {
+                    let share = Frame::new(Header { kind: Kind::Share, ..header }, shared.clone());
+                    self.fabric.send(rank, share);
+                }
+                let items = record.items.slice(dispatch.start, dispatch.count);
+                header.layout = if items.needs_table() { LAYOUT_TABLE } else { 0 };
+                header.attempt = dispatch.attempt;
+                header.dispatch = dispatch.epoch;
+                header.start = dispatch.start;
+                header.count = dispatch.count;
+                header.program = record.work.program;
+                header.seed = record.work.seed;
+                header.nanos = record.work.limit_nanos;
+                header.mean = dispatch.mean_nanos as u64;
+                self.fabric.send(rank, Frame::new(header, items.to_wire()));
+            }
+            Action::Revoke { worker, call, dispatch } => {
+                let mut header = Header::new(Kind::Revoke);
+                (header.call, header.dispatch) = (call.0, dispatch);
+                self.fabric.send(worker.0, Frame::new(header, Bytes::new()));
+            }
+            Action::Emit { call, piece } => {
+                let ended_well = piece.outcome.is_ok();
+                let count = piece.count;
+                if let Some(record) = self.calls.get_mut(&call) {
+                    record.sink.deliver(piece);
+                    record.items.release(self.scheduler.committed_below(call));
+                }
+                self.tally(|progress, _| {
+                    *(if ended_well { &mut progress.done } else { &mut progress.failed }) += count;
+                });
+            }
+            Action::Finished { call, end } => {
+                if let Some(record) = self.calls.get_mut(&call) {
+                    record.sink.finish(end);
+                    record.items = Items::default();
+                }
+            }
+            Action::Forget { call } => {
+                if let Some(record) = self.calls.remove(&call)
+                    && !record.is_stateless()
+                {
+                    let mut header = Header::new(Kind::Forget);
+                    header.call = call.0;
+                    record.known_to.iter().for_each(|rank| self.fabric.send(*rank, Frame::new(header, Bytes::new())));
+                }
+            }
+        }
+    }
+
+    fn tally(&self, change: impl FnOnce(&mut Progress, &Engine)) {
+        change(&mut self.progress.lock().unwrap_or_else(PoisonError::into_inner), self);
+    }
+}
+
+impl Record {
+    /// True when workers keep nothing of this call.
+    fn is_stateless(&self) -> bool {
+        self.work.shared.is_none() && !self.work.stateful
+    }
+}
+
+/// The engine must not leave anyone waiting, not even when it panics.
+impl Drop for Engine {
+    fn drop(&mut self) {
+        for record in self.calls.values() {
+            record.sink.finish(End::Deserted);
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! One map in flight, seen from the user's thread: items go in as the window allows, pieces come out.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use serde::Serialize;
+
+use super::{
+    Shared,
+    call::Options,
+    engine::{Command, Work},
+    mailbox::{Mailbox, Wanted},
+};
+use crate::{
+    error::{Error, ErrorKind, Failure, FailureKind, TaskError},
+    scheduler::{CallId, CallSpec, End, size_of},
+    wire::{BatchBuilder, Piece},
+    worker::catch,
+};
+
+/// Items are handed over in blocks of about this size.
+const BLOCK_BYTES: usize = 1 << 20;
+const BLOCK_TASKS: usize = 1 << 13;
+/// A slow iterator's items do not wait longer than this for their block to fill.
+const BLOCK_TIME: Duration = Duration::from_millis(2);
+/// A thread that collects everything anyway is woken for this many tasks at a time.
+const COLLECT_TASKS: u64 = 1 << 12;
+
+/// How the pieces are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taste {
+    /// Each as soon as it is there.
+    AsTheyCome,
+    /// All of them, in the end.
+    Everything,
+}
+
+pub(super) struct Flow<'p, I> {
+    shared: &'p Shared,
+    call: CallId,
+    mailbox: Arc<Mailbox>,
+    taste: Taste,
+    items: Option<I>,
+    window_tasks: u64,
+    window_bytes: u64,
+    deadline: Option<(Instant, Duration)>,
+    pulled: u64,
+    /// Fed blocks that are not used up: where each ends, and its bytes.
+    fed: VecDeque<(u64, u64)>,
+    fed_bytes: u64,
+    arrived: VecDeque<Piece>,
+    taken: u64,
+    /// The piece that the user has now: its tasks and bytes are consumed when it asks for the next.
+    in_use: (u64, u64),
+    unencodable: BTreeMap<u64, Failure>,
+    end: Option<End>,
+    pub(super) keep_going: bool,
+}
+
+impl<'p, I> Flow<'p, I>
+where
+    I: Iterator,
+    I::Item: Serialize,
+{
+    pub(super) fn start(
+        shared: &'p Shared,
+        options: &Options,
+        work: Work,
+        ordered: bool,
+        taste: Taste,
+        items: I,
+    ) -> Result<Flow<'p, I>, Error> {
+        let (least, most) = items.size_hint();
+        let known = most.filter(|most| *most == least).map(|most| most as u64);
+        let spec = options.spec(ordered, known)?;
+        let call = shared.new_call();
+        let mailbox = Arc::new(Mailbox::default());
+        let CallSpec { window_tasks, window_bytes, stop_at_error, .. } = spec;
+        shared.command(Command::Submit { call, spec, work, sink: mailbox.clone() })?;
+        Ok(Flow {
+            shared,
+            call,
+            mailbox,
+            taste,
+            items: Some(items),
+            window_tasks,
+            window_bytes,
+            deadline: options.time_limit.and_then(|limit| Some((Instant::now().checked_add(limit)?, limit))),
+            pulled: 0,
+            fed: VecDeque::new(),
+            fed_bytes: 0,
+            arrived: VecDeque::new(),
+            taken: 0,
+            in_use: (0, 0),
+            unencodable: BTreeMap::new(),
+            end: None,
+            keep_going: !stop_at_error,
+        })
+    }
+
+    /// The next piece; `None` when the map is over, be it at its end or at a failure.
+    ///
+    /// # Errors
+    /// When the map cannot go on, or its time is over.
+    pub(super) fn next_piece(&mut self) -> Result<Option<Piece>, Error> {
+        self.consumed()?;
+        loop {
+            if let Some(mut piece) = self.arrived.pop_front() {
+                if let Some(failure) = self.unencodable.get(&piece.start) {
+                    piece.outcome = Err(failure.clone());
+                }
+                self.in_use = (piece.count, size_of(&piece));
+                return Ok(Some(piece));
+            }
+            match self.end {
+                None => {}
+                Some(End::Done | End::Stopped) => return Ok(None),
+                Some(End::Cancelled) => return Err(Error::new(ErrorKind::Cancelled, "the executor was shut down")),
+                Some(End::Deserted) => return Err(self.shared.deserted()),
+            }
+            self.feed()?;
+            let (arrived, end) = self.mailbox.take(self.wanted(), self.deadline.map(|(at, _)| at));
+            if arrived.is_empty() && end.is_none() {
+                let limit = self.deadline.map_or(Duration::ZERO, |(_, limit)| limit);
+                self.cancel();
+                return Err(Error::not_done_in(limit, self.taken, self.not_done()));
+            }
+            (self.arrived, self.end) = (arrived, end);
+        }
+    }
+
+    /// All tasks, as far as they are known.
+    pub(super) fn known_tasks(&self) -> u64 {
+        self.pulled + self.items.as_ref().map_or(0, |items| items.size_hint().0 as u64)
+    }
+
+    /// The tasks that have no outcome, as far as they are known.
+    pub(super) fn not_done(&self) -> u64 {
+        self.known_tasks().saturating_sub(self.taken)
+    }
+
+    fn wanted(&self) -> Wanted {
+        let outstanding = self.pulled - self.taken;
+        let tasks = match self.taste {
+            Taste::AsTheyCome => 1,
+            Taste::Everything if self.items.is_some() => outstanding.div_ceil(2),
+            Taste::Everything => outstanding,
+        };
+        Wanted { tasks: tasks.clamp(1, COLLECT_TASKS), bytes: (self.window_bytes / 4).max(1) }
+    }
+
+    fn consumed(&mut self) -> Result<(), Error> {
+        let (tasks, bytes) = std::mem::take(&mut self.in_use);
+        self.taken += tasks;
+        while let Some((end, size)) = self.fed.front().copied()
+            && end <= self.taken
+        {
+            self.fed.pop_front();
+            self.fed_bytes -= size;
+        }
+        if tasks > 0 && self.end.is_none() {
+            self.shared.command(Command::Consumed { call: self.call, tasks, bytes })?;
+        }
+        Ok(())
+    }
+
+    /// Pulls items while the window has room, block by block, until results are there.
+    fn feed(&mut self) -> Result<(), Error> {
+        let Some(items) = &mut self.items else { return Ok(()) };
+        let mut block = BatchBuilder::default();
+        let mut closed = false;
+        while !closed {
+            let began = Instant::now();
+            let mut room = (self.taken + self.window_tasks).saturating_sub(self.pulled);
+            while room > 0 && block.len() < BLOCK_TASKS && block.size() < BLOCK_BYTES {
+                // At least one task is always let through, whatever its size.
+                if self.pulled > self.taken && self.fed_bytes + block.size() as u64 >= self.window_bytes {
+                    break;
+                }
+                let Some(item) = items.next() else {
+                    closed = true;
+                    break;
+                };
+                let encoded = catch(|| block.push(&item)).and_then(|pushed| {
+                    pushed.map_err(|error| Failure::new(FailureKind::Codec, format!("the item {error}")))
+                });
+                if let Err(failure) = encoded {
+                    self.unencodable.insert(self.pulled, failure);
+                    block.push_hole();
+                }
+                self.pulled += 1;
+                room -= 1;
+                if block.len().is_multiple_of(64) && began.elapsed() > BLOCK_TIME {
+                    break;
+                }
+            }
+            if block.len() == 0 {
+                break;
+            }
+            self.fed.push_back((self.pulled, block.size() as u64));
+            self.fed_bytes += block.size() as u64;
+            self.shared.command(Command::Feed { call: self.call, items: block.finish() })?;
+            if !self.mailbox.is_empty() {
+                break;
+            }
+        }
+        if closed {
+            self.items = None;
+            self.shared.command(Command::Close { call: self.call })?;
+        }
+        Ok(())
+    }
+}
+
+impl<I> Flow<'_, I> {
+    fn cancel(&mut self) {
+        if self.end.is_none() {
+            self.end = Some(End::Cancelled);
+            // An executor that has ended has nothing to cancel.
+            let _ = self.shared.command(Command::Cancel { call: self.call });
+        }
+    }
+}
+
+impl<I> Drop for Flow<'_, I> {
+    fn drop(&mut self) {
+        self.cancel();
+    }
+}
+
+/// The outcome of task `index` that is known not to have been run.
+pub(super) fn not_done(index: u64, reason: &str) -> TaskError {
+    Failure::new(FailureKind::NotDone, reason).at_task(index)
+}

@@ -1,0 +1,298 @@
+//! One submitted task, and what becomes of it.
+
+use std::{
+    collections::VecDeque,
+    marker::PhantomData,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use serde::de::DeserializeOwned;
+
+use super::{
+    Shared,
+    call::value,
+    engine::{Command, Sink},
+};
+use crate::{
+    error::{Failure, FailureKind, TaskError},
+    scheduler::{CallId, End},
+    wire::{Batch, Piece},
+};
+
+/// Where a submitted task stands. It only ever moves down this list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Status {
+    /// Not yet handed to a worker; it can be cancelled.
+    Pending,
+    /// With a worker.
+    Running,
+    /// Ended, well or not.
+    Done,
+    /// Cancelled before it ran.
+    Cancelled,
+}
+
+type Outcome = Result<Batch, Failure>;
+type Callback = Box<dyn FnOnce(&Outcome) + Send>;
+
+enum Stage {
+    Pending,
+    Running,
+    Done(Arc<Outcome>),
+    Cancelled(Arc<Outcome>),
+}
+
+struct State {
+    stage: Stage,
+    callbacks: Vec<Callback>,
+    watchers: Vec<Watcher>,
+}
+
+/// Someone who waits for several futures: this one is number `number` among them.
+struct Watcher {
+    bell: Arc<Bell>,
+    number: usize,
+}
+
+/// Rings when a watched future ends.
+#[derive(Default)]
+pub(super) struct Bell {
+    ended: Mutex<VecDeque<usize>>,
+    rung: Condvar,
+}
+
+impl Bell {
+    fn ring(&self, number: usize) {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).push_back(number);
+        self.rung.notify_all();
+    }
+
+    /// The number of the next future that ended; `None` at the deadline.
+    pub(super) fn next(&self, deadline: Option<Instant>) -> Option<usize> {
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(number) = ended.pop_front() {
+                return Some(number);
+            }
+            let Some(deadline) = deadline else {
+                ended = self.rung.wait(ended).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            ended = self.rung.wait_timeout(ended, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+/// What a future and the scheduler's thread share.
+pub(super) struct Cell {
+    call: CallId,
+    state: Mutex<State>,
+    ended: Condvar,
+    shared: Arc<Shared>,
+}
+
+impl Cell {
+    pub(super) fn new(shared: &Arc<Shared>, call: CallId) -> Arc<Cell> {
+        Arc::new(Cell {
+            call,
+            state: Mutex::new(State { stage: Stage::Pending, callbacks: Vec::new(), watchers: Vec::new() }),
+            ended: Condvar::new(),
+            shared: shared.clone(),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the task, once; later outcomes are dropped.
+    pub(super) fn settle(&self, outcome: Outcome) {
+        let state = self.lock();
+        if matches!(state.stage, Stage::Pending | Stage::Running) {
+            let outcome = Arc::new(outcome);
+            self.end(state, Stage::Done(outcome.clone()), &outcome);
+        }
+    }
+
+    fn end(&self, mut state: MutexGuard<'_, State>, stage: Stage, outcome: &Arc<Outcome>) {
+        state.stage = stage;
+        let callbacks = std::mem::take(&mut state.callbacks);
+        let watchers = std::mem::take(&mut state.watchers);
+        drop(state);
+        self.ended.notify_all();
+        for callback in callbacks {
+            self.call_back(callback, outcome.clone());
+        }
+        watchers.into_iter().for_each(|watcher| watcher.bell.ring(watcher.number));
+    }
+
+    fn call_back(&self, callback: Callback, outcome: Arc<Outcome>) {
+        self.shared.call_back(Box::new(move || callback(&outcome)));
+    }
+}
+
+impl Sink for Cell {
+    fn try_start(&self) -> bool {
+        let mut state = self.lock();
+        if matches!(state.stage, Stage::Pending) {
+            state.stage = Stage::Running;
+        }
+        matches!(state.stage, Stage::Running)
+    }
+
+    fn deliver(&self, piece: Piece) {
+        self.settle(piece.outcome);
+    }
+
+    fn finish(&self, end: End) {
+        let reason = match end {
+            End::Done | End::Stopped => return,
+            End::Cancelled => "the executor was shut down before the task ran".to_string(),
+            End::Deserted => self.shared.deserted().to_string(),
+        };
+        self.settle(Err(Failure::new(FailureKind::NotDone, reason)));
+    }
+}
+
+/// A task that was submitted; made by [`Executor::submit`](super::Executor::submit).
+///
+/// Dropping it does not cancel the task. It stays valid after the executor has ended.
+///
+/// ```
+/// use rankpool::{Executor, Mode, Status};
+/// let pool = Executor::builder().mode(Mode::Threads).workers(1).start()?;
+/// let future = pool.submit(|n: u32| n + 1, 41)?;
+/// assert_eq!(future.wait()?, 42);
+/// assert_eq!(future.status(), Status::Done);
+/// assert!(!future.cancel(), "it is too late");
+/// # Ok::<(), rankpool::Error>(())
+/// ```
+pub struct Future<R> {
+    cell: Arc<Cell>,
+    result: PhantomData<fn() -> R>,
+}
+
+impl<R> std::fmt::Debug for Future<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Future").field("status", &self.status()).finish_non_exhaustive()
+    }
+}
+
+impl<R> Future<R> {
+    pub(super) fn new(cell: Arc<Cell>) -> Future<R> {
+        Future { cell, result: PhantomData }
+    }
+
+    /// Where the task stands.
+    pub fn status(&self) -> Status {
+        match self.cell.lock().stage {
+            Stage::Pending => Status::Pending,
+            Stage::Running => Status::Running,
+            Stage::Done(_) => Status::Done,
+            Stage::Cancelled(_) => Status::Cancelled,
+        }
+    }
+
+    /// Cancels the task if no worker has it yet, and says whether it is cancelled. Who waits for
+    /// it is answered at once.
+    pub fn cancel(&self) -> bool {
+        let state = self.cell.lock();
+        match state.stage {
+            Stage::Cancelled(_) => true,
+            Stage::Running | Stage::Done(_) => false,
+            Stage::Pending => {
+                let outcome = Arc::new(Err(Failure::new(FailureKind::NotDone, "it was cancelled")));
+                self.cell.end(state, Stage::Cancelled(outcome.clone()), &outcome);
+                // An executor that has ended has nothing to cancel.
+                let _ = self.cell.shared.command(Command::Cancel { call: self.cell.call });
+                true
+            }
+        }
+    }
+
+    fn outcome(&self, deadline: Option<Instant>) -> Option<Arc<Outcome>> {
+        let mut state = self.cell.lock();
+        loop {
+            if let Stage::Done(outcome) | Stage::Cancelled(outcome) = &state.stage {
+                return Some(outcome.clone());
+            }
+            let Some(deadline) = deadline else {
+                state = self.cell.ended.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            state = self.cell.ended.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Whether the task failed; `None` while it has not ended.
+    pub(super) fn failed(&self) -> Option<bool> {
+        match &self.cell.lock().stage {
+            Stage::Done(outcome) | Stage::Cancelled(outcome) => Some(outcome.is_err()),
+            Stage::Pending | Stage::Running => None,
+        }
+    }
+
+    /// Rings `bell` with `number` when the task ends; at once if it has.
+    pub(super) fn watch(&self, bell: &Arc<Bell>, number: usize) {
+        let mut state = self.cell.lock();
+        if matches!(state.stage, Stage::Done(_) | Stage::Cancelled(_)) {
+            bell.ring(number);
+        } else {
+            state.watchers.push(Watcher { bell: bell.clone(), number });
+        }
+    }
+
+    /// The same task, whichever reference it is seen through.
+    pub(super) fn address(&self) -> *const Cell {
+        Arc::as_ptr(&self.cell)
+    }
+}
+
+fn decoded<R: DeserializeOwned>(outcome: &Outcome) -> Result<R, TaskError> {
+    match outcome {
+        Ok(batch) => value(batch, 0, 0),
+        Err(failure) => Err(failure.clone().at_task(0)),
+    }
+}
+
+impl<R: DeserializeOwned> Future<R> {
+    /// Waits for the task to end. It can be asked again.
+    ///
+    /// # Errors
+    /// The task's failure; [`FailureKind::NotDone`] if it was cancelled.
+    pub fn wait(&self) -> Result<R, TaskError> {
+        self.outcome(None).map_or_else(|| Err(super::flow::not_done(0, "it has no outcome")), |outcome| decoded(&outcome))
+    }
+
+    /// Waits for the task to end, for at most `limit`; `None` when it has not. The future stays valid.
+    ///
+    /// # Errors
+    /// As [`wait`](Future::wait).
+    pub fn wait_timeout(&self, limit: Duration) -> Option<Result<R, TaskError>> {
+        let outcome = self.outcome(Instant::now().checked_add(limit))?;
+        Some(decoded(&outcome))
+    }
+
+    /// Calls `callback` with the outcome when the task has ended, also if it already has.
+    ///
+    /// Callbacks run one after the other on a thread that is for nothing else, those of one future
+    /// in the order in which they were added. One that panics hurts nobody.
+    pub fn on_done(&self, callback: impl FnOnce(Result<R, TaskError>) + Send + 'static) {
+        let callback: Callback = Box::new(move |outcome| callback(decoded(outcome)));
+        let mut state = self.cell.lock();
+        match &state.stage {
+            Stage::Done(outcome) | Stage::Cancelled(outcome) => self.cell.call_back(callback, outcome.clone()),
+            Stage::Pending | Stage::Running => state.callbacks.push(callback),
+        }
+    }
+}

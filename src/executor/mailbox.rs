@@ -1,0 +1,94 @@
+//! Where the scheduler's thread leaves the outcomes of a map, and the user's thread finds them.
+
+use std::{
+    collections::VecDeque,
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use super::engine::Sink;
+use crate::{
+    scheduler::{End, size_of},
+    wire::Piece,
+};
+
+#[derive(Default)]
+struct Contents {
+    pieces: VecDeque<Piece>,
+    tasks: u64,
+    bytes: u64,
+    end: Option<End>,
+    /// How much the user waits for: waking a thread for every task would cost more than the task.
+    wanted: Wanted,
+}
+
+/// What is worth waking up for, whichever comes first.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Wanted {
+    pub(super) tasks: u64,
+    pub(super) bytes: u64,
+}
+
+impl Contents {
+    fn is_worth_it(&self) -> bool {
+        self.end.is_some()
+            || (!self.pieces.is_empty() && (self.tasks >= self.wanted.tasks || self.bytes >= self.wanted.bytes))
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Mailbox {
+    contents: Mutex<Contents>,
+    worth_it: Condvar,
+}
+
+impl Mailbox {
+    fn lock(&self) -> MutexGuard<'_, Contents> {
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        let contents = self.lock();
+        contents.pieces.is_empty() && contents.end.is_none()
+    }
+
+    /// Waits until `wanted` has arrived, or the end, or the deadline; takes all that is there.
+    pub(super) fn take(&self, wanted: Wanted, deadline: Option<Instant>) -> (VecDeque<Piece>, Option<End>) {
+        let mut contents = self.lock();
+        contents.wanted = wanted;
+        while !contents.is_worth_it() {
+            let Some(deadline) = deadline else {
+                contents = self.worth_it.wait(contents).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            contents = self.worth_it.wait_timeout(contents, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        contents.wanted = Wanted { tasks: u64::MAX, bytes: u64::MAX };
+        (contents.tasks, contents.bytes) = (0, 0);
+        (std::mem::take(&mut contents.pieces), contents.end)
+    }
+}
+
+impl Sink for Mailbox {
+    fn deliver(&self, piece: Piece) {
+        let mut contents = self.lock();
+        contents.tasks += piece.count;
+        contents.bytes += size_of(&piece);
+        contents.pieces.push_back(piece);
+        if contents.is_worth_it() {
+            self.worth_it.notify_one();
+        }
+    }
+
+    fn finish(&self, end: End) {
+        let mut contents = self.lock();
+        if contents.end.is_none() {
+            contents.end = Some(end);
+            self.worth_it.notify_one();
+        }
+    }
+}

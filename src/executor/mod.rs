@@ -1,0 +1,473 @@
+//! What users call.
+
+mod builder;
+mod call;
+mod engine;
+mod flow;
+mod future;
+mod mailbox;
+mod stream;
+mod wait;
+
+use std::{
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
+    thread,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use serde::{Serialize, de::DeserializeOwned};
+
+pub use builder::Builder;
+pub use call::Call;
+use engine::{Command, Farewell};
+pub use engine::Progress;
+pub use future::{Future, Status};
+pub use stream::{Stream, Unordered};
+pub use wait::{WaitFor, Waited, as_completed, wait};
+
+use crate::{
+    error::{Error, ErrorKind, Failure, FailureKind},
+    fabric::WorkerInfo,
+    launch::Mode,
+    scheduler::CallId,
+    wire::encode,
+    worker::{Each, Fallible, Function, Init, Plain, Verdict, With, catch},
+};
+
+/// How long an executor that is dropped by a panic waits for running tasks.
+const PANIC_PATIENCE: Duration = Duration::from_millis(500);
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// What the executor, its futures and its streams share.
+pub(crate) struct Shared {
+    commands: mpsc::Sender<Command>,
+    scheduler: thread::Thread,
+    next_call: AtomicU64,
+    seed: u64,
+    progress: Arc<Mutex<Progress>>,
+    callbacks: OnceLock<mpsc::Sender<Job>>,
+    mode: Mode,
+}
+
+impl Shared {
+    fn new_call(&self) -> CallId {
+        CallId(self.next_call.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn command(&self, command: Command) -> Result<(), Error> {
+        let sent = self.commands.send(command);
+        self.scheduler.unpark();
+        sent.map_err(|_| Error::new(ErrorKind::Cancelled, "the executor has ended"))
+    }
+
+    fn deserted(&self) -> Error {
+        let fix = match self.mode {
+            Mode::Comm => {
+                "; with Open MPI, `mpiexec --enable-recovery` lets the other ranks live when one dies, and mode \
+                 pool replaces it"
+            }
+            _ => "",
+        };
+        Error::new(ErrorKind::NoWorkers, format!("no worker is left to run the remaining tasks{fix}"))
+    }
+
+    /// Runs `job` on the callback thread, after those that came before.
+    fn call_back(&self, job: Job) {
+        let callbacks = self.callbacks.get_or_init(|| {
+            let (jobs, queue) = mpsc::channel::<Job>();
+            let run = move || {
+                for job in queue {
+                    // The panic hook has reported it; the next callback is not to suffer.
+                    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job));
+                }
+            };
+            // Without the thread the queue is closed, and callbacks are dropped with it.
+            let _ = thread::Builder::new().name("rankpool-callbacks".into()).spawn(run);
+            jobs
+        });
+        let _ = callbacks.send(job);
+    }
+
+    /// Waits until the callbacks queued so far have run.
+    fn flush_callbacks(&self) {
+        if let Some(callbacks) = self.callbacks.get() {
+            let (done, flushed) = mpsc::channel::<()>();
+            if callbacks.send(Box::new(move || drop(done))).is_ok() {
+                let _ = flushed.recv();
+            }
+        }
+    }
+}
+
+/// Runs functions over many inputs on the workers of its [`Mode`]; see the [crate's tour](crate).
+///
+/// Functions are function items and closures that capture nothing: workers are other processes
+/// that run the same executable, so code is named by its place in it. What a function needs besides
+/// its item is sent once to each worker ([`map_with`](Executor::map_with)) or built there
+/// ([`map_init`](Executor::map_init)). A closure that captures does not compile:
+///
+/// ```compile_fail
+/// let pool = rankpool::Executor::start()?;
+/// let factor = 3;
+/// pool.map(move |n: u64| factor * n, 0..10)?; // use map_with(&factor, |factor, n| factor * n, 0..10)
+/// # Ok::<(), rankpool::Error>(())
+/// ```
+///
+/// All methods can be called from several threads at a time; maps in flight share the workers.
+///
+/// Dropping an executor waits for what was submitted and then ends the workers, like
+/// [`shutdown`](Executor::shutdown). When a panic drops it, workers are ended within a second and the
+/// program goes on unwinding.
+#[derive(Debug)]
+pub struct Executor {
+    shared: Arc<Shared>,
+    workers: Vec<WorkerInfo>,
+    thread: Option<thread::JoinHandle<Result<(), Error>>>,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("mode", &self.mode).finish_non_exhaustive()
+    }
+}
+
+impl Executor {
+    /// Starts with the mode that fits how the program was launched; see [`Mode::Auto`].
+    ///
+    /// On rank 0 this returns when all workers are ready. On a worker it never returns: the
+    /// process serves inside this call and exits there, so what follows it in `main` runs once.
+    /// What comes before it runs on every rank.
+    ///
+    /// # Errors
+    /// When the workers cannot be started; the text says what to do.
+    pub fn start() -> Result<Executor, Error> {
+        Executor::builder().start()
+    }
+
+    /// Settings other than the defaults.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// The mode that runs; never [`Mode::Auto`].
+    pub fn mode(&self) -> Mode {
+        self.shared.mode
+    }
+
+    /// The number of workers at the start.
+    pub fn num_workers(&self) -> usize {
+        self.workers.len()
+    }
+
+    /// The workers at the start: rank, host, process, CPUs.
+    pub fn workers(&self) -> &[WorkerInfo] {
+        &self.workers
+    }
+
+    /// What has been done so far, over all calls.
+    pub fn progress(&self) -> Progress {
+        self.shared.progress.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// `f` as a call whose options can be set: `pool.call(f).retries(2).map(items)`.
+    pub fn call<F, A, R>(&self, _: F) -> Call<'_, impl Function<Item = A, Value = R> + use<F, A, R>>
+    where
+        F: Fn(A) -> R + Copy + Send + 'static,
+        A: Serialize + DeserializeOwned + 'static,
+        R: Serialize + DeserializeOwned + 'static,
+    {
+        Call::<Each<Plain, F, A, R>>::new(self, Ok(None))
+    }
+
+    /// As [`call`](Executor::call), for a function that returns a `Result`: an `Err` is its task's failure.
+    pub fn try_call<F, A, R, E>(&self, _: F) -> Call<'_, impl Function<Item = A, Value = R> + use<F, A, R, E>>
+    where
+        F: Fn(A) -> Result<R, E> + Copy + Send + 'static,
+        A: Serialize + DeserializeOwned + 'static,
+        R: Serialize + DeserializeOwned + 'static,
+        E: std::fmt::Display + 'static,
+    {
+        Call::<Each<Fallible, F, A, Result<R, E>>>::new(self, Ok(None))
+    }
+
+    /// `f(&shared, item)` as a call: `shared` is sent once to each worker, before its first chunk.
+    pub fn call_with<F, S, A, R>(&self, shared: &S, f: F) -> Call<'_, impl Function<Item = A, Value = R> + use<F, S, A, R>>
+    where
+        F: Fn(&S, A) -> R + Copy + Send + 'static,
+        S: Serialize + DeserializeOwned + Send + Sync + 'static,
+        A: Serialize + DeserializeOwned + 'static,
+        R: Serialize + DeserializeOwned + 'static,
+    {
+        self.with::<Plain, F, S, A, R>(shared, f)
+    }
+
+    /// As [`call_with`](Executor::call_with), for a function that returns a `Result`.
+    pub fn try_call_with<F, S, A, R, E>(
+        &self,
+        shared: &S,
+        f: F,
+    ) -> Call<'_, impl Function<Item = A, Value = R> + use<F, S, A, R, E>>
+    where
+        F: Fn(&S, A) -> Result<R, E> + Copy + Send + 'static,
+        S: Serialize + DeserializeOwned + Send + Sync + 'static,
+        A: Serialize + DeserializeOwned + 'static,
+        R: Serialize + DeserializeOwned + 'static,
+        E: std::fmt::Display + 'static,
+    {
+        self.with::<Fallible, F, S, A, Result<R, E>>(shared, f)
+    }
+
+    fn with<V, F, S, A, R>(&self, shared: &S, _: F) -> Call<'_, With<V, F, S, A, R>>
+    where
+        V: Verdict<R>,
+        F: Fn(&S, A) -> R + Copy + Send + 'static,
+        S: Serialize + DeserializeOwned + Send + Sync + 'static,
+        A: Serialize + DeserializeOwned + 'static,
+        R: 'static,
+    {
+        let encoded = catch(|| encode(shared)).and_then(|encoded| {
+            encoded.map_err(|error| Failure::new(FailureKind::Codec, format!("the shared value {error}")))
+        });
+        Call::new(self, encoded.map(|bytes| Some(Bytes::from(bytes))))
+    }
+
+    /// `f(&mut state, item)` as a call, with a state that `init()` builds once on each worker (once
+    /// on each of its threads, in a hybrid run). After a panic the state is built anew.
+    pub fn call_init<I, F, S, A, R>(
+        &self,
+        _: I,
+        _: F,
+    ) -> Call<'_, impl Function<Item = A, Value = R> + use<I, F, S, A, R>>
+    where
+        I: Fn() -> S + Copy + Send + 'static,
+        F: Fn(&mut S, A) -> R + Copy + Send + 'static,
+        S: Send + 'static,
+        A: Serialize + DeserializeOwned + 'static,
+        R: Serialize + DeserializeOwned + 'static,
+    {
+        Call::<Init<Plain, I, F, S, A, R>>::new(self, Ok(None))
+    }
+
+    /// As [`call_init`](Executor::call_init), for a function that returns a `Result`.
+    pub fn try_call_init<I, F, S, A, R, E>(
+        &self,
+        _: I,
+        _: F,
+    ) -> Call<'_, impl Function<Item = A, Value = R> + use<I, F, S, A, R, E>>
+    where
+        I: Fn() -> S + Copy + Send + 'static,
+        F: Fn(&mut S, A) -> Result<R, E> + Copy + Send + 'static,
+        S: Send + 'static,
+        A: Serialize + DeserializeOwned + 'static,
+        R: Serialize + DeserializeOwned + 'static,
+        E: std::fmt::Display + 'static,
+    {
+        Call::<Init<Fallible, I, F, S, A, Result<R, E>>>::new(self, Ok(None))
+    }
+
+    /// Runs `f` over all items; results in the order of the items.
+    ///
+    /// ```
+    /// let pool = rankpool::Executor::start()?;
+    /// assert_eq!(pool.map(|n: u64| n * n, 1..=4)?, [1, 4, 9, 16]);
+    /// # Ok::<(), rankpool::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The first task that failed, in the order of the items. The executor stays usable.
+    pub fn map<F, A, R>(&self, f: F, items: impl IntoIterator<Item = A>) -> Result<Vec<R>, Error>
+    where
+        F: Fn(A) -> R + Copy + Send + 'static,
+        A: Serialize + DeserializeOwned + 'static,
+        R: Serialize + DeserializeOwned + 'static,
+    {
+        self.call(f).map(items)
+    }
+
+    /// As [`map`](Executor::map), for a function that returns a `Result`: an `Err` is its task's failure.
+    ///
+    /// ```
+    /// let pool = rankpool::Executor::start()?;
+    /// let error = pool.try_map(|text: String| text.parse::<u32>(), ["7".into(), "x".into()]).unwrap_err();
+    /// assert_eq!(error.task().unwrap().index(), 1);
+    /// # Ok::<(), rankpool::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`map`](Executor::map).
+    pub fn try_map<F, A, R, E>(&self, f: F, items: impl IntoIterator<Item = A>) -> Result<Vec<R>, Error>
+    where
+        F: Fn(A) -> Result<R, E> + Copy + Send + 'static,
+        A: Serialize + DeserializeOwned + 'static,
+        R: Serialize + DeserializeOwned + 'static,
+        E: std::fmt::Display + 'static,
+    {
+        self.try_call(f).map(items)
+    }
+
+    /// Runs `f(&shared, item)` over all items; `shared` is sent once to each worker.
+    ///
+    /// ```
+    /// let pool = rankpool::Executor::start()?;
+    /// let words = vec!["one".to_string(), "three".to_string()];
+    /// assert_eq!(pool.map_with(&words, |words, k: usize| words[k].len(), [1, 0])?, [5, 3]);
+    /// # Ok::<(), rankpool::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`map`](Executor::map); also when `shared` cannot be encoded.
+    pub fn map_with<F, S, A, R>(&self, shared: &S, f: F, items: impl IntoIterator<Item = A>) -> Result<Vec<R>, Error>
+    where
+        F: Fn(&S, A) -> R + Copy + Send + 'static,
+        S: Serialize + DeserializeOwned + Send + Sync + 'static,
+        A: Serialize + DeserializeOwned + 'static,
+        R: Serialize + DeserializeOwned + 'static,
+    {
+        self.call_with(shared, f).map(items)
+    }
+
+    /// Runs `f(&mut state, item)` over all items, with a state that `init()` builds once on each worker.
+    ///
+    /// ```
+    /// let pool = rankpool::Executor::start()?;
+    /// let lengths = pool.map_init(String::new, |buffer, n: usize| {
+    ///     buffer.clear();
+    ///     (0..n).for_each(|_| buffer.push('x'));
+    ///     buffer.len()
+    /// }, [3, 1])?;
+    /// assert_eq!(lengths, [3, 1]);
+    /// # Ok::<(), rankpool::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`map`](Executor::map); a panic in `init` is a failure of the kind
+    /// [`Init`](crate::FailureKind::Init).
+    pub fn map_init<I, F, S, A, R>(&self, init: I, f: F, items: impl IntoIterator<Item = A>) -> Result<Vec<R>, Error>
+    where
+        I: Fn() -> S + Copy + Send + 'static,
+        F: Fn(&mut S, A) -> R + Copy + Send + 'static,
+        S: Send + 'static,
+        A: Serialize + DeserializeOwned + 'static,
+        R: Serialize + DeserializeOwned + 'static,
+    {
+        self.call_init(init, f).map(items)
+    }
+
+    /// Runs `f` over all items and folds the results with `combine`; `None` without items. The same
+    /// bits at any mode, worker count and chunk size: see [`Call::reduce`].
+    ///
+    /// ```
+    /// let pool = rankpool::Executor::start()?;
+    /// let sum = pool.map_reduce(|n: u32| 1.0 / f64::from(n), |a, b| a + b, 1..=1000)?;
+    /// assert!((sum.unwrap() - 7.485470860550345).abs() < 1e-12);
+    /// # Ok::<(), rankpool::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`map`](Executor::map).
+    pub fn map_reduce<F, C, A, R>(
+        &self,
+        f: F,
+        combine: C,
+        items: impl IntoIterator<Item = A>,
+    ) -> Result<Option<R>, Error>
+    where
+        F: Fn(A) -> R + Copy + Send + 'static,
+        C: Fn(R, R) -> R + Copy + Send + 'static,
+        A: Serialize + DeserializeOwned + 'static,
+        R: Serialize + DeserializeOwned + 'static,
+    {
+        self.call(f).reduce(combine, items)
+    }
+
+    /// Runs `f(item)` in its own time.
+    ///
+    /// ```
+    /// let pool = rankpool::Executor::start()?;
+    /// let future = pool.submit(|n: u32| n + 1, 1)?;
+    /// assert_eq!(future.wait()?, 2);
+    /// # Ok::<(), rankpool::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When the executor has ended.
+    pub fn submit<F, A, R>(&self, f: F, item: A) -> Result<Future<R>, Error>
+    where
+        F: Fn(A) -> R + Copy + Send + 'static,
+        A: Serialize + DeserializeOwned + 'static,
+        R: Serialize + DeserializeOwned + 'static,
+    {
+        self.call(f).submit(item)
+    }
+
+    /// As [`submit`](Executor::submit), for a function that returns a `Result`.
+    ///
+    /// # Errors
+    /// When the executor has ended.
+    pub fn try_submit<F, A, R, E>(&self, f: F, item: A) -> Result<Future<R>, Error>
+    where
+        F: Fn(A) -> Result<R, E> + Copy + Send + 'static,
+        A: Serialize + DeserializeOwned + 'static,
+        R: Serialize + DeserializeOwned + 'static,
+        E: std::fmt::Display + 'static,
+    {
+        self.try_call(f).submit(item)
+    }
+
+    /// Waits for everything submitted, then ends the workers. Dropping does the same, but cannot
+    /// return an error.
+    ///
+    /// # Errors
+    /// When the workers could not be ended in order; they have ended all the same.
+    pub fn shutdown(mut self) -> Result<(), Error> {
+        self.end(Farewell { cancel: false, patience: None, code: None })
+    }
+
+    /// As [`shutdown`](Executor::shutdown), but tasks that no worker has yet are cancelled.
+    ///
+    /// # Errors
+    /// As [`shutdown`](Executor::shutdown).
+    pub fn shutdown_now(mut self) -> Result<(), Error> {
+        self.end(Farewell { cancel: true, patience: None, code: None })
+    }
+
+    /// Ends the workers, after at most a second for what still runs, and the program with `code`.
+    ///
+    /// Under an mpiexec that ends a run in which a worker was given up, this is what makes `code`
+    /// its exit code all the same. Destructors do not run.
+    pub fn exit(mut self, code: i32) -> ! {
+        let farewell = Farewell { cancel: true, patience: Some(PANIC_PATIENCE), code: Some(code) };
+        if let Err(error) = self.end(farewell) {
+            tracing::error!("{error}");
+        }
+        std::process::exit(code)
+    }
+
+    fn end(&mut self, farewell: Farewell) -> Result<(), Error> {
+        let Some(thread) = self.thread.take() else { return Ok(()) };
+        // If the thread has ended already, joining it tells why.
+        let _ = self.shared.command(Command::End(farewell));
+        let ended = thread.join();
+        self.shared.flush_callbacks();
+        ended.unwrap_or_else(|_| Err(Error::new(ErrorKind::Internal, "the scheduler's thread panicked")))
+    }
+}
+
+impl Drop for Executor {
+    fn drop(&mut self) {
+        let farewell = if thread::panicking() {
+            Farewell { cancel: true, patience: Some(PANIC_PATIENCE), code: None }
+        } else {
+            Farewell { cancel: false, patience: None, code: None }
+        };
+        if let Err(error) = self.end(farewell) {
+            tracing::error!("{error}");
+        }
+    }
+}

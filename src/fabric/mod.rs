@@ -1,0 +1,87 @@
+//! How bytes move between rank 0 and its workers; one file a mode.
+//!
+//! [`threads`] (and serial, which is one thread) passes frames through channels. The other modes
+//! have workers that are processes: each has a [`Transport`](remote::Transport) of its own, and
+//! [`remote`] adds what they share: the handshake, the lifelines, losses and replacements.
+
+#[cfg(feature = "mpi")]
+pub(crate) mod comm;
+mod idle;
+mod lifeline;
+#[cfg(feature = "mpi")]
+pub(crate) mod pool;
+#[cfg(feature = "mpi")]
+mod port;
+pub(crate) mod processes;
+pub(crate) mod remote;
+mod stream;
+pub(crate) mod threads;
+mod worker_side;
+
+pub(crate) use idle::{Idle, Pause};
+
+use std::time::Duration;
+
+use crate::{error::Error, wire::Frame};
+
+/// A worker, as [`Executor::workers`](crate::Executor::workers) reports it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct WorkerInfo {
+    /// The rank it goes by: 1 and up, or 0 where rank 0 runs the tasks itself.
+    pub rank: u32,
+    /// The name of its host.
+    pub host: String,
+    /// Its process.
+    pub pid: u32,
+    /// The CPUs that it may run on, by number.
+    pub cpus: Vec<u32>,
+    /// The tasks that it runs at a time.
+    pub threads: u32,
+}
+
+/// What a fabric reports.
+#[derive(Debug)]
+pub(crate) enum News {
+    Frame { rank: u32, frame: Frame },
+    /// A worker joined in the place of one that was lost.
+    Joined(WorkerInfo),
+    Lost { rank: u32, reason: String },
+    /// A task is over its time limit; its worker is to be given up.
+    Overdue { rank: u32, dispatch: u64, task: u64, limit: Duration },
+}
+
+/// How the workers are left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// They are idle: say goodbye, and finalise MPI if nobody was lost.
+    Orderly,
+    /// They may be stuck: end them, and with them the whole run with this code where one is
+    /// given and the launcher allows it.
+    Forced(Option<i32>),
+}
+
+/// Rank 0's end.
+pub(crate) trait Fabric {
+    /// Moves bytes and appends what happened; true when anything did. Never blocks.
+    ///
+    /// # Errors
+    /// When the fabric as a whole is broken.
+    fn poll(&mut self, news: &mut Vec<News>) -> Result<bool, Error>;
+
+    /// Queues a frame for a worker; for one that is lost it does nothing.
+    fn send(&mut self, rank: u32, frame: Frame);
+
+    /// Gives a worker up: it is never sent another frame, and is replaced where the mode can.
+    fn give_up(&mut self, rank: u32);
+
+    /// Workers that are being started in the place of lost ones.
+    fn expected(&self) -> usize;
+
+    /// Leaves the workers.
+    ///
+    /// # Errors
+    /// When they could not be ended in order; they are ended all the same.
+    fn end(&mut self, ending: Ending) -> Result<(), Error>;
+}

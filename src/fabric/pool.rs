@@ -1,0 +1,251 @@
+//! Workers that MPI_Comm_spawn starts: mode `pool`.
+//!
+//! Each spawn gives an intercommunicator, and frames go over it as they are: merging it would
+//! deadlock after a second spawn (open-mpi/ompi#11724). Rank 0 names workers 1, 2, ... in the
+//! order of their spawning; a replacement gets the next number.
+
+use std::{
+    collections::BTreeMap,
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+use super::{
+    Ending,
+    comm::{flush, launcher_survives_losses, leave_world, serve_on},
+    port::Port,
+    remote::{Incoming, Transport},
+};
+use crate::{
+    error::{Error, ErrorKind},
+    launch::{self, count_workers},
+    mpi::{Communicator, World},
+    wire::Frame,
+};
+
+pub(crate) struct Pool {
+    world: Option<World>,
+    /// One port a spawn.
+    ports: Vec<Port>,
+    /// Where each worker is: the port, and its rank there.
+    places: BTreeMap<u32, (usize, u32)>,
+    ranks: BTreeMap<(usize, u32), u32>,
+    info: Vec<(String, String)>,
+    limit: Duration,
+    frames: Vec<(u32, Frame)>,
+    broken: Vec<(u32, String)>,
+}
+
+/// Lets a spawn start more workers than there are slots. To be called before MPI starts.
+pub(crate) fn allow_oversubscription() {
+    // SAFETY: called by the scheduler's thread at the start; the user's main thread waits for it
+    // inside Executor::start.
+    unsafe {
+        std::env::set_var("OMPI_MCA_rmaps_base_oversubscribe", "1");
+        std::env::set_var("PRTE_MCA_rmaps_default_mapping_policy", ":oversubscribe");
+    }
+}
+
+fn oversubscription_allowed() -> bool {
+    std::env::var("OMPI_MCA_rmaps_base_oversubscribe").is_ok_and(|value| matches!(value.as_str(), "1" | "true"))
+}
+
+/// The slots of the run, rank 0's included, where the launcher tells.
+pub(crate) fn slots(world: &World) -> Result<Option<u32>, Error> {
+    world.universe_size()
+}
+
+/// The number of workers to spawn.
+///
+/// # Errors
+/// When there are not enough slots for them.
+pub(crate) fn count(asked: Option<i64>, slots: Option<u32>, oversubscribe: bool) -> Result<u32, Error> {
+    let free = slots.map_or(0, |slots| slots.saturating_sub(1)) as usize;
+    if free == 0 && asked.is_none() {
+        return Err(Error::usage(
+            "mode pool does not know how many workers to spawn: the launcher tells of no free slot; \
+             give a number (--workers N, Builder::workers)",
+        ));
+    }
+    let count = count_workers(asked, free)?;
+    if count > free && slots.is_some() && !oversubscribe && !oversubscription_allowed() {
+        return Err(Error::new(
+            ErrorKind::Spawn,
+            format!(
+                "{count} workers were asked for and {free} slots are free besides rank 0's: ask for fewer, give the \
+                 launcher more (`mpiexec --host localhost:{} -n 1 ...`, or more tasks in Slurm), or allow \
+                 oversubscription (--oversubscribe, Builder::oversubscribe)",
+                count + 1
+            ),
+        ));
+    }
+    Ok(count as u32)
+}
+
+impl Pool {
+    /// Spawns `count` workers: copies of this program with the same arguments.
+    ///
+    /// # Errors
+    /// When the spawn fails. A replacement that hangs for longer than `limit` ends the process.
+    pub(crate) fn spawn(
+        world: World,
+        count: u32,
+        mut info: Vec<(String, String)>,
+        oversubscribe: bool,
+        limit: Duration,
+    ) -> Result<Pool, Error> {
+        if oversubscribe && !info.iter().any(|(key, _)| key == "map_by") {
+            info.push(("map_by".into(), "slot:oversubscribe".into()));
+        }
+        let mut pool = Pool {
+            world: Some(world),
+            ports: Vec::new(),
+            places: BTreeMap::new(),
+            ranks: BTreeMap::new(),
+            info,
+            limit,
+            frames: Vec::new(),
+            broken: Vec::new(),
+        };
+        if let Err(error) = pool.add(count, None) {
+            // Without children there is nobody to wait for.
+            leave_world(&mut pool.world, Ending::Orderly, false)?;
+            return Err(error);
+        }
+        Ok(pool)
+    }
+
+    pub(crate) fn ranks(&self) -> Vec<u32> {
+        self.places.keys().copied().collect()
+    }
+
+    /// One spawn of `count` workers; returns the rank of the first. `limit`: how long it may hang
+    /// before the process is ended for it; at the start, Executor::start watches it instead.
+    fn add(&mut self, count: u32, limit: Option<Duration>) -> Result<u32, Error> {
+        let failed = |error: &dyn std::fmt::Display| {
+            let fix = advice(self.info.iter().any(|(key, _)| key == "host"));
+            Error::new(ErrorKind::Spawn, format!("{count} workers could not be spawned: {error}; {fix}"))
+        };
+        let world = self.world.as_ref().ok_or_else(|| failed(&"MPI has ended"))?;
+        let program = launch::executable().map_err(|error| failed(&error))?;
+        let program = program.to_str().ok_or_else(|| failed(&"the program's path is no UTF-8"))?;
+        let arguments: Vec<String> =
+            std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect();
+        let watchdog = limit.map(Watchdog::start);
+        let communicator: Communicator =
+            world.spawn(program, &arguments, count, &self.info).map_err(|error| failed(&error))?;
+        drop(watchdog);
+        let port = self.ports.len();
+        self.ports.push(Port::new(communicator, None));
+        let first = self.places.last_key_value().map_or(1, |(rank, _)| rank + 1);
+        for remote in 0..count {
+            self.places.insert(first + remote, (port, remote));
+            self.ranks.insert((port, remote), first + remote);
+        }
+        Ok(first)
+    }
+}
+
+/// What usually helps when a spawn fails.
+fn advice(hosts_named: bool) -> String {
+    let root = rustix::process::geteuid().is_root() && std::env::var_os("OMPI_ALLOW_RUN_AS_ROOT").is_none();
+    let slurm_step = std::env::var_os("SLURM_STEP_ID").is_some() && std::env::var_os("OMPI_COMM_WORLD_SIZE").is_none();
+    let mut fixes = Vec::new();
+    if slurm_step {
+        fixes.push("srun cannot spawn: start rank 0 with `mpirun -n 1` in the batch script");
+    }
+    if root {
+        fixes.push("as root set OMPI_ALLOW_RUN_AS_ROOT=1 and OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1");
+    }
+    if hosts_named {
+        fixes.push("the hosts named in the spawn hint must be among the launcher's");
+    }
+    fixes.push(
+        "without free slots allow oversubscription (--oversubscribe); without a launcher its own mpiexec (Open \
+         MPI 5: prterun) must be first on PATH; `rankpool doctor` tries a spawn",
+    );
+    fixes.join("; ")
+}
+
+/// Ends the process when a spawn hangs inside MPI, where nothing can interrupt it.
+struct Watchdog {
+    _alive: mpsc::Sender<()>,
+}
+
+impl Watchdog {
+    fn start(limit: Duration) -> Watchdog {
+        let (alive, ended) = mpsc::channel::<()>();
+        let watch = move || {
+            if ended.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout) {
+                eprintln!("rankpool: error: MPI_Comm_spawn did not return within {limit:?}; {}", advice(false));
+                launch::exit_now(launch::EXIT_INTERNAL);
+            }
+        };
+        // Without the thread the spawn goes unwatched, which is no reason not to try it.
+        let _ = thread::Builder::new().name("rankpool-watchdog".into()).spawn(watch);
+        Watchdog { _alive: alive }
+    }
+}
+
+impl Transport for Pool {
+    fn poll(&mut self, inbox: &mut Vec<(u32, Incoming)>) -> Result<bool, Error> {
+        let before = inbox.len();
+        for (number, port) in self.ports.iter_mut().enumerate() {
+            port.poll(&mut self.frames)?;
+            port.flush()?;
+            for (remote, frame) in self.frames.drain(..) {
+                if let Some(rank) = self.ranks.get(&(number, remote)) {
+                    inbox.push((*rank, Incoming::Frame(frame)));
+                }
+            }
+        }
+        inbox.extend(self.broken.drain(..).map(|(rank, reason)| (rank, Incoming::Gone(reason))));
+        Ok(inbox.len() > before)
+    }
+
+    fn send(&mut self, rank: u32, frame: Frame) {
+        if let Some((port, remote)) = self.places.get(&rank)
+            && let Err(error) = self.ports[*port].send(*remote, &frame)
+        {
+            self.broken.push((rank, error.to_string()));
+        }
+    }
+
+    fn abandon(&mut self, rank: u32) {
+        if let Some((port, remote)) = self.places.get(&rank) {
+            self.ports[*port].abandon(*remote);
+        }
+    }
+
+    fn survives_losses(&self) -> bool {
+        launcher_survives_losses()
+    }
+
+    fn replace(&mut self) -> Result<Option<u32>, Error> {
+        self.add(1, Some(self.limit)).map(Some)
+    }
+
+    fn end(&mut self, ending: Ending, lost: bool) -> Result<(), Error> {
+        self.ports.iter_mut().try_for_each(flush)?;
+        leave_world(&mut self.world, ending, lost)
+    }
+}
+
+/// Serves as a spawned worker and ends the process.
+pub(crate) fn serve(world: World, parent: Communicator) -> ! {
+    serve_on(world, Port::new(parent, Some(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_fill_the_free_slots_and_no_more() {
+        assert_eq!(count(None, Some(4), false).unwrap(), 3);
+        assert_eq!(count(Some(-2), Some(4), false).unwrap(), 2);
+        assert_eq!(count(Some(5), Some(4), true).unwrap(), 5);
+        assert!(count(None, None, false).is_err());
+    }
+}

@@ -1,0 +1,209 @@
+//! Workers that are child processes of this program, over socket pairs: mode `processes`.
+//!
+//! A child is the same executable with the same arguments. Its standard input is its end of the
+//! socket; it recognises itself by an environment variable that names its parent.
+
+use std::{
+    collections::BTreeMap,
+    os::unix::net::UnixStream,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use rustix::event::{PollFd, PollFlags, poll};
+
+use super::{
+    Ending, Idle, Pause,
+    remote::{Incoming, Transport},
+    stream::FrameStream,
+    worker_side::{Served, serve_remote},
+};
+use crate::{
+    error::{Error, ErrorKind},
+    launch,
+    wire::Frame,
+    worker::{Link, LinkError},
+};
+
+/// Marks a child; the value is its parent's process id.
+const CHILD: &str = "RANKPOOL_CHILD_OF";
+
+/// How long a child may take to leave after its goodbye.
+const LEAVE: Duration = Duration::from_secs(5);
+
+pub(crate) struct Processes {
+    children: BTreeMap<u32, Connected>,
+    next_rank: u32,
+}
+
+struct Connected {
+    child: Child,
+    stream: FrameStream,
+    abandoned: bool,
+}
+
+impl Processes {
+    /// Starts `count` children as workers 1 to `count`.
+    pub(crate) fn start(count: usize) -> Result<Processes, Error> {
+        let mut processes = Processes { children: BTreeMap::new(), next_rank: 1 };
+        for _ in 0..count {
+            processes.spawn()?;
+        }
+        Ok(processes)
+    }
+
+    pub(crate) fn ranks(&self) -> Vec<u32> {
+        self.children.keys().copied().collect()
+    }
+
+    fn spawn(&mut self) -> Result<u32, Error> {
+        let rank = self.next_rank;
+        let failed = |error: std::io::Error| {
+            Error::new(ErrorKind::Launch, format!("worker process {rank} could not be started: {error}"))
+        };
+        let (here, there) = UnixStream::pair().map_err(failed)?;
+        let child = Command::new(launch::executable().map_err(failed)?)
+            .args(std::env::args_os().skip(1))
+            .env(CHILD, std::process::id().to_string())
+            .stdin(Stdio::from(std::os::fd::OwnedFd::from(there)))
+            .spawn()
+            .map_err(failed)?;
+        let stream = FrameStream::new(here).map_err(failed)?;
+        self.children.insert(rank, Connected { child, stream, abandoned: false });
+        self.next_rank += 1;
+        Ok(rank)
+    }
+}
+
+impl Transport for Processes {
+    fn poll(&mut self, inbox: &mut Vec<(u32, Incoming)>) -> Result<bool, Error> {
+        let before = inbox.len();
+        for (rank, connected) in self.children.iter_mut().filter(|(_, connected)| !connected.abandoned) {
+            let moved = connected.stream.flush().and_then(|_| {
+                while let Some(frame) = connected.stream.try_read()? {
+                    inbox.push((*rank, Incoming::Frame(frame)));
+                }
+                Ok(())
+            });
+            if moved.is_err() {
+                inbox.push((*rank, Incoming::Gone("its process ended".into())));
+            }
+        }
+        Ok(inbox.len() > before)
+    }
+
+    fn send(&mut self, rank: u32, frame: Frame) {
+        if let Some(connected) = self.children.get_mut(&rank).filter(|connected| !connected.abandoned) {
+            connected.stream.queue(frame);
+            // What does not leave now leaves at a poll, which also reports a broken stream.
+            let _ = connected.stream.flush();
+        }
+    }
+
+    fn abandon(&mut self, rank: u32) {
+        if let Some(connected) = self.children.get_mut(&rank) {
+            connected.abandoned = true;
+            let _ = connected.child.kill();
+            let _ = connected.child.wait();
+        }
+    }
+
+    fn survives_losses(&self) -> bool {
+        true
+    }
+
+    fn replace(&mut self) -> Result<Option<u32>, Error> {
+        self.spawn().map(Some)
+    }
+
+    fn end(&mut self, ending: Ending, _: bool) -> Result<(), Error> {
+        let deadline = Instant::now() + if ending == Ending::Orderly { LEAVE } else { Duration::ZERO };
+        for connected in self.children.values_mut() {
+            let mut idle = Idle::new(false);
+            while Instant::now() < deadline && matches!(connected.child.try_wait(), Ok(None)) {
+                let _ = connected.stream.flush();
+                idle.pause(false);
+            }
+            let _ = connected.child.kill();
+            let _ = connected.child.wait();
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Processes {
+    fn drop(&mut self) {
+        let _ = self.end(Ending::Forced(None), true);
+    }
+}
+
+/// True in a child that [`Processes`] started.
+pub(crate) fn is_child() -> bool {
+    let parent = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().to_string());
+    parent.is_some() && std::env::var(CHILD).ok() == parent
+}
+
+/// Serves as a worker and ends the process.
+pub(crate) fn serve_as_child() -> ! {
+    let served = Socket::from_stdin().and_then(|mut link| serve_remote(&mut link, |link, spin| link.idle = Idle::new(spin)));
+    match served {
+        Ok(Served::Goodbye { .. }) => launch::exit_now(0),
+        Ok(Served::Refused) => launch::exit_now(launch::EXIT_INTERNAL),
+        Err(_) => launch::exit_now(launch::EXIT_ORPHANED),
+    }
+}
+
+/// A child's link: the socket that was its standard input.
+struct Socket {
+    stream: FrameStream,
+    idle: Idle,
+}
+
+fn broken(error: std::io::Error) -> LinkError {
+    LinkError(error.to_string())
+}
+
+impl Socket {
+    fn from_stdin() -> Result<Socket, LinkError> {
+        let socket = rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), 3).map_err(|error| broken(error.into()))?;
+        // A task that reads its standard input must not eat frames.
+        let null = std::fs::File::open("/dev/null").map_err(broken)?;
+        rustix::stdio::dup2_stdin(null).map_err(|error| broken(error.into()))?;
+        let stream = FrameStream::new(socket.into()).map_err(broken)?;
+        Ok(Socket { stream, idle: Idle::new(false) })
+    }
+
+    /// Waits in the kernel until the socket can be used in the way asked for.
+    fn wait(&self, flags: PollFlags) {
+        // An interruption only makes the caller look again.
+        let _ = poll(&mut [PollFd::new(self.stream.socket(), flags)], None);
+    }
+}
+
+impl Link for Socket {
+    fn try_recv(&mut self) -> Result<Option<Frame>, LinkError> {
+        self.stream.try_read().map_err(broken)
+    }
+
+    fn recv(&mut self) -> Result<Frame, LinkError> {
+        self.idle.reset();
+        loop {
+            if let Some(frame) = self.try_recv()? {
+                return Ok(frame);
+            }
+            match self.idle.next(true) {
+                Pause::Spin => std::hint::spin_loop(),
+                Pause::Yield => std::thread::yield_now(),
+                Pause::Sleep(_) => self.wait(PollFlags::IN),
+            }
+        }
+    }
+
+    fn send(&mut self, frame: Frame) -> Result<(), LinkError> {
+        self.stream.queue(frame);
+        while !self.stream.flush().map_err(broken)? {
+            self.wait(PollFlags::OUT);
+        }
+        Ok(())
+    }
+}

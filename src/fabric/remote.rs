@@ -1,0 +1,419 @@
+//! What the modes with worker processes share: handshake, lifelines, losses, replacements.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+
+use super::{Ending, Fabric, Idle, News, WorkerInfo, lifeline::Lifelines};
+use crate::{
+    error::{Error, ErrorKind},
+    function, launch,
+    wire::{Frame, Header, Hello, Kind, PROTOCOL, Ready, Welcome, decode, encode},
+};
+
+/// A worker that does not come up is not started anew more often than this in a row.
+const FAILED_JOINS: u32 = 3;
+
+/// What a transport hands up.
+pub(crate) enum Incoming {
+    Frame(Frame),
+    /// The worker cannot be reached any more.
+    Gone(String),
+}
+
+/// Moves frames to and from worker processes; one for each mode.
+pub(crate) trait Transport {
+    /// Appends what came in, with the rank it came from; true when anything moved. Never blocks.
+    fn poll(&mut self, inbox: &mut Vec<(u32, Incoming)>) -> Result<bool, Error>;
+
+    fn send(&mut self, rank: u32, frame: Frame);
+
+    /// Never touches this worker's connection again, and ends its process if it owns it.
+    fn abandon(&mut self, rank: u32);
+
+    /// Whether a worker may be ended alone, without the launcher ending the run for it.
+    fn survives_losses(&self) -> bool;
+
+    /// Starts one more worker; `None` where the mode cannot.
+    fn replace(&mut self) -> Result<Option<u32>, Error>;
+
+    /// Leaves: workers have had their goodbye, or the order to end. `lost`: somebody was.
+    fn end(&mut self, ending: Ending, lost: bool) -> Result<(), Error>;
+}
+
+/// What the workers are told at their welcome.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    pub(crate) threads: u32,
+    /// When the first workers must be ready.
+    pub(crate) deadline: Instant,
+    /// How long a replacement may take.
+    pub(crate) start_timeout: Duration,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// Started, and not heard of since.
+    Awaited { since: Instant },
+    /// Has said hello.
+    Known(Hello),
+    /// Has been welcomed.
+    Welcomed(Hello),
+    Working,
+    Lost,
+}
+
+/// The ranks on a host, rank 0 included, and the CPUs that they may use between them.
+type Host = (u32, BTreeSet<u32>);
+
+fn has_a_cpu_each((ranks, cpus): &Host) -> bool {
+    *ranks as usize <= cpus.len()
+}
+
+pub(crate) struct Remote<T> {
+    transport: T,
+    lifelines: Lifelines,
+    settings: Settings,
+    members: BTreeMap<u32, Stage>,
+    hosts: BTreeMap<String, Host>,
+    inbox: Vec<(u32, Incoming)>,
+    losses: u32,
+    failed_joins: u32,
+    running: bool,
+}
+
+impl<T: Transport> Remote<T> {
+    /// Takes the workers `ranks` in; returns when each of them is ready for work.
+    ///
+    /// # Errors
+    /// When one does not come up in time, or is of another build; all are ended then.
+    pub(crate) fn start(
+        transport: T,
+        ranks: impl IntoIterator<Item = u32>,
+        settings: Settings,
+    ) -> Result<(Remote<T>, Vec<WorkerInfo>), Error> {
+        let lifelines = Lifelines::listen().map_err(|error| {
+            Error::new(ErrorKind::Launch, format!("rank 0 cannot listen for its workers' lifelines: {error}"))
+        })?;
+        let since = Instant::now();
+        let members = ranks.into_iter().map(|rank| (rank, Stage::Awaited { since })).collect();
+        let mut remote = Remote {
+            transport,
+            lifelines,
+            settings,
+            members,
+            hosts: BTreeMap::new(),
+            inbox: Vec::new(),
+            losses: 0,
+            failed_joins: 0,
+            running: false,
+        };
+        match remote.gather() {
+            Ok(workers) => Ok((remote, workers)),
+            Err(error) => {
+                let code = error.exit_code().into();
+                let _ = remote.end(Ending::Forced(Some(code)));
+                Err(error)
+            }
+        }
+    }
+
+    /// True when the ranks on this host have a CPU each.
+    pub(crate) fn spin(&self) -> bool {
+        self.hosts.get(&launch::here().host).is_some_and(has_a_cpu_each)
+    }
+
+    fn gather(&mut self) -> Result<Vec<WorkerInfo>, Error> {
+        let here = launch::here();
+        self.hosts.insert(here.host.clone(), (1, here.cpus.iter().copied().collect()));
+        let deadline = self.settings.deadline;
+        let mut idle = Idle::new(false);
+        let mut workers = Vec::new();
+        let mut news = Vec::new();
+        while workers.len() < self.members.len() {
+            if self.step(&mut news)? {
+                idle.reset();
+            } else {
+                idle.pause(false);
+            }
+            for item in news.drain(..) {
+                match item {
+                    News::Joined(info) => workers.push(info),
+                    News::Lost { rank, reason } => {
+                        let text = format!("worker {rank} was lost before the first task: {reason}");
+                        return Err(Error::new(ErrorKind::Launch, text));
+                    }
+                    _ => {}
+                }
+            }
+            let all_known = !self.members.values().any(|stage| matches!(stage, Stage::Awaited { .. }));
+            if !self.running && all_known {
+                self.running = true; // The counts of workers a host are complete.
+                let ranks: Vec<u32> = self.members.keys().copied().collect();
+                ranks.into_iter().for_each(|rank| self.welcome(rank));
+            }
+            if Instant::now() > deadline {
+                let missing: Vec<String> = self
+                    .members
+                    .iter()
+                    .filter(|(_, stage)| !matches!(stage, Stage::Working))
+                    .map(|(rank, _)| rank.to_string())
+                    .collect();
+                return Err(Error::new(
+                    ErrorKind::Launch,
+                    format!(
+                        "worker {} did not come up within {:?}; every rank must run this same program and \
+                         reach Executor::start",
+                        missing.join(", "),
+                        self.settings.start_timeout
+                    ),
+                ));
+            }
+        }
+        workers.sort_by_key(|worker| worker.rank);
+        Ok(workers)
+    }
+
+    fn step(&mut self, news: &mut Vec<News>) -> Result<bool, Error> {
+        let before = news.len();
+        let mut inbox = std::mem::take(&mut self.inbox);
+        let moved = self.transport.poll(&mut inbox)?;
+        for (rank, incoming) in inbox.drain(..) {
+            match incoming {
+                Incoming::Frame(frame) => self.take(rank, frame, news)?,
+                Incoming::Gone(reason) => self.lose(rank, reason, news),
+            }
+        }
+        self.inbox = inbox;
+        while let Ok(item) = self.lifelines.news.try_recv() {
+            match item {
+                News::Lost { rank, reason } => self.lose(rank, reason, news),
+                other => news.push(other),
+            }
+        }
+        Ok(moved || news.len() > before)
+    }
+
+    fn take(&mut self, rank: u32, frame: Frame, news: &mut Vec<News>) -> Result<(), Error> {
+        let stage = self.members.get_mut(&rank);
+        match (frame.header.kind, stage) {
+            (_, None | Some(Stage::Lost)) => {}
+            (Kind::Hello, Some(stage)) => {
+                let hello: Result<Hello, _> = decode(&frame.body);
+                let refusal = match &hello {
+                    Ok(hello) => refusal(rank, hello),
+                    Err(_) => Some(format!("worker {rank} speaks another version of rankpool's protocol")),
+                };
+                if let Some(text) = refusal {
+                    self.transport.send(rank, Frame::new(Header::new(Kind::Refuse), text.clone().into()));
+                    return Err(Error::new(ErrorKind::Handshake, text));
+                }
+                if let Ok(hello) = hello {
+                    let host = self.hosts.entry(hello.host.clone()).or_default();
+                    host.0 += 1;
+                    host.1.extend(hello.cpus.iter().copied());
+                    *stage = Stage::Known(hello);
+                    if self.running {
+                        self.welcome(rank); // A replacement: the others are at work.
+                    }
+                }
+            }
+            (Kind::Ready, Some(stage)) => {
+                let Stage::Welcomed(hello) = std::mem::replace(stage, Stage::Working) else { return Ok(()) };
+                if let Ok(Ready { lifeline_error: Some(error) }) = decode(&frame.body) {
+                    tracing::warn!(
+                        "worker {rank} on {} cannot reach rank 0 by TCP ({error}): if it dies, the run hangs; \
+                         open the ports between the nodes",
+                        hello.host
+                    );
+                }
+                self.failed_joins = 0;
+                news.push(News::Joined(WorkerInfo {
+                    rank,
+                    host: hello.host,
+                    pid: hello.pid,
+                    cpus: hello.cpus,
+                    threads: self.settings.threads,
+                }));
+            }
+            _ => news.push(News::Frame { rank, frame }),
+        }
+        Ok(())
+    }
+
+    fn welcome(&mut self, rank: u32) {
+        let Some(stage) = self.members.get_mut(&rank) else { return };
+        let hello = match std::mem::replace(stage, Stage::Lost) {
+            Stage::Known(hello) => hello,
+            other => {
+                *stage = other;
+                return;
+            }
+        };
+        let here = &launch::here().host;
+        let host = self.hosts.get(&hello.host);
+        let ranks = host.map_or(1, |(ranks, _)| *ranks);
+        let welcome = Welcome {
+            rank,
+            token: self.lifelines.token,
+            lifeline: self.lifelines.addresses_for(hello.host == *here),
+            threads: self.settings.threads,
+            workers_on_host: ranks - u32::from(hello.host == *here && ranks > 1),
+            spin: host.is_some_and(has_a_cpu_each),
+        };
+        *stage = Stage::Welcomed(hello);
+        // Numbers, addresses and flags: their encoding cannot fail.
+        let body = encode(&welcome).unwrap_or_default();
+        self.transport.send(rank, Frame::new(Header::new(Kind::Welcome), body.into()));
+    }
+
+    fn lose(&mut self, rank: u32, reason: String, news: &mut Vec<News>) {
+        let Some(stage) = self.members.get_mut(&rank) else { return };
+        let stage = std::mem::replace(stage, Stage::Lost);
+        if matches!(stage, Stage::Lost) {
+            return;
+        }
+        if matches!(stage, Stage::Working) || !self.running {
+            news.push(News::Lost { rank, reason });
+        } else {
+            tracing::warn!("the replacement worker {rank} did not come up: {reason}");
+            self.failed_joins += 1;
+        }
+        self.losses += 1;
+        self.transport.abandon(rank);
+        self.replace();
+    }
+
+    fn replace(&mut self) {
+        if !self.running || self.failed_joins >= FAILED_JOINS {
+            return;
+        }
+        match self.transport.replace() {
+            Ok(Some(rank)) => {
+                self.members.insert(rank, Stage::Awaited { since: Instant::now() });
+            }
+            Ok(None) => {}
+            Err(error) => {
+                tracing::error!("a lost worker cannot be replaced: {error}");
+                self.failed_joins = FAILED_JOINS;
+            }
+        }
+    }
+
+    fn overdue_joins(&mut self, news: &mut Vec<News>) {
+        let limit = self.settings.start_timeout;
+        let late = |stage: &Stage| matches!(stage, Stage::Awaited { since } if since.elapsed() > limit);
+        let late: Vec<u32> = self.members.iter().filter(|(_, s)| late(s)).map(|(rank, _)| *rank).collect();
+        late.into_iter().for_each(|rank| self.lose(rank, format!("no sign of it within {limit:?}"), news));
+    }
+}
+
+/// Why a worker does not fit this rank 0.
+fn refusal(rank: u32, hello: &Hello) -> Option<String> {
+    let host = &hello.host;
+    let (bits, big_endian) = (usize::BITS, cfg!(target_endian = "big"));
+    if hello.protocol != PROTOCOL {
+        return Some(format!(
+            "worker {rank} on {host} speaks protocol {} and rank 0 {PROTOCOL}: start the same version everywhere",
+            hello.protocol
+        ));
+    }
+    if (hello.pointer_bits, hello.big_endian) != (bits, big_endian) {
+        return Some(format!(
+            "worker {rank} on {host} is a {}-bit {} machine and rank 0 is not: all ranks need one architecture",
+            hello.pointer_bits,
+            if hello.big_endian { "big-endian" } else { "little-endian" }
+        ));
+    }
+    (hello.build != function::build()).then(|| {
+        format!(
+            "worker {rank} on {host} runs another build of the program: {} ({}), and rank 0 runs {}; \
+             install one build on all hosts",
+            hello.build,
+            hello.program,
+            function::build()
+        )
+    })
+}
+
+impl<T: Transport> Fabric for Remote<T> {
+    fn poll(&mut self, news: &mut Vec<News>) -> Result<bool, Error> {
+        let moved = match self.step(news) {
+            // A replacement that does not fit is lost; the run goes on without it.
+            Err(error) if error.kind() == ErrorKind::Handshake => {
+                tracing::error!("{error}");
+                self.failed_joins = FAILED_JOINS;
+                let known = |stage: &Stage| matches!(stage, Stage::Awaited { .. });
+                let strangers: Vec<u32> = self.members.iter().filter(|(_, s)| known(s)).map(|(r, _)| *r).collect();
+                strangers.into_iter().for_each(|rank| self.lose(rank, error.to_string(), news));
+                true
+            }
+            other => other?,
+        };
+        if self.expected() > 0 {
+            self.overdue_joins(news);
+        }
+        Ok(moved)
+    }
+
+    fn send(&mut self, rank: u32, frame: Frame) {
+        if matches!(self.members.get(&rank), Some(Stage::Working)) {
+            self.transport.send(rank, frame);
+        }
+    }
+
+    fn give_up(&mut self, rank: u32) {
+        let Some(stage) = self.members.get_mut(&rank) else { return };
+        if matches!(std::mem::replace(stage, Stage::Lost), Stage::Lost) {
+            return;
+        }
+        self.losses += 1;
+        self.transport.abandon(rank);
+        if self.transport.survives_losses() {
+            self.lifelines.order_exit(rank, 0);
+        }
+        self.replace();
+    }
+
+    fn expected(&self) -> usize {
+        let coming =
+            |stage: &&Stage| matches!(stage, Stage::Awaited { .. } | Stage::Known(_) | Stage::Welcomed(_));
+        self.members.values().filter(coming).count()
+    }
+
+    fn end(&mut self, ending: Ending) -> Result<(), Error> {
+        self.lifelines.ending();
+        let lost = self.losses > 0;
+        match ending {
+            Ending::Orderly => {
+                if lost && !self.transport.survives_losses() {
+                    tracing::warn!(
+                        "a worker was given up, and this mpiexec ends the run with an error for it unless it \
+                         is started with --enable-recovery"
+                    );
+                    return Ok(());
+                }
+                let mut header = Header::new(Kind::Shutdown);
+                header.attempt = u16::from(!lost);
+                for (rank, stage) in &self.members {
+                    match stage {
+                        Stage::Working => self.transport.send(*rank, Frame::new(header, Bytes::new())),
+                        _ => self.lifelines.order_exit(*rank, 0),
+                    }
+                }
+            }
+            Ending::Forced(code) => {
+                let code = code.unwrap_or(1).clamp(0, 255) as u8;
+                self.members.keys().for_each(|rank| self.lifelines.order_exit(*rank, code));
+                let patience = Instant::now() + Duration::from_millis(300);
+                while Instant::now() < patience && self.members.keys().any(|rank| self.lifelines.stands(*rank)) {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
+        }
+        self.transport.end(ending, lost)
+    }
+}

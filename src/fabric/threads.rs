@@ -1,0 +1,119 @@
+//! Workers that are threads of this process: modes `threads` and `serial`.
+
+use std::{
+    sync::Arc,
+    thread::{self, Thread},
+};
+
+use crossbeam_channel::{Receiver, Sender, TryRecvError, unbounded};
+
+use super::{Ending, Fabric, News, WorkerInfo};
+use crate::{
+    error::{Error, ErrorKind},
+    launch,
+    wire::{Frame, Kind},
+    worker::{Board, Identity, Link, LinkError, serve},
+};
+
+pub(crate) struct Threads {
+    first_rank: u32,
+    workers: Vec<Sender<Frame>>,
+    inbox: Receiver<(u32, Frame)>,
+    handles: Vec<thread::JoinHandle<()>>,
+}
+
+/// Starts `count` threads as workers `first_rank ..`; they wake the calling thread when they
+/// have something for it.
+pub(crate) fn start(count: usize, first_rank: u32) -> Result<(Threads, Vec<WorkerInfo>), Error> {
+    let (out, inbox) = unbounded();
+    let mut fabric = Threads { first_rank, workers: Vec::new(), inbox, handles: Vec::new() };
+    let here = launch::here();
+    let mut infos = Vec::new();
+    for rank in first_rank..first_rank + count as u32 {
+        let (work, queue) = unbounded();
+        let mut link = Channels { rank, queue, out: out.clone(), scheduler: thread::current() };
+        let identity = Identity { rank, threads: 1, board: Arc::new(Board::new(1)) };
+        let handle = thread::Builder::new()
+            .name(format!("rankpool-worker-{rank}"))
+            .stack_size(launch::STACK_BYTES)
+            .spawn(move || {
+                // A closed channel means that rank 0 has ended; there is nobody left to tell.
+                let _ = serve(&mut link, &identity);
+            })
+            .map_err(|error| {
+                Error::new(ErrorKind::Launch, format!("worker thread {rank} could not be started: {error}"))
+            })?;
+        fabric.workers.push(work);
+        fabric.handles.push(handle);
+        infos.push(WorkerInfo {
+            rank,
+            host: here.host.clone(),
+            pid: std::process::id(),
+            cpus: here.cpus.clone(),
+            threads: 1,
+        });
+    }
+    Ok((fabric, infos))
+}
+
+impl Fabric for Threads {
+    fn poll(&mut self, news: &mut Vec<News>) -> Result<bool, Error> {
+        let before = news.len();
+        news.extend(self.inbox.try_iter().map(|(rank, frame)| News::Frame { rank, frame }));
+        Ok(news.len() > before)
+    }
+
+    fn send(&mut self, rank: u32, frame: Frame) {
+        // A worker thread ends only after Shutdown, when nobody sends to it any more.
+        let _ = self.workers[(rank - self.first_rank) as usize].send(frame);
+    }
+
+    fn give_up(&mut self, _: u32) {}
+
+    fn expected(&self) -> usize {
+        0
+    }
+
+    fn end(&mut self, ending: Ending) -> Result<(), Error> {
+        for worker in &self.workers {
+            let _ = worker.send(Frame::bare(Kind::Shutdown));
+        }
+        // A thread cannot be stopped: one that is stuck is left to the end of the process.
+        if ending == Ending::Orderly {
+            self.handles.drain(..).for_each(|handle| drop(handle.join()));
+        }
+        Ok(())
+    }
+}
+
+/// A worker thread's link: two channels.
+struct Channels {
+    rank: u32,
+    queue: Receiver<Frame>,
+    out: Sender<(u32, Frame)>,
+    scheduler: Thread,
+}
+
+fn gone() -> LinkError {
+    LinkError("the scheduler thread has ended".into())
+}
+
+impl Link for Channels {
+    fn try_recv(&mut self) -> Result<Option<Frame>, LinkError> {
+        match self.queue.try_recv() {
+            Ok(frame) => Ok(Some(frame)),
+            Err(TryRecvError::Empty) => Ok(None),
+            Err(TryRecvError::Disconnected) => Err(gone()),
+        }
+    }
+
+    fn recv(&mut self) -> Result<Frame, LinkError> {
+        self.queue.recv().map_err(|_| gone())
+    }
+
+    fn send(&mut self, frame: Frame) -> Result<(), LinkError> {
+        self.out.send((self.rank, frame)).map_err(|_| gone())?;
+        self.scheduler.unpark();
+        Ok(())
+    }
+}

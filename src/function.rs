@@ -1,0 +1,168 @@
+//! Code pointers that mean the same in every process of one program, and values without memory.
+//!
+//! A call names the code that a worker is to run by its distance from the load bias of the
+//! executable, which is the same in every process that runs the same build however the loader
+//! placed it. The distance is a code pointer and never an identity: two functions may share one.
+//! It is only accepted inside an executable segment of the main image, and only after both sides
+//! agreed on the build at the handshake.
+
+use std::{ptr::NonNull, sync::OnceLock};
+
+use crate::error::{Error, ErrorKind};
+
+/// The entry that every call's code has: runs one chunk. See [`crate::worker::program`].
+pub(crate) type Entry = fn(&mut crate::worker::ChunkRun<'_>);
+
+/// The executable as it lies in this process.
+struct Image {
+    bias: usize,
+    /// Executable segments, as offsets from the bias.
+    code: Vec<std::ops::Range<usize>>,
+    build: String,
+}
+
+fn image() -> &'static Image {
+    static IMAGE: OnceLock<Image> = OnceLock::new();
+    IMAGE.get_or_init(read_image)
+}
+
+fn read_image() -> Image {
+    unsafe extern "C" fn first(info: *mut libc::dl_phdr_info, _: usize, out: *mut libc::c_void) -> libc::c_int {
+        // SAFETY: the loader passes a valid record, whose headers stay mapped while the program
+        // runs, and `out` is the Image that `read_image` lends for the length of the walk.
+        let (info, image) = unsafe { (&*info, &mut *out.cast::<Image>()) };
+        image.bias = info.dlpi_addr as usize;
+        // SAFETY: `dlpi_phdr` points to `dlpi_phnum` program headers.
+        let headers = unsafe { std::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) };
+        for header in headers {
+            let start = header.p_vaddr as usize;
+            let segment = start..start + header.p_memsz as usize;
+            if header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_X != 0 {
+                image.code.push(segment);
+            } else if header.p_type == libc::PT_NOTE && image.build.is_empty() {
+                // SAFETY: a note segment of the main image is mapped and readable.
+                let notes = unsafe {
+                    std::slice::from_raw_parts((image.bias + segment.start) as *const u8, segment.len())
+                };
+                image.build = build_id(notes).unwrap_or_default();
+            }
+        }
+        1 // The main program comes first; stop there.
+    }
+
+    let mut image = Image { bias: 0, code: Vec::new(), build: String::new() };
+    // SAFETY: the callback has the type that is asked for, and `image` outlives the walk.
+    unsafe { libc::dl_iterate_phdr(Some(first), std::ptr::from_mut(&mut image).cast()) };
+    if image.build.is_empty() {
+        image.build = file_hash().unwrap_or_else(|| "unknown".into());
+    }
+    image
+}
+
+/// The GNU build id among ELF notes: name size, description size, type, name, description.
+fn build_id(mut notes: &[u8]) -> Option<String> {
+    const GNU_BUILD_ID: u32 = 3;
+    let word = |bytes: &[u8], at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
+    loop {
+        let (name, size, kind) = (word(notes, 0)? as usize, word(notes, 4)? as usize, word(notes, 8)?);
+        let at = 12 + name.next_multiple_of(4);
+        let description = notes.get(at..at.checked_add(size)?)?;
+        if kind == GNU_BUILD_ID && notes.get(12..12 + name) == Some(b"GNU\0") {
+            return Some(description.iter().map(|byte| format!("{byte:02x}")).collect());
+        }
+        notes = notes.get(at + size.next_multiple_of(4)..)?;
+    }
+}
+
+fn file_hash() -> Option<String> {
+    let bytes = std::fs::read("/proc/self/exe").ok().or_else(|| std::fs::read(std::env::current_exe().ok()?).ok())?;
+    Some(format!("xxh3-{:032x}", xxhash_rust::xxh3::xxh3_128(&bytes)))
+}
+
+/// Names this build of the executable: the linker's build id, else a hash of the file.
+pub(crate) fn build() -> &'static str {
+    &image().build
+}
+
+/// The offset that stands for `entry` in every process of this build.
+///
+/// # Errors
+/// When the code is not in the executable itself but in a shared library.
+pub(crate) fn to_offset(entry: Entry) -> Result<u64, Error> {
+    let offset = (entry as usize).wrapping_sub(image().bias);
+    if image().code.iter().any(|segment| segment.contains(&offset)) {
+        Ok(offset as u64)
+    } else {
+        Err(Error::new(
+            ErrorKind::Usage,
+            "the function lies outside the executable, in a shared library; link it in statically \
+             so that every rank finds it",
+        ))
+    }
+}
+
+/// The entry that rank 0 named by `offset`; `None` outside the executable's code.
+pub(crate) fn from_offset(offset: u64) -> Option<Entry> {
+    let offset = usize::try_from(offset).ok()?;
+    if !image().code.iter().any(|segment| segment.contains(&offset)) {
+        return None;
+    }
+    // SAFETY: rank 0 made the offset with `to_offset` from an `Entry` of the same build, which the
+    // handshake compared; it was range-checked against this image's code.
+    Some(unsafe { std::mem::transmute::<usize, Entry>(image().bias + offset) })
+}
+
+/// Makes a value of a type that has no memory, such as a function item or a closure that
+/// captures nothing. A type with memory does not compile, and the message says what to use.
+pub(crate) fn conjure<F: Copy>() -> F {
+    const {
+        assert!(
+            size_of::<F>() == 0,
+            "rankpool: a closure that captures variables, or a function pointer, cannot travel to \
+             another process. Give map_with the captured value to share (it is sent once to each \
+             worker), build it on each worker with map_init, or make it part of the item"
+        );
+    }
+    // SAFETY: F has size 0 and is Copy, and every caller was handed a value of it by the user, so
+    // it is inhabited and reading one from an aligned dangling pointer is a copy of that value.
+    unsafe { NonNull::<F>::dangling().as_ptr().read() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(_: &mut crate::worker::ChunkRun<'_>) {}
+
+    #[test]
+    fn an_entry_survives_the_way_through_its_offset() {
+        let offset = to_offset(entry).unwrap();
+        assert_eq!(from_offset(offset).unwrap() as usize, entry as fn(&mut _) as usize);
+    }
+
+    #[test]
+    fn offsets_outside_the_code_are_refused() {
+        assert!(from_offset(0).is_none() || image().code[0].start == 0);
+        assert!(from_offset(u64::MAX).is_none());
+        assert!(from_offset(1 << 40).is_none());
+    }
+
+    #[test]
+    fn the_build_has_a_name() {
+        assert!(build().len() >= 16, "{:?}", build());
+    }
+
+    #[test]
+    fn a_build_id_is_found_behind_other_notes() {
+        let mut notes = Vec::new();
+        for (kind, name, description) in [(1u32, b"GNU\0", &b"abcdefgh"[..]), (3, b"GNU\0", &[0xca, 0xfe][..])] {
+            notes.extend_from_slice(&4u32.to_le_bytes());
+            notes.extend_from_slice(&(description.len() as u32).to_le_bytes());
+            notes.extend_from_slice(&kind.to_le_bytes());
+            notes.extend_from_slice(name);
+            notes.extend_from_slice(description);
+        }
+        assert_eq!(build_id(&notes).as_deref(), Some("cafe"));
+        assert_eq!(build_id(&notes[..30]), None);
+    }
+}

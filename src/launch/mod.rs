@@ -1,0 +1,101 @@
+//! Where am I: the launcher, the host, the CPUs, and which mode follows from them.
+
+mod detect;
+#[cfg(any())]
+pub(crate) mod doctor;
+mod mode;
+
+use std::{io, path::PathBuf, sync::OnceLock};
+
+pub(crate) use detect::{Launcher, detect, is_first_copy};
+pub use mode::Mode;
+pub(crate) use mode::{Choice, choose, count_workers};
+
+/// All tasks are done.
+pub(crate) const EXIT_DONE: i32 = 0;
+/// Some tasks failed.
+pub(crate) const EXIT_FAILED: i32 = 1;
+/// Bad usage.
+pub(crate) const EXIT_USAGE: i32 = 2;
+/// An internal error, or too few workers left.
+pub(crate) const EXIT_INTERNAL: i32 = 70;
+/// A worker whose rank 0 is gone.
+pub(crate) const EXIT_ORPHANED: i32 = EXIT_INTERNAL;
+/// Stopped early by a signal.
+pub(crate) const EXIT_STOPPED: i32 = 75;
+
+/// Stack of every thread that runs tasks; what a main thread usually has.
+pub(crate) const STACK_BYTES: usize = 16 << 20;
+
+/// This process and its host.
+#[derive(Debug)]
+pub(crate) struct Here {
+    pub(crate) host: String,
+    pub(crate) program: String,
+    /// The CPUs that this process may run on.
+    pub(crate) cpus: Vec<u32>,
+}
+
+pub(crate) fn here() -> &'static Here {
+    static HERE: OnceLock<Here> = OnceLock::new();
+    HERE.get_or_init(|| Here {
+        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        program: executable().map(|path| path.display().to_string()).unwrap_or_else(|_| "?".into()),
+        cpus: allowed_cpus(),
+    })
+}
+
+/// The CPUs of this process's affinity mask; where there is none, as many as may be used.
+fn allowed_cpus() -> Vec<u32> {
+    #[cfg(target_os = "linux")]
+    if let Ok(set) = rustix::thread::sched_getaffinity(None) {
+        let cpus = 0..rustix::thread::CpuSet::MAX_CPU;
+        return cpus.filter(|cpu| set.is_set(*cpu)).map(|cpu| cpu as u32).collect();
+    }
+    (0..cpu_limit() as u32).collect()
+}
+
+/// How many CPUs' worth of time this process may use: affinity and the control group's quota.
+pub(crate) fn cpu_limit() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// The file of this program, also when it has been replaced since it started.
+pub(crate) fn executable() -> io::Result<PathBuf> {
+    std::env::current_exe()
+}
+
+/// 128 random bits from the kernel.
+pub(crate) fn random_token() -> io::Result<[u8; 16]> {
+    let mut token = [0; 16];
+    io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, &mut token)?;
+    Ok(token)
+}
+
+/// Ends the process at once: no destructors, no exit handlers, in which MPI libraries hang.
+pub(crate) fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit has no preconditions; it does not return.
+    unsafe { libc::_exit(code) }
+}
+
+/// Tells numerical libraries in this process how many threads they may start, unless the user
+/// has: the CPUs of the process divided by those who share them.
+pub(crate) fn limit_library_threads(cpus: usize, sharers: u32) {
+    const LIBRARIES: [&str; 6] = [
+        "OMP_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "BLIS_NUM_THREADS",
+        "VECLIB_MAXIMUM_THREADS",
+        "NUMEXPR_NUM_THREADS",
+    ];
+    let threads = (cpus / sharers.max(1) as usize).max(1).to_string();
+    for name in LIBRARIES {
+        if std::env::var_os(name).is_none() {
+            // SAFETY: this runs in a worker process before its first task. The user's main thread
+            // waits for this one inside Executor::start, and MPI's own threads read no environment
+            // after MPI_Init.
+            unsafe { std::env::set_var(name, &threads) };
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! The modes, which one `auto` picks, and how many workers a number asks for.
+
+use std::{fmt, str::FromStr};
+
+use super::Launcher;
+use crate::error::Error;
+
+/// Where the workers come from.
+///
+/// ```
+/// use rankpool::Mode;
+/// assert_eq!("pool".parse(), Ok(Mode::Pool));
+/// assert_eq!(Mode::default(), Mode::Auto);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// `comm` when launched with 2 ranks or more; `pool` when launched with 1 rank and room for 2
+    /// workers or more; otherwise `serial`.
+    #[default]
+    Auto,
+    /// No workers: rank 0 runs the tasks itself, one at a time. MPI is not touched.
+    Serial,
+    /// Threads of this process.
+    Threads,
+    /// Child processes of this program, on this host.
+    Processes,
+    /// The ranks 1 and up of MPI_COMM_WORLD.
+    Comm,
+    /// Processes that MPI_Comm_spawn starts.
+    Pool,
+}
+
+const NAMES: [(Mode, &str); 6] = [
+    (Mode::Auto, "auto"),
+    (Mode::Serial, "serial"),
+    (Mode::Threads, "threads"),
+    (Mode::Processes, "processes"),
+    (Mode::Comm, "comm"),
+    (Mode::Pool, "pool"),
+];
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = NAMES.iter().find(|(mode, _)| mode == self).map_or("", |(_, name)| name);
+        f.pad(name)
+    }
+}
+
+impl FromStr for Mode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Mode, String> {
+        let known = NAMES.iter().find(|(_, name)| *name == text).map(|(mode, _)| *mode);
+        known.ok_or_else(|| "expected auto, serial, threads, processes, comm or pool".into())
+    }
+}
+
+/// What is to be started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Choice {
+    /// One of the modes that need no MPI.
+    Local(Mode),
+    /// MPI is to be initialised; the mode is settled when the world is seen.
+    Mpi(Mode),
+}
+
+/// The mode for what the user asked and how the program was launched.
+///
+/// # Errors
+/// When the launch does not fit the mode.
+pub(crate) fn choose(asked: Mode, launcher: Launcher) -> Result<Choice, Error> {
+    match (asked, launcher) {
+        (Mode::Auto, Launcher::None) => Ok(Choice::Local(Mode::Serial)),
+        (Mode::Auto, Launcher::Mpi { .. }) => Ok(Choice::Mpi(Mode::Auto)),
+        (Mode::Comm, Launcher::Mpi { size: 1, .. }) | (Mode::Comm, Launcher::None) => Err(Error::usage(
+            "mode comm needs 2 ranks or more: start the program with `mpiexec -n 3` (or `srun --mpi=pmix -n 3`), \
+             or use mode pool, processes or threads",
+        )),
+        (Mode::Comm | Mode::Pool, Launcher::Mpi { size, .. }) if asked == Mode::Comm || size == 1 => {
+            Ok(Choice::Mpi(asked))
+        }
+        (Mode::Pool, Launcher::None) => Ok(Choice::Mpi(Mode::Pool)),
+        (mode, Launcher::Mpi { name, size, .. }) if size > 1 => Err(Error::usage(format!(
+            "mode {mode} is for one rank, and {name} started {size}, which would each run everything; \
+             use mode comm (or auto) with them, or start one rank"
+        ))),
+        (mode, _) => Ok(Choice::Local(mode)),
+    }
+}
+
+/// The number of workers that `asked` means when `all` CPUs may be used: as it is, or from the
+/// end: -1 is all, -2 all but one.
+///
+/// # Errors
+/// For 0, and for a negative number that leaves none.
+pub(crate) fn count_workers(asked: Option<i64>, all: usize) -> Result<usize, Error> {
+    match asked {
+        None => Ok(all.max(1)),
+        Some(0) => Err(Error::usage("0 workers cannot run anything: give a positive number, or -1 for all CPUs")),
+        Some(count) if count > 0 => Ok(count as usize),
+        Some(count) => match (all as i64).saturating_add(1).saturating_add(count) {
+            left if left >= 1 => Ok(left as usize),
+            _ => Err(Error::usage(format!("{count} workers leaves none of the {all} CPUs that may be used"))),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALONE: Launcher = Launcher::None;
+
+    fn launched(size: u32) -> Launcher {
+        Launcher::Mpi { name: "mpiexec", size, rank: 0 }
+    }
+
+    #[test]
+    fn auto_follows_the_launch() {
+        assert_eq!(choose(Mode::Auto, ALONE).unwrap(), Choice::Local(Mode::Serial));
+        assert_eq!(choose(Mode::Auto, launched(1)).unwrap(), Choice::Mpi(Mode::Auto));
+        assert_eq!(choose(Mode::Auto, launched(3)).unwrap(), Choice::Mpi(Mode::Auto));
+    }
+
+    #[test]
+    fn a_mode_that_does_not_fit_the_launch_is_refused() {
+        assert!(choose(Mode::Comm, ALONE).is_err());
+        assert!(choose(Mode::Comm, launched(1)).is_err());
+        for mode in [Mode::Serial, Mode::Threads, Mode::Processes, Mode::Pool] {
+            assert_eq!(choose(mode, launched(2)).unwrap_err().exit_code(), 2, "{mode}");
+            assert!(choose(mode, launched(1)).is_ok(), "{mode}");
+            assert!(choose(mode, ALONE).is_ok(), "{mode}");
+        }
+    }
+
+    #[test]
+    fn worker_counts_are_as_in_joblib() {
+        assert_eq!(count_workers(None, 4).unwrap(), 4);
+        assert_eq!(count_workers(Some(7), 4).unwrap(), 7);
+        assert_eq!(count_workers(Some(-1), 4).unwrap(), 4);
+        assert_eq!(count_workers(Some(-4), 4).unwrap(), 1);
+        for bad in [0, -5, i64::MIN] {
+            assert!(count_workers(Some(bad), 4).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn every_mode_comes_back_from_its_name() {
+        for (mode, name) in NAMES {
+            assert_eq!(name.parse(), Ok(mode));
+            assert_eq!(mode.to_string(), name);
+        }
+    }
+}

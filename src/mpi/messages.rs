@@ -1,0 +1,167 @@
+//! Messages of bytes that nobody waits for: they are started, and asked after.
+
+use std::{ffi::c_int, mem::MaybeUninit};
+
+use bytes::Bytes;
+use mpi::ffi;
+
+use super::{Communicator, SEGMENT_BYTES, check};
+use crate::error::Error;
+
+impl Communicator {
+    /// The next message with this tag, received whole, and the rank it came from; `source` is a
+    /// rank, or `None` for any. MPI_Improbe and MPI_Mrecv (section 3.8.2).
+    pub(crate) fn try_receive(
+        &self,
+        source: Option<u32>,
+        tag: i32,
+        buffer: &mut WorkBuffer,
+    ) -> Result<Option<u32>, Error> {
+        let mut found = 0;
+        let mut status = MaybeUninit::<ffi::MPI_Status>::uninit();
+        // SAFETY: places for the flag, the message and the status, which are set when a message was
+        // found; then the buffer is made large enough for all of it before it is received.
+        unsafe {
+            let source = source.map_or(ffi::RSMPI_ANY_SOURCE, |rank| rank as c_int);
+            let mut message = ffi::RSMPI_MESSAGE_NULL;
+            let code = ffi::MPI_Improbe(source, tag, self.raw, &mut found, &mut message, status.as_mut_ptr());
+            check("MPI_Improbe", code)?;
+            if found == 0 {
+                return Ok(None);
+            }
+            let status = status.assume_init();
+            let mut count = 0;
+            check("MPI_Get_count", ffi::MPI_Get_count(&status, ffi::RSMPI_UINT8_T, &mut count))?;
+            buffer.0.clear();
+            buffer.0.resize(count.max(0) as usize, 0);
+            let code = ffi::MPI_Mrecv(
+                buffer.0.as_mut_ptr().cast(),
+                count,
+                ffi::RSMPI_UINT8_T,
+                &mut message,
+                ffi::RSMPI_STATUS_IGNORE,
+            );
+            check("MPI_Mrecv", code)?;
+            Ok(Some(status.MPI_SOURCE as u32))
+        }
+    }
+
+    /// Starts to send `data` to `rank`, in segments where it is long. MPI_Isend (section 3.7.2).
+    pub(crate) fn send(&self, rank: u32, tag: i32, data: Bytes) -> Result<Sending, Error> {
+        let mut sending = Sending { _data: data.clone(), requests: Requests(Vec::new()) };
+        for segment in data.chunks(SEGMENT_BYTES) {
+            // SAFETY: the bytes are kept in `Sending`, unchanged, until MPI is done with them; a
+            // Sending that is dropped before leaks them.
+            unsafe {
+                let mut request = ffi::RSMPI_REQUEST_NULL;
+                let code = ffi::MPI_Isend(
+                    segment.as_ptr().cast(),
+                    segment.len() as c_int,
+                    ffi::RSMPI_UINT8_T,
+                    rank as c_int,
+                    tag,
+                    self.raw,
+                    &mut request,
+                );
+                sending.requests.0.push(request);
+                check("MPI_Isend", code)?;
+            }
+        }
+        Ok(sending)
+    }
+
+    /// Starts to receive `length` bytes from `rank`, segmented as [`send`](Communicator::send)
+    /// does it. MPI_Irecv (section 3.7.2).
+    pub(crate) fn receive(&self, rank: u32, tag: i32, length: usize) -> Result<Receiving, Error> {
+        let mut receiving = Receiving { data: vec![0; length], requests: Requests(Vec::new()) };
+        for segment in receiving.data.chunks_mut(SEGMENT_BYTES) {
+            // SAFETY: the buffer is not touched or moved by us until MPI is done with it: it is on
+            // the heap, owned by `Receiving`, and leaked if that is dropped before.
+            unsafe {
+                let mut request = ffi::RSMPI_REQUEST_NULL;
+                let code = ffi::MPI_Irecv(
+                    segment.as_mut_ptr().cast(),
+                    segment.len() as c_int,
+                    ffi::RSMPI_UINT8_T,
+                    rank as c_int,
+                    tag,
+                    self.raw,
+                    &mut request,
+                );
+                receiving.requests.0.push(request);
+                check("MPI_Irecv", code)?;
+            }
+        }
+        Ok(receiving)
+    }
+}
+
+/// A buffer that small messages are received into.
+#[derive(Debug, Default)]
+pub(crate) struct WorkBuffer(pub(crate) Vec<u8>);
+
+/// Requests that MPI has not completed yet.
+#[derive(Debug)]
+struct Requests(Vec<ffi::MPI_Request>);
+
+impl Requests {
+    /// MPI_Test (section 3.7.3) of each; true when none is left.
+    fn done(&mut self) -> Result<bool, Error> {
+        while let Some(request) = self.0.last_mut() {
+            let mut done = 0;
+            // SAFETY: a request that was started and is not complete, and a place for the flag.
+            check("MPI_Test", unsafe { ffi::MPI_Test(request, &mut done, ffi::RSMPI_STATUS_IGNORE) })?;
+            if done == 0 {
+                return Ok(false);
+            }
+            self.0.pop();
+        }
+        Ok(true)
+    }
+}
+
+/// Bytes on their way out.
+#[derive(Debug)]
+pub(crate) struct Sending {
+    _data: Bytes,
+    requests: Requests,
+}
+
+impl Sending {
+    /// True when MPI is done with the bytes.
+    pub(crate) fn done(&mut self) -> Result<bool, Error> {
+        self.requests.done()
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        if !self.requests.0.is_empty() {
+            // MPI may still read them: the bytes of a message to a lost worker stay where they are.
+            std::mem::forget(self._data.clone());
+        }
+    }
+}
+
+/// Bytes on their way in.
+#[derive(Debug)]
+pub(crate) struct Receiving {
+    data: Vec<u8>,
+    requests: Requests,
+}
+
+impl Receiving {
+    /// The bytes, once they are all there.
+    pub(crate) fn done(&mut self) -> Result<Option<Vec<u8>>, Error> {
+        Ok(self.requests.done()?.then(|| std::mem::take(&mut self.data)))
+    }
+}
+
+impl Drop for Receiving {
+    fn drop(&mut self) {
+        if !self.requests.0.is_empty() {
+            // MPI may still write to it.
+            std::mem::forget(std::mem::take(&mut self.data));
+        }
+    }
+}

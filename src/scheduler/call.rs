@@ -1,0 +1,238 @@
+//! One call: which of its tasks are where.
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::{
+    Dispatch, WorkerId,
+    chunk::{Chunk, Policy, View},
+};
+use crate::wire::Piece;
+
+/// What the scheduler needs to know of a call.
+#[derive(Clone, Debug)]
+pub(crate) struct CallSpec {
+    pub(crate) chunk: Chunk,
+    /// How often a failed task is tried again.
+    pub(crate) retries: u16,
+    /// Tasks that may be handed out beyond those that the user has taken.
+    pub(crate) window_tasks: u64,
+    /// Bytes of results that may wait for the user.
+    pub(crate) window_bytes: u64,
+    pub(crate) ordered: bool,
+    pub(crate) stop_at_error: bool,
+    /// How many tasks there will be, where known.
+    pub(crate) expected: Option<u64>,
+}
+
+/// Tasks that belong together.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Range {
+    pub(super) start: u64,
+    pub(super) count: u64,
+    /// Which attempt the next one is, from 1.
+    pub(super) attempt: u16,
+    /// Workers that were lost with these tasks in flight.
+    pub(super) losses: u8,
+}
+
+impl Range {
+    pub(super) fn of(dispatch: &Dispatch) -> Range {
+        Range {
+            start: dispatch.start,
+            count: dispatch.count,
+            attempt: dispatch.attempt,
+            losses: dispatch.losses,
+        }
+    }
+
+    pub(super) fn contains(&self, task: u64) -> bool {
+        (self.start..self.start + self.count).contains(&task)
+    }
+
+    /// What is left of the range without `task`, at most two ranges.
+    pub(super) fn around(self, task: u64) -> Vec<Range> {
+        let before = Range { count: task - self.start, ..self };
+        let after = Range { start: task + 1, count: self.start + self.count - task - 1, ..self };
+        [before, after].into_iter().filter(|range| range.count > 0).collect()
+    }
+
+    /// The range in pieces of `part` tasks.
+    pub(super) fn split(self, part: u64) -> impl Iterator<Item = Range> {
+        let end = self.start + self.count;
+        (self.start..end)
+            .step_by(part.max(1) as usize)
+            .map(move |start| Range { start, count: part.max(1).min(end - start), ..self })
+    }
+}
+
+/// A committed piece below its turn, or, in a call without order, the mark that it is committed.
+#[derive(Debug)]
+enum Held {
+    Piece(Piece),
+    Mark { count: u64 },
+}
+
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) spec: CallSpec,
+    policy: Policy,
+    /// Tasks that are there.
+    pub(super) fed: u64,
+    pub(super) closed: bool,
+    /// Tasks below have been handed out at least once.
+    next: u64,
+    queued: BTreeMap<u64, Range>,
+    /// Dispatches that are with workers.
+    pub(super) in_flight: usize,
+    /// Tasks below are committed, and in an ordered call emitted.
+    pub(super) cursor: u64,
+    held: BTreeMap<u64, Held>,
+    /// Tasks that the user has taken.
+    pub(super) consumed: u64,
+    /// Bytes of results that are committed and not taken by the user.
+    pub(super) held_bytes: u64,
+    /// The first task that failed for good, in a call that stops at errors.
+    pub(super) stop_before: u64,
+    pub(super) ended: bool,
+    /// In the scheduler's queue of runnable calls.
+    pub(super) enlisted: bool,
+    seen: HashSet<WorkerId>,
+    timed: (u64, u64),
+    overhead_nanos: f64,
+}
+
+impl Call {
+    pub(super) fn new(spec: CallSpec) -> Call {
+        Call {
+            policy: Policy::new(spec.chunk),
+            spec,
+            fed: 0,
+            closed: false,
+            next: 0,
+            queued: BTreeMap::new(),
+            in_flight: 0,
+            cursor: 0,
+            held: BTreeMap::new(),
+            consumed: 0,
+            held_bytes: 0,
+            stop_before: u64::MAX,
+            ended: false,
+            enlisted: false,
+            seen: HashSet::new(),
+            timed: (0, 0),
+            overhead_nanos: 3_000.0,
+        }
+    }
+
+    pub(super) fn requeue(&mut self, range: Range) {
+        self.queued.insert(range.start, range);
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        self.closed && self.cursor == self.fed
+    }
+
+    /// The end of the fresh tasks that the window lets out now.
+    fn fresh_end(&self) -> u64 {
+        let end = self.fed.min(self.stop_before).min(self.consumed.saturating_add(self.spec.window_tasks));
+        if self.held_bytes < self.spec.window_bytes {
+            end
+        } else {
+            // The window is full: only the task that it waits for may go.
+            end.min(self.cursor + 1)
+        }
+    }
+
+    pub(super) fn is_runnable(&self) -> bool {
+        let queued = self.queued.first_key_value().is_some_and(|(&start, _)| start < self.stop_before);
+        !self.ended && (queued || self.next < self.fresh_end())
+    }
+
+    /// Takes the next chunk for `worker`: what came back first, then fresh tasks.
+    pub(super) fn take(&mut self, worker: WorkerId, slots: u64, cost_nanos: f64) -> Option<Range> {
+        if let Some(entry) = self.queued.first_entry()
+            && *entry.key() < self.stop_before
+        {
+            return Some(entry.remove());
+        }
+        let end = self.fresh_end();
+        if self.next >= end {
+            return None;
+        }
+        let known = if self.closed { self.fed } else { self.spec.expected.unwrap_or(self.fed).max(self.fed) };
+        let size = self.policy.next(&View {
+            total: known,
+            left: known - self.next,
+            slots,
+            first_for_worker: self.spec.chunk == Chunk::Auto && self.seen.insert(worker),
+            mean_nanos: self.mean_nanos(),
+            cost_nanos,
+            overhead_nanos: self.overhead_nanos,
+        });
+        let count = size.min(end - self.next);
+        let range = Range { start: self.next, count, attempt: 1, losses: 0 };
+        self.next += count;
+        Some(range)
+    }
+
+    pub(super) fn measured(&mut self, tasks: u64, busy_nanos: u64, overhead_nanos: u64) {
+        self.timed.0 += busy_nanos;
+        self.timed.1 += tasks;
+        self.overhead_nanos += (overhead_nanos as f64 - self.overhead_nanos) / 8.0;
+    }
+
+    /// The mean time of a task so far.
+    pub(super) fn mean_nanos(&self) -> Option<f64> {
+        (self.timed.1 > 0).then(|| (self.timed.0 as f64 / self.timed.1 as f64).max(1.0))
+    }
+
+    /// Records the outcome of tasks for good, and emits what has its turn.
+    pub(super) fn commit(&mut self, piece: Piece, mut emit: impl FnMut(Piece)) {
+        self.held_bytes += size_of(&piece);
+        if self.spec.ordered {
+            self.held.insert(piece.start, Held::Piece(piece));
+        } else {
+            self.held.insert(piece.start, Held::Mark { count: piece.count });
+            emit(piece);
+        }
+        while let Some(entry) = self.held.first_entry()
+            && *entry.key() == self.cursor
+        {
+            match entry.remove() {
+                Held::Mark { count } => self.cursor += count,
+                Held::Piece(piece) => {
+                    self.cursor += piece.count;
+                    emit(piece);
+                }
+            }
+        }
+    }
+
+    /// Every task below `fed` is in exactly one place.
+    #[cfg(test)]
+    pub(super) fn sanity_check(&self, flying: impl Iterator<Item = (u64, u64)>) {
+        let mut ranges: Vec<(u64, u64)> = flying.collect();
+        ranges.extend(self.queued.values().map(|range| (range.start, range.count)));
+        ranges.extend(self.held.iter().map(|(&start, held)| match held {
+            Held::Mark { count } => (start, *count),
+            Held::Piece(piece) => (start, piece.count),
+        }));
+        ranges.sort();
+        let mut at = self.cursor;
+        for (start, count) in ranges {
+            assert_eq!(start, at, "a task is missing or in two places");
+            at += count;
+        }
+        assert_eq!(at, self.next, "tasks handed out are accounted for");
+        assert!(self.next <= self.fed && self.consumed <= self.fed);
+        assert!(self.next <= self.consumed.saturating_add(self.spec.window_tasks), "beyond the window");
+    }
+}
+
+/// What a piece weighs in the window: its values, or a failure's text.
+pub(crate) fn size_of(piece: &Piece) -> u64 {
+    match &piece.outcome {
+        Ok(batch) => batch.size() as u64,
+        Err(failure) => failure.message.len() as u64,
+    }
+}

@@ -1,0 +1,477 @@
+//! Rank 0's mind: who runs what next. A state machine without I/O, clock, threads or MPI.
+//!
+//! [`Event`]s go in, [`Action`]s come out. A task is at any moment in exactly one place: not yet
+//! handed out, queued again, in flight in one dispatch, held for its turn, or emitted. A dispatch
+//! has a number of its own, its epoch; what comes back under a number that is no longer
+//! outstanding at that worker is dropped. So a task may run more than once, and counts once.
+
+mod call;
+mod chunk;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, VecDeque};
+
+use call::{Call, Range};
+pub use chunk::Chunk;
+pub(crate) use call::{CallSpec, size_of};
+
+use crate::{
+    error::{Failure, FailureKind, Place},
+    wire::Piece,
+};
+
+/// A worker, by its rank. A replacement is a new worker with a new number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct WorkerId(pub(crate) u32);
+
+/// A call: one map, or one submitted task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct CallId(pub(crate) u64);
+
+/// A task that was in flight on this many lost workers is not tried again.
+const QUARANTINE_AFTER: u8 = 3;
+
+/// A chunk that is expected to end sooner is sent its successor at once, so that its worker does
+/// not wait for the round trip.
+const SHORT_NANOS: f64 = 50_000.0;
+
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// A worker with this many task slots is ready.
+    Joined { worker: WorkerId, slots: u32, host: String },
+    /// A worker will soon be out of work.
+    Requested { worker: WorkerId },
+    /// A dispatch came back, whole or cut short.
+    Returned { worker: WorkerId, dispatch: u64, pieces: Vec<Piece>, busy_nanos: u64, overhead_nanos: u64 },
+    /// A worker is gone.
+    Lost { worker: WorkerId },
+    /// A task ran over its time; its worker is given up.
+    TimedOut { worker: WorkerId, dispatch: u64, task: u64, failure: Failure },
+    /// No worker is left and none will come.
+    Deserted,
+    /// A new call, with no tasks yet.
+    Submitted { call: CallId, spec: CallSpec },
+    /// This many more tasks are there.
+    Fed { call: CallId, tasks: u64 },
+    /// No more tasks will come.
+    Closed { call: CallId },
+    /// The user has taken results out of the window.
+    Consumed { call: CallId, tasks: u64, bytes: u64 },
+    /// Nobody waits for the rest of this call.
+    Cancelled { call: CallId },
+}
+
+#[derive(Debug)]
+pub(crate) enum Action {
+    Send(Dispatch),
+    /// Stop a chunk between two tasks; its results are not needed.
+    Revoke { worker: WorkerId, call: CallId, dispatch: u64 },
+    Emit { call: CallId, piece: Piece },
+    Finished { call: CallId, end: End },
+    /// Nothing of this call is outstanding any more; its items and shared value can go.
+    Forget { call: CallId },
+}
+
+/// How a call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Every task was emitted.
+    Done,
+    /// A failure was emitted and the call stops at the first.
+    Stopped,
+    Cancelled,
+    /// No worker was left.
+    Deserted,
+}
+
+/// A chunk on its way to a worker.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Dispatch {
+    pub(crate) epoch: u64,
+    pub(crate) worker: WorkerId,
+    pub(crate) call: CallId,
+    pub(crate) start: u64,
+    pub(crate) count: u64,
+    pub(crate) attempt: u16,
+    losses: u8,
+    /// Expected nanoseconds a task, 0 when unknown.
+    pub(crate) mean_nanos: f64,
+}
+
+#[derive(Debug)]
+struct Worker {
+    alive: bool,
+    slots: usize,
+    host: String,
+    outstanding: VecDeque<Dispatch>,
+    asked: bool,
+    in_idle: bool,
+    in_eager: bool,
+}
+
+impl Worker {
+    fn is_idle(&self) -> bool {
+        self.alive && self.outstanding.len() < self.slots
+    }
+
+    /// Busy, and wants its next chunk before the present one ends.
+    fn is_eager(&self) -> bool {
+        let short = |d: &Dispatch| d.mean_nanos > 0.0 && d.mean_nanos * d.count as f64 <= SHORT_NANOS;
+        self.alive
+            && self.outstanding.len() < 2 * self.slots
+            && (self.asked || self.outstanding.iter().all(short))
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Scheduler {
+    workers: HashMap<WorkerId, Worker>,
+    calls: HashMap<CallId, Call>,
+    /// Calls that may have a chunk to hand out; served in turn.
+    runnable: VecDeque<CallId>,
+    idle: VecDeque<WorkerId>,
+    eager: VecDeque<WorkerId>,
+    /// Task slots of the living workers.
+    slots: u64,
+    /// Chunks that are with workers.
+    in_flight: usize,
+    epoch: u64,
+    cost_nanos: f64,
+    actions: Vec<Action>,
+}
+
+impl Scheduler {
+    pub(crate) fn new() -> Scheduler {
+        Scheduler { cost_nanos: 2_000.0, ..Scheduler::default() }
+    }
+
+    /// Takes in what happened and appends what is to be done to `actions`.
+    pub(crate) fn handle(&mut self, event: Event, actions: &mut Vec<Action>) {
+        match event {
+            Event::Joined { worker, slots, host } => self.joined(worker, slots, host),
+            Event::Requested { worker } => {
+                if let Some(state) = self.workers.get_mut(&worker) {
+                    state.asked = true;
+                }
+                self.offer(worker);
+            }
+            Event::Returned { worker, dispatch, pieces, busy_nanos, overhead_nanos } => {
+                self.returned(worker, dispatch, pieces, busy_nanos, overhead_nanos);
+            }
+            Event::Lost { worker } => self.lost(worker, None),
+            Event::TimedOut { worker, dispatch, task, failure } => {
+                self.lost(worker, Some((dispatch, task, failure)));
+            }
+            Event::Deserted => {
+                let mut open: Vec<CallId> = self.calls.keys().copied().collect();
+                open.sort();
+                open.into_iter().for_each(|call| self.end(call, End::Deserted));
+            }
+            Event::Submitted { call, spec } => {
+                self.calls.insert(call, Call::new(spec));
+            }
+            Event::Fed { call, tasks } => self.with_call(call, |state| state.fed += tasks),
+            Event::Closed { call } => self.with_call(call, |state| state.closed = true),
+            Event::Consumed { call, tasks, bytes } => self.with_call(call, |state| {
+                state.consumed += tasks;
+                state.held_bytes -= bytes;
+            }),
+            Event::Cancelled { call } => self.end(call, End::Cancelled),
+        }
+        self.dispatch();
+        actions.append(&mut self.actions);
+    }
+
+    /// The measured time that rank 0 spends on a chunk.
+    pub(crate) fn set_cost(&mut self, nanos: f64) {
+        self.cost_nanos = nanos;
+    }
+
+    /// Chunks that are with workers.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// Workers that have a chunk.
+    pub(crate) fn busy(&self) -> usize {
+        self.workers.values().filter(|worker| !worker.outstanding.is_empty()).count()
+    }
+
+    /// True when every call has ended and nothing of it is outstanding.
+    pub(crate) fn is_done(&self) -> bool {
+        self.calls.is_empty()
+    }
+
+    /// The index below which every task of the call is committed.
+    pub(crate) fn committed_below(&self, call: CallId) -> u64 {
+        self.calls.get(&call).map_or(u64::MAX, |state| state.cursor)
+    }
+
+    fn joined(&mut self, worker: WorkerId, slots: u32, host: String) {
+        let state = Worker {
+            alive: true,
+            slots: slots as usize,
+            host,
+            outstanding: VecDeque::new(),
+            asked: false,
+            in_idle: false,
+            in_eager: false,
+        };
+        self.slots += u64::from(slots);
+        self.workers.insert(worker, state);
+        self.offer(worker);
+    }
+
+    fn returned(&mut self, worker: WorkerId, epoch: u64, pieces: Vec<Piece>, busy: u64, overhead: u64) {
+        let Some(state) = self.workers.get_mut(&worker) else { return };
+        let Some(at) = state.outstanding.iter().position(|d| d.epoch == epoch) else { return };
+        let Some(dispatch) = state.outstanding.remove(at) else { return };
+        let host = state.host.clone();
+        self.in_flight -= 1;
+        self.offer(worker);
+        if let Some(call) = self.calls.get_mut(&dispatch.call) {
+            call.in_flight -= 1;
+            let ran = pieces.iter().map(|piece| piece.count).sum();
+            call.measured(ran, busy, overhead);
+            self.settle(dispatch, &host, pieces);
+        }
+        self.call_changed(dispatch.call);
+    }
+
+    /// Takes the pieces of a dispatch that came back; what they do not cover is queued again.
+    fn settle(&mut self, dispatch: Dispatch, host: &str, pieces: Vec<Piece>) {
+        let end = dispatch.start + dispatch.count;
+        let mut next = dispatch.start;
+        for piece in pieces {
+            // A reply that is not about this dispatch's tasks, in order, is not believed.
+            if piece.start != next || piece.count == 0 || piece.count > end - next {
+                break;
+            }
+            next += piece.count;
+            match piece.outcome {
+                Ok(_) => self.commit(dispatch.call, piece),
+                Err(failure) => self.failed(&dispatch, host, piece.start, failure),
+            }
+        }
+        if next < end
+            && let Some(call) = self.calls.get_mut(&dispatch.call)
+        {
+            call.requeue(Range { start: next, count: end - next, attempt: dispatch.attempt, losses: dispatch.losses });
+        }
+    }
+
+    /// One attempt at a task failed: tries again, or makes it the task's outcome.
+    fn failed(&mut self, dispatch: &Dispatch, host: &str, task: u64, mut failure: Failure) {
+        let Some(call) = self.calls.get_mut(&dispatch.call) else { return };
+        let again = matches!(failure.kind, FailureKind::Failed | FailureKind::Panicked | FailureKind::TimedOut);
+        if again && dispatch.attempt <= call.spec.retries && !call.ended {
+            let attempt = dispatch.attempt + 1;
+            call.requeue(Range { start: task, count: 1, attempt, losses: dispatch.losses });
+            return;
+        }
+        failure.place = Some(Place { rank: dispatch.worker.0, host: host.to_string(), attempt: dispatch.attempt });
+        if call.spec.stop_at_error && task < call.stop_before {
+            call.stop_before = task;
+            self.revoke_above(dispatch.call, task);
+        }
+        self.commit(dispatch.call, Piece { start: task, count: 1, outcome: Err(failure) });
+    }
+
+    fn commit(&mut self, id: CallId, piece: Piece) {
+        let Some(call) = self.calls.get_mut(&id).filter(|call| !call.ended) else { return };
+        let stop_at_error = call.spec.stop_at_error;
+        let mut stopped = false;
+        call.commit(piece, |piece| {
+            if stopped {
+                return;
+            }
+            stopped = stop_at_error && piece.outcome.is_err();
+            self.actions.push(Action::Emit { call: id, piece });
+        });
+        if stopped {
+            self.end(id, End::Stopped);
+        }
+    }
+
+    fn lost(&mut self, worker: WorkerId, culprit: Option<(u64, u64, Failure)>) {
+        let Some(state) = self.workers.get_mut(&worker).filter(|state| state.alive) else { return };
+        state.alive = false;
+        let (slots, host) = (state.slots, state.host.clone());
+        let outstanding = std::mem::take(&mut state.outstanding);
+        self.slots -= slots as u64;
+        self.in_flight -= outstanding.len();
+        for (place, dispatch) in outstanding.into_iter().enumerate() {
+            let Some(call) = self.calls.get_mut(&dispatch.call) else { continue };
+            call.in_flight -= 1;
+            let range = Range::of(&dispatch);
+            match &culprit {
+                Some((epoch, task, failure)) if *epoch == dispatch.epoch && range.contains(*task) => {
+                    range.around(*task).into_iter().for_each(|rest| call.requeue(rest));
+                    self.failed(&dispatch, &host, *task, failure.clone());
+                }
+                // What waited in the worker's queue behind the running chunks was not touched.
+                None if place < slots => self.in_flight_on_lost(&dispatch, &host, range),
+                _ => call.requeue(range),
+            }
+            self.call_changed(dispatch.call);
+        }
+    }
+
+    /// Queues the tasks of a chunk whose worker died running it, in ever smaller pieces, so that
+    /// a task that kills workers is found without the others sharing its fate.
+    fn in_flight_on_lost(&mut self, dispatch: &Dispatch, host: &str, range: Range) {
+        let losses = range.losses + 1;
+        if losses >= QUARANTINE_AFTER && range.count == 1 {
+            let message = format!("it was in flight on {losses} workers that were lost; it is not tried again");
+            self.failed(dispatch, host, range.start, Failure::new(FailureKind::Quarantined, message));
+            return;
+        }
+        let part = if losses == 1 { range.count.div_ceil(8) } else { 1 };
+        if let Some(call) = self.calls.get_mut(&dispatch.call) {
+            Range { losses, ..range }.split(part).for_each(|part| call.requeue(part));
+        }
+    }
+
+    fn with_call(&mut self, id: CallId, change: impl FnOnce(&mut Call)) {
+        if let Some(call) = self.calls.get_mut(&id) {
+            change(call);
+            self.call_changed(id);
+        }
+    }
+
+    /// Ends a call that is complete, forgets one that has left the workers, enlists one with work.
+    fn call_changed(&mut self, id: CallId) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        if !call.ended && call.is_complete() {
+            call.ended = true;
+            self.actions.push(Action::Finished { call: id, end: End::Done });
+        }
+        if call.ended && call.in_flight == 0 {
+            self.calls.remove(&id);
+            self.actions.push(Action::Forget { call: id });
+        } else if !call.enlisted && call.is_runnable() {
+            call.enlisted = true;
+            self.runnable.push_back(id);
+        }
+    }
+
+    fn end(&mut self, id: CallId, end: End) {
+        let Some(call) = self.calls.get_mut(&id).filter(|call| !call.ended) else { return };
+        call.ended = true;
+        self.actions.push(Action::Finished { call: id, end });
+        self.revoke_above(id, 0);
+        self.call_changed(id);
+    }
+
+    fn revoke_above(&mut self, id: CallId, task: u64) {
+        let mut workers: Vec<_> = self.workers.iter().collect();
+        workers.sort_by_key(|(worker, _)| **worker);
+        for (&worker, state) in workers {
+            for dispatch in state.outstanding.iter().filter(|d| d.call == id && d.start >= task) {
+                self.actions.push(Action::Revoke { worker, call: id, dispatch: dispatch.epoch });
+            }
+        }
+    }
+
+    /// Puts the worker into the queue for work that it belongs to.
+    fn offer(&mut self, worker: WorkerId) {
+        let Some(state) = self.workers.get_mut(&worker) else { return };
+        if state.is_idle() {
+            if !std::mem::replace(&mut state.in_idle, true) {
+                self.idle.push_back(worker);
+            }
+        } else if state.is_eager() && !std::mem::replace(&mut state.in_eager, true) {
+            self.eager.push_back(worker);
+        }
+    }
+
+    fn dispatch(&mut self) {
+        while let Some(call) = self.next_call() {
+            let Some(worker) = self.next_worker() else { break };
+            self.hand_out(call, worker);
+        }
+    }
+
+    /// The first call in turn that has a chunk to hand out; it stays at the front of the queue.
+    fn next_call(&mut self) -> Option<CallId> {
+        while let Some(&id) = self.runnable.front() {
+            match self.calls.get_mut(&id) {
+                Some(call) if call.is_runnable() => return Some(id),
+                Some(call) => call.enlisted = false,
+                None => {}
+            }
+            self.runnable.pop_front();
+        }
+        None
+    }
+
+    fn next_worker(&mut self) -> Option<WorkerId> {
+        while let Some(id) = self.idle.pop_front() {
+            let Some(worker) = self.workers.get_mut(&id) else { continue };
+            worker.in_idle = false;
+            if worker.is_idle() {
+                return Some(id);
+            }
+        }
+        while let Some(id) = self.eager.pop_front() {
+            let Some(worker) = self.workers.get_mut(&id) else { continue };
+            worker.in_eager = false;
+            if worker.is_eager() {
+                return Some(id);
+            }
+        }
+        None
+    }
+
+    fn hand_out(&mut self, id: CallId, worker: WorkerId) {
+        let (Some(call), Some(state)) = (self.calls.get_mut(&id), self.workers.get_mut(&worker)) else { return };
+        let Some(range) = call.take(worker, self.slots, self.cost_nanos) else { return };
+        self.epoch += 1;
+        self.in_flight += 1;
+        let dispatch = Dispatch {
+            epoch: self.epoch,
+            worker,
+            call: id,
+            start: range.start,
+            count: range.count,
+            attempt: range.attempt,
+            losses: range.losses,
+            mean_nanos: call.mean_nanos().unwrap_or(0.0),
+        };
+        call.in_flight += 1;
+        state.asked = false;
+        state.outstanding.push_back(dispatch);
+        self.actions.push(Action::Send(dispatch));
+        self.runnable.rotate_left(1);
+        self.offer(worker);
+    }
+
+    /// Walks the invariants; panics with the one that is broken.
+    #[cfg(test)]
+    pub(crate) fn sanity_check(&self) {
+        for (id, call) in &self.calls {
+            let flying: Vec<&Dispatch> =
+                self.workers.values().flat_map(|w| &w.outstanding).filter(|d| d.call == *id).collect();
+            assert_eq!(flying.len(), call.in_flight, "{id:?}: in flight");
+            assert!(!(call.ended && call.in_flight == 0), "{id:?}: ended and not forgotten");
+            if !call.ended {
+                call.sanity_check(flying.iter().map(|d| (d.start, d.count)));
+                assert!(call.enlisted || !call.is_runnable(), "{id:?}: has work and is not enlisted");
+            }
+        }
+        let flying: usize = self.workers.values().map(|worker| worker.outstanding.len()).sum();
+        assert_eq!(flying, self.in_flight);
+        for (id, worker) in &self.workers {
+            assert!(worker.alive || worker.outstanding.is_empty(), "{id:?}: lost, with work");
+            assert!(worker.outstanding.len() <= 2 * worker.slots, "{id:?}: more than two chunks a slot");
+            assert!(!worker.is_idle() || worker.in_idle, "{id:?}: idle and not offered");
+            assert!(self.next_call_exists().is_none() || !worker.is_idle(), "{id:?}: idle while there is work");
+        }
+    }
+
+    #[cfg(test)]
+    fn next_call_exists(&self) -> Option<CallId> {
+        self.runnable.iter().copied().find(|id| self.calls.get(id).is_some_and(Call::is_runnable))
+    }
+}

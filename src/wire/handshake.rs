@@ -1,0 +1,48 @@
+//! What rank 0 and a worker tell each other before the first task.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+/// The version of everything in this folder. A worker that speaks another one is refused.
+pub(crate) const PROTOCOL: u32 = 1;
+
+/// A worker introduces itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Hello {
+    pub(crate) protocol: u32,
+    pub(crate) pointer_bits: u32,
+    pub(crate) big_endian: bool,
+    /// Names the executable's build; code offsets mean the same only within one build.
+    pub(crate) build: String,
+    pub(crate) program: String,
+    pub(crate) host: String,
+    pub(crate) pid: u32,
+    /// The CPUs that the process may run on, by number.
+    pub(crate) cpus: Vec<u32>,
+}
+
+/// Rank 0 takes the worker in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Welcome {
+    /// The rank that the worker goes by from here on.
+    pub(crate) rank: u32,
+    /// The secret that opens the lifeline.
+    pub(crate) token: [u8; 16],
+    /// Where rank 0 listens for lifelines, the likeliest address first; empty where the lifeline
+    /// is there already (`processes`).
+    pub(crate) lifeline: Vec<SocketAddr>,
+    /// Task threads in each worker.
+    pub(crate) threads: u32,
+    /// Workers on this worker's host, itself included.
+    pub(crate) workers_on_host: u32,
+    /// True when the ranks of the host have a CPU each, so that waiting may spin.
+    pub(crate) spin: bool,
+}
+
+/// The worker can be given work.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Ready {
+    /// Why the lifeline could not be connected, if so.
+    pub(crate) lifeline_error: Option<String>,
+}

@@ -1,0 +1,182 @@
+//! The code of a call: one monomorphic function that decodes, runs and encodes a whole chunk.
+//!
+//! [`run_chunk::<P, K>`](run_chunk) is what travels, as an offset into the executable (see
+//! [`crate::function`]). The user's function is a type parameter of it, so the compiler inlines
+//! it into the loop; it needs no memory, so a worker makes it out of nothing.
+
+use std::{fmt::Display, marker::PhantomData, sync::Arc};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{ChunkRun, sink::Sink, unwind::catch};
+use crate::{
+    error::{Failure, FailureKind},
+    function::conjure,
+    wire::decode,
+};
+
+/// Code that can travel to a worker: what [`Executor::call`](crate::Executor::call) and its
+/// relatives make of a function. There is nothing to implement.
+pub trait Function: 'static {
+    /// What a task is given.
+    type Item: Serialize + DeserializeOwned + 'static;
+    /// What a task that ends well gives.
+    type Value: Serialize + DeserializeOwned + 'static;
+    /// What is built once for each task thread of a worker.
+    #[doc(hidden)]
+    type State: Send + 'static;
+
+    #[doc(hidden)]
+    fn prepare(run: &ChunkRun<'_>) -> Result<Self::State, Failure>;
+    #[doc(hidden)]
+    fn run(state: &mut Self::State, item: Self::Item) -> Result<Self::Value, Failure>;
+}
+
+/// The entry of function `P` whose values go to `K`.
+pub(crate) fn run_chunk<P: Function, K: Sink<P::Value>>(run: &mut ChunkRun<'_>) {
+    let mut state = run.take_state::<P::State>();
+    let mut sink = K::default();
+    for k in 0..run.items.len() {
+        run.enter(k);
+        let mut prepared = match state.take() {
+            Some(state) => Ok(state),
+            None => catch(|| P::prepare(run)).and_then(|state| state).map_err(|failure| Failure {
+                kind: FailureKind::Init,
+                ..failure
+            }),
+        };
+        let outcome = match &mut prepared {
+            Ok(state) => catch(|| {
+                let item = decode(run.items.get(k)).map_err(|error| {
+                    Failure::new(FailureKind::Codec, format!("the item {error}"))
+                })?;
+                P::run(state, item)
+            }),
+            Err(failure) => Ok(Err(failure.clone())),
+        };
+        // State that a panic has gone through is not trusted: the next task builds it anew.
+        let panicked = outcome.is_err();
+        match outcome.and_then(|outcome| outcome) {
+            Ok(value) => sink.push(run.first() + k as u64, value, &mut run.reply),
+            Err(failure) => {
+                sink.close(&mut run.reply);
+                run.reply.failed(failure);
+            }
+        }
+        state = prepared.ok().filter(|_| !panicked);
+        if !run.goes_on(k as u64 + 1) {
+            break;
+        }
+    }
+    run.leave();
+    sink.close(&mut run.reply);
+    if let Some(state) = state {
+        run.keep_state(state);
+    }
+}
+
+/// What a user's function returns, as the value of the task or its failure.
+pub trait Verdict<Returned>: Copy + Send + 'static {
+    /// The value of a task that ended well.
+    type Value: Serialize + DeserializeOwned + 'static;
+    #[doc(hidden)]
+    fn settle(returned: Returned) -> Result<Self::Value, String>;
+}
+
+/// The function returns its value.
+#[derive(Clone, Copy, Debug)]
+pub struct Plain;
+
+/// The function returns a `Result`; an `Err` is the task's failure.
+#[derive(Clone, Copy, Debug)]
+pub struct Fallible;
+
+impl<R: Serialize + DeserializeOwned + 'static> Verdict<R> for Plain {
+    type Value = R;
+    fn settle(returned: R) -> Result<R, String> {
+        Ok(returned)
+    }
+}
+
+impl<R: Serialize + DeserializeOwned + 'static, E: Display> Verdict<Result<R, E>> for Fallible {
+    type Value = R;
+    fn settle(returned: Result<R, E>) -> Result<R, String> {
+        returned.map_err(|error| format!("{error:#}"))
+    }
+}
+
+fn settle<V: Verdict<R>, R>(returned: R) -> Result<V::Value, Failure> {
+    V::settle(returned).map_err(|message| Failure::new(FailureKind::Failed, message))
+}
+
+/// `f(item)`
+pub struct Each<V, F, A, R>(PhantomData<fn(V, F, A, R)>);
+
+impl<V, F, A, R> Function for Each<V, F, A, R>
+where
+    V: Verdict<R>,
+    F: Fn(A) -> R + Copy + 'static,
+    A: Serialize + DeserializeOwned + 'static,
+    R: 'static,
+{
+    type Item = A;
+    type Value = V::Value;
+    type State = ();
+
+    fn prepare(_: &ChunkRun<'_>) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn run((): &mut (), item: A) -> Result<V::Value, Failure> {
+        settle::<V, R>(conjure::<F>()(item))
+    }
+}
+
+/// `f(&shared, item)`
+pub struct With<V, F, S, A, R>(PhantomData<fn(V, F, S, A, R)>);
+
+impl<V, F, S, A, R> Function for With<V, F, S, A, R>
+where
+    V: Verdict<R>,
+    F: Fn(&S, A) -> R + Copy + 'static,
+    S: DeserializeOwned + Send + Sync + 'static,
+    A: Serialize + DeserializeOwned + 'static,
+    R: 'static,
+{
+    type Item = A;
+    type Value = V::Value;
+    type State = Arc<S>;
+
+    fn prepare(run: &ChunkRun<'_>) -> Result<Arc<S>, Failure> {
+        run.shared()
+    }
+
+    fn run(shared: &mut Arc<S>, item: A) -> Result<V::Value, Failure> {
+        settle::<V, R>(conjure::<F>()(shared, item))
+    }
+}
+
+/// `f(&mut state, item)`, with `state` from `init()`
+pub struct Init<V, I, F, S, A, R>(PhantomData<fn(V, I, F, S, A, R)>);
+
+impl<V, I, F, S, A, R> Function for Init<V, I, F, S, A, R>
+where
+    V: Verdict<R>,
+    I: Fn() -> S + Copy + 'static,
+    F: Fn(&mut S, A) -> R + Copy + 'static,
+    S: Send + 'static,
+    A: Serialize + DeserializeOwned + 'static,
+    R: 'static,
+{
+    type Item = A;
+    type Value = V::Value;
+    type State = S;
+
+    fn prepare(_: &ChunkRun<'_>) -> Result<S, Failure> {
+        Ok(conjure::<I>()())
+    }
+
+    fn run(state: &mut S, item: A) -> Result<V::Value, Failure> {
+        settle::<V, R>(conjure::<F>()(state, item))
+    }
+}

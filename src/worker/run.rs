@@ -1,0 +1,187 @@
+//! One chunk as it runs: its items, its place for results, and the looks it takes around.
+
+use std::{
+    any::Any,
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+};
+
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+
+use super::{board::{Board, now_nanos}, task::Task};
+use crate::{
+    error::{Failure, FailureKind},
+    function,
+    wire::{Batch, Frame, Header, LAYOUT_TABLE, ReplyBuilder, decode},
+};
+
+/// A chunk asks for its successor when it expects to end within this time.
+const ASK_NANOS: u64 = 50_000;
+/// Between tasks, rank 0 is listened to no more often than this.
+const LISTEN_NANOS: u64 = 1_000_000;
+/// The clock is read no more often than this, as far as the tasks' times foretell.
+const LOOK_NANOS: u64 = 100_000;
+
+/// The value that all tasks of a call share: decoded once, on first use.
+pub(crate) struct SharedValue {
+    bytes: Bytes,
+    value: OnceLock<Result<Arc<dyn Any + Send + Sync>, Failure>>,
+}
+
+impl SharedValue {
+    pub(super) fn new(bytes: Bytes) -> SharedValue {
+        SharedValue { bytes, value: OnceLock::new() }
+    }
+}
+
+/// What a task thread keeps between chunks: the state of each call, by call.
+pub(super) type States = HashMap<u64, Box<dyn Any + Send>>;
+
+/// What a running chunk tells and asks the loop that runs it.
+pub(super) trait Surroundings {
+    /// The chunk is nearly done.
+    fn ask_for_more(&mut self);
+    /// Listens to rank 0; false when this chunk has been revoked.
+    fn listen(&mut self) -> bool;
+}
+
+/// A chunk that runs. Programs see it while they run it.
+pub struct ChunkRun<'a> {
+    header: &'a Header,
+    pub(super) items: Batch,
+    pub(super) reply: ReplyBuilder,
+    states: &'a mut States,
+    shared: Option<Arc<SharedValue>>,
+    around: &'a mut dyn Surroundings,
+    board: &'a Board,
+    thread: usize,
+    task: Task,
+    asked: bool,
+    started: u64,
+    listened: u64,
+    looked: u64,
+    next_look: u64,
+    stride: u64,
+}
+
+/// Where a chunk runs: the task thread, and what it has at hand.
+pub(super) struct Place<'a> {
+    pub(super) rank: u32,
+    pub(super) thread: usize,
+    pub(super) board: &'a Board,
+    pub(super) states: &'a mut States,
+    pub(super) around: &'a mut dyn Surroundings,
+}
+
+/// Runs the chunk in `frame` and returns the frame that answers it.
+pub(super) fn run_frame(frame: &Frame, shared: Option<Arc<SharedValue>>, place: Place<'_>) -> Frame {
+    let header = &frame.header;
+    let mut reply = ReplyBuilder::new(header.start);
+    let count = usize::try_from(header.count).unwrap_or(usize::MAX);
+    let items = Batch::from_wire(frame.body.clone(), count, header.layout & LAYOUT_TABLE != 0);
+    let (Some(items), Some(entry)) = (items, function::from_offset(header.program)) else {
+        let failure = Failure::new(FailureKind::Codec, "the chunk arrived damaged");
+        (0..header.count).for_each(|_| reply.failed(failure.clone()));
+        return reply.finish(header, 0);
+    };
+    let started = now_nanos();
+    let mut run = ChunkRun {
+        header,
+        items,
+        reply,
+        states: place.states,
+        shared,
+        around: place.around,
+        board: place.board,
+        thread: place.thread,
+        task: Task::new(place.rank, header.seed, header.attempt),
+        asked: false,
+        started,
+        listened: started,
+        looked: started,
+        next_look: 1,
+        stride: 1,
+    };
+    entry(&mut run);
+    let busy = now_nanos() - started;
+    run.reply.finish(header, busy)
+}
+
+impl ChunkRun<'_> {
+    /// The absolute index of the chunk's first task.
+    pub(super) fn first(&self) -> u64 {
+        self.header.start
+    }
+
+    pub(super) fn enter(&self, k: usize) {
+        let index = self.header.start + k as u64;
+        self.task.enter(index);
+        if self.header.nanos > 0 {
+            self.board.start(self.thread, self.header.dispatch, index, self.header.nanos);
+        }
+    }
+
+    pub(super) fn leave(&self) {
+        Task::leave();
+        self.board.stop(self.thread);
+    }
+
+    pub(super) fn take_state<S: Send + 'static>(&mut self) -> Option<S> {
+        let state = self.states.remove(&self.header.call)?;
+        state.downcast().ok().map(|state| *state)
+    }
+
+    pub(super) fn keep_state<S: Send + 'static>(&mut self, state: S) {
+        if size_of::<S>() > 0 {
+            self.states.insert(self.header.call, Box::new(state));
+        }
+    }
+
+    pub(super) fn shared<S: DeserializeOwned + Send + Sync + 'static>(&self) -> Result<Arc<S>, Failure> {
+        let missing = || Failure::new(FailureKind::Codec, "the shared value did not arrive");
+        let shared = self.shared.as_ref().ok_or_else(missing)?;
+        let value = shared.value.get_or_init(|| match decode::<S>(&shared.bytes) {
+            Ok(value) => Ok(Arc::new(value)),
+            Err(error) => Err(Failure::new(FailureKind::Codec, format!("the shared value {error}"))),
+        });
+        value.clone()?.downcast().map_err(|_| missing())
+    }
+
+    /// Called with the number of tasks done; false when the chunk is to stop here.
+    ///
+    /// The clock is read about every [`LOOK_NANOS`]: the stride between two looks doubles while
+    /// they come too soon. It never passes the point where the next chunk should be asked for.
+    #[inline]
+    pub(super) fn goes_on(&mut self, done: u64) -> bool {
+        done < self.next_look || self.look(done)
+    }
+
+    #[cold]
+    fn look(&mut self, done: u64) -> bool {
+        let now = now_nanos();
+        let since = now - self.looked;
+        self.looked = now;
+        self.stride = match since {
+            0..LOOK_NANOS => self.stride * 2,
+            LISTEN_NANOS.. => (self.stride / 2).max(1),
+            _ => self.stride,
+        };
+        if now - self.listened >= LISTEN_NANOS {
+            self.listened = now;
+            if !self.around.listen() {
+                return false;
+            }
+        }
+        let left = self.header.count - done;
+        let mean = ((now - self.started) / done).max(1);
+        let early = (ASK_NANOS / mean).min(self.header.count * 15 / 100);
+        if !self.asked && left > 0 && left <= early {
+            self.asked = true;
+            self.around.ask_for_more();
+        }
+        let to_asking = if self.asked { u64::MAX } else { left.saturating_sub(early).max(1) };
+        self.next_look = done + self.stride.min(to_asking);
+        true
+    }
+}

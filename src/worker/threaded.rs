@@ -1,0 +1,148 @@
+//! A hybrid worker: this thread talks to rank 0, several others run chunks.
+
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+
+use super::{
+    Board, Desk, Identity, Link, LinkError,
+    run::{Place, SharedValue, States, Surroundings, run_frame},
+};
+use crate::wire::{Frame, Kind};
+
+/// The longest time that a frame from rank 0 waits to be seen while the threads work.
+const PAUSE: Duration = Duration::from_micros(50);
+
+/// What the talking thread and the task threads share.
+#[derive(Default)]
+struct Common {
+    revoked: Mutex<HashSet<u64>>,
+    any_revoked: AtomicBool,
+    /// Calls that are over, oldest first; each thread drops the states it has of them.
+    forgotten: Mutex<Vec<u64>>,
+    forgets: AtomicU64,
+}
+
+struct Order {
+    chunk: Frame,
+    shared: Option<Arc<SharedValue>>,
+}
+
+pub(super) fn serve(link: &mut dyn Link, identity: &Identity) -> Result<bool, LinkError> {
+    let common = Arc::new(Common::default());
+    let (orders, queue) = unbounded::<Order>();
+    let (answers, done) = unbounded::<Frame>();
+    for number in 0..identity.threads as usize {
+        let hand = Hand {
+            rank: identity.rank,
+            number,
+            board: identity.board.clone(),
+            common: common.clone(),
+            queue: queue.clone(),
+            answers: answers.clone(),
+        };
+        thread::Builder::new()
+            .name(format!("rankpool-task-{number}"))
+            .stack_size(crate::launch::STACK_BYTES)
+            .spawn(move || hand.work())
+            .map_err(|error| LinkError(format!("a task thread could not be started: {error}")))?;
+    }
+    let mut desk = Desk::default();
+    loop {
+        while let Some(frame) = link.try_recv()? {
+            match frame.header.kind {
+                Kind::Chunk => {
+                    let shared = desk.shared.get(&frame.header.call).cloned();
+                    let _ = orders.send(Order { chunk: frame, shared });
+                }
+                Kind::Revoke => {
+                    lock(&common.revoked).insert(frame.header.dispatch);
+                    common.any_revoked.store(true, Ordering::Release);
+                }
+                Kind::Shutdown => return Ok(frame.header.attempt == 1),
+                kind => {
+                    if kind == Kind::Forget {
+                        lock(&common.forgotten).push(frame.header.call);
+                        common.forgets.fetch_add(1, Ordering::Release);
+                    }
+                    desk.take(frame);
+                }
+            }
+        }
+        if let Ok(frame) = done.recv_timeout(PAUSE) {
+            if frame.header.kind == Kind::Result && common.any_revoked.load(Ordering::Acquire) {
+                lock(&common.revoked).remove(&frame.header.dispatch);
+            }
+            link.send(frame)?;
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One task thread.
+struct Hand {
+    rank: u32,
+    number: usize,
+    board: Arc<Board>,
+    common: Arc<Common>,
+    queue: Receiver<Order>,
+    answers: Sender<Frame>,
+}
+
+impl Hand {
+    fn work(self) {
+        let mut states = States::new();
+        let mut forgets = 0;
+        for Order { mut chunk, shared } in &self.queue {
+            let told = self.common.forgets.load(Ordering::Acquire);
+            if told != forgets {
+                lock(&self.common.forgotten)[forgets as usize..].iter().for_each(|call| {
+                    states.remove(call);
+                });
+                forgets = told;
+            }
+            let mut around = Around { hand: &self, dispatch: chunk.header.dispatch };
+            if !around.listen() {
+                chunk.header.count = 0;
+                chunk.body.clear();
+            }
+            let place = Place {
+                rank: self.rank,
+                thread: self.number,
+                board: &self.board,
+                states: &mut states,
+                around: &mut around,
+            };
+            if self.answers.send(run_frame(&chunk, shared, place)).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+struct Around<'a> {
+    hand: &'a Hand,
+    dispatch: u64,
+}
+
+impl Surroundings for Around<'_> {
+    fn ask_for_more(&mut self) {
+        let _ = self.hand.answers.send(Frame::bare(Kind::Request));
+    }
+
+    fn listen(&mut self) -> bool {
+        let common = &self.hand.common;
+        !(common.any_revoked.load(Ordering::Acquire) && lock(&common.revoked).contains(&self.dispatch))
+    }
+}
