@@ -1,1 +1,19 @@
-fn main(){}
+//! The `rankpool` program: a user's program like any other, with the jobs of this folder.
+
+mod mandelbrot;
+mod pi;
+mod sleep;
+mod squares;
+mod words;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    rankpool::cli::main(rankpool::jobs![
+        squares::Squares,
+        pi::Pi,
+        words::Words,
+        sleep::Sleep,
+        mandelbrot::Mandelbrot,
+    ])
+}

@@ -27,7 +27,11 @@ fn image() -> &'static Image {
 }
 
 fn read_image() -> Image {
-    unsafe extern "C" fn first(info: *mut libc::dl_phdr_info, _: usize, out: *mut libc::c_void) -> libc::c_int {
+    unsafe extern "C" fn first(
+        info: *mut libc::dl_phdr_info,
+        _: usize,
+        out: *mut libc::c_void,
+    ) -> libc::c_int {
         // SAFETY: the loader passes a valid record, whose headers stay mapped while the program
         // runs, and `out` is the Image that `read_image` lends for the length of the walk.
         let (info, image) = unsafe { (&*info, &mut *out.cast::<Image>()) };
@@ -75,7 +79,8 @@ fn build_id(mut notes: &[u8]) -> Option<String> {
 }
 
 fn file_hash() -> Option<String> {
-    let bytes = std::fs::read("/proc/self/exe").ok().or_else(|| std::fs::read(std::env::current_exe().ok()?).ok())?;
+    let bytes =
+        std::fs::read("/proc/self/exe").ok().or_else(|| std::fs::read(std::env::current_exe().ok()?).ok())?;
     Some(format!("xxh3-{:032x}", xxhash_rust::xxh3::xxh3_128(&bytes)))
 }
 
@@ -155,7 +160,9 @@ mod tests {
     #[test]
     fn a_build_id_is_found_behind_other_notes() {
         let mut notes = Vec::new();
-        for (kind, name, description) in [(1u32, b"GNU\0", &b"abcdefgh"[..]), (3, b"GNU\0", &[0xca, 0xfe][..])] {
+        for (kind, name, description) in
+            [(1u32, b"GNU\0", &b"abcdefgh"[..]), (3, b"GNU\0", &[0xca, 0xfe][..])]
+        {
             notes.extend_from_slice(&4u32.to_le_bytes());
             notes.extend_from_slice(&(description.len() as u32).to_le_bytes());
             notes.extend_from_slice(&kind.to_le_bytes());

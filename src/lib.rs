@@ -41,19 +41,19 @@
 #![deny(missing_docs)]
 #![warn(clippy::undocumented_unsafe_blocks)]
 
-//#[cfg(feature = "cli")]
-//pub mod cli;
+#[cfg(feature = "cli")]
+pub mod cli;
 mod error;
 mod executor;
 mod fabric;
 mod function;
-//mod job;
+mod job;
 mod launch;
 #[cfg(feature = "mpi")]
 mod mpi;
 mod scheduler;
-//#[cfg(feature = "hdf5")]
-//mod store;
+#[cfg(feature = "hdf5")]
+mod store;
 mod wire;
 mod worker;
 
@@ -62,7 +62,7 @@ pub use executor::{
     Builder, Call, Executor, Future, Progress, Status, Stream, Unordered, WaitFor, Waited, as_completed, wait,
 };
 pub use fabric::WorkerInfo;
-//pub use job::Job;
+pub use job::Job;
 pub use launch::Mode;
 pub use rand_chacha;
 pub use scheduler::Chunk;

@@ -161,7 +161,9 @@ impl Builder {
             ));
         }
         if local && (self.oversubscribe || !self.spawn_info.is_empty()) {
-            return Err(Error::usage(format!("mode {mode} spawns nothing: oversubscribe and spawn hints are for mode pool")));
+            return Err(Error::usage(format!(
+                "mode {mode} spawns nothing: oversubscribe and spawn hints are for mode pool"
+            )));
         }
         Ok(())
     }
@@ -189,7 +191,9 @@ impl Builder {
                     Ok(())
                 }
             })
-            .map_err(|error| Error::new(ErrorKind::Launch, format!("no thread for the scheduler: {error}")))?;
+            .map_err(|error| {
+                Error::new(ErrorKind::Launch, format!("no thread for the scheduler: {error}"))
+            })?;
         // The fabric watches its own time where it can; a spawn that hangs inside MPI it cannot.
         let patience = limit + Duration::from_secs(5);
         let (workers, mode) = match reported.recv_timeout(patience) {
@@ -200,7 +204,9 @@ impl Builder {
             Err(mpsc::RecvTimeoutError::Timeout) => {
                 return Err(Error::new(
                     ErrorKind::Launch,
-                    format!("MPI did not start the workers within {patience:?}; `rankpool doctor` tries the parts one by one"),
+                    format!(
+                        "MPI did not start the workers within {patience:?}; `rankpool doctor` tries the parts one by one"
+                    ),
                 ));
             }
         };
@@ -248,7 +254,9 @@ impl Builder {
     #[cfg(not(feature = "mpi"))]
     fn start_mpi(self, mode: Mode) -> Result<Started, Error> {
         let name = if mode == Mode::Auto { "a launch by mpiexec".into() } else { format!("mode {mode}") };
-        Err(Error::usage(format!("this program was built without MPI, which {name} needs: build with the feature `mpi`")))
+        Err(Error::usage(format!(
+            "this program was built without MPI, which {name} needs: build with the feature `mpi`"
+        )))
     }
 
     #[cfg(feature = "mpi")]
@@ -274,6 +282,10 @@ impl Builder {
             world.abort(launch::EXIT_INTERNAL);
             return Err(Error::new(ErrorKind::Launch, text));
         }
+        if mode == Mode::Pool && size > 1 {
+            world.finalise()?;
+            return Err(launch::too_many_ranks(mode, size));
+        }
         if size > 1 {
             if world.rank()? > 0 {
                 comm::serve(world);
@@ -281,7 +293,11 @@ impl Builder {
             return self.start_comm(world, size);
         }
         let slots = pool::slots(&world)?;
-        if mode == Mode::Auto && slots.is_none_or(|slots| slots < 3) && !self.oversubscribe && self.workers.is_none() {
+        if mode == Mode::Auto
+            && slots.is_none_or(|slots| slots < 3)
+            && !self.oversubscribe
+            && self.workers.is_none()
+        {
             world.finalise()?;
             return self.start_threads(1, Mode::Serial);
         }

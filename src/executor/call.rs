@@ -50,7 +50,9 @@ impl Options {
             return refused("a window of 0 tasks lets nothing through: give a positive number");
         }
         if self.chunk == Chunk::Static && expected.is_none() {
-            return refused("static chunks need to know the number of tasks: use guided or auto for a lazy iterator");
+            return refused(
+                "static chunks need to know the number of tasks: use guided or auto for a lazy iterator",
+            );
         }
         Ok(CallSpec {
             chunk: self.chunk,
@@ -256,7 +258,11 @@ impl<'p, T: Function> Call<'p, T> {
     ///
     /// # Errors
     /// The failure of the first task that failed; a panic in `combine` is a failure of its tasks.
-    pub fn reduce<C>(self, combine: C, items: impl IntoIterator<Item = T::Item>) -> Result<Option<T::Value>, Error>
+    pub fn reduce<C>(
+        self,
+        combine: C,
+        items: impl IntoIterator<Item = T::Item>,
+    ) -> Result<Option<T::Value>, Error>
     where
         C: Fn(T::Value, T::Value) -> T::Value + Copy + Send + 'static,
     {
@@ -267,11 +273,14 @@ impl<'p, T: Function> Call<'p, T> {
             let start = piece.start;
             let batch = piece.outcome.map_err(|failure| failure.at_task(start))?;
             for k in 0..batch.len() {
-                let node: Node<T::Value> = decode(batch.get(k)).map_err(|error| undecodable(start, &error))?;
+                let node: Node<T::Value> =
+                    decode(batch.get(k)).map_err(|error| undecodable(start, &error))?;
                 catch(|| append(&mut nodes, node, combine)).map_err(|failure| failure.at_task(start))?;
             }
         }
-        let folded = catch(|| nodes.into_iter().map(|node| node.value).rev().reduce(|right, left| combine(left, right)));
+        let folded = catch(|| {
+            nodes.into_iter().map(|node| node.value).rev().reduce(|right, left| combine(left, right))
+        });
         folded.map_err(|failure| failure.at_task(0).into())
     }
 

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use crate::{
     error::{Error, Failure, FailureKind},
     fabric::{Ending, Fabric, Idle, News, Pause, WorkerInfo},
+    launch,
     scheduler::{Action, CallId, CallSpec, Dispatch, End, Event, Scheduler, WorkerId},
     wire::{Batch, Frame, Header, Kind, LAYOUT_TABLE, Piece, Reply},
 };
@@ -54,7 +55,7 @@ pub(super) struct Farewell {
     pub(super) cancel: bool,
     /// How long running tasks are waited for; then the workers are ended by force.
     pub(super) patience: Option<Duration>,
-    /// The exit code of a run that is ended by force.
+    /// The program is to end with this exit code.
     pub(super) code: Option<i32>,
 }
 
@@ -177,7 +178,11 @@ impl Engine {
                 continue;
             }
             if let Some(ending) = self.ending() {
-                return self.fabric.end(ending);
+                let ended = self.fabric.end(ending);
+                if let Some((Farewell { code: Some(code), .. }, _)) = self.farewell {
+                    launch::exit_now(code);
+                }
+                return ended;
             }
             match self.idle.next(self.scheduler.in_flight() > 0) {
                 Pause::Spin => std::hint::spin_loop(),
@@ -241,7 +246,8 @@ impl Engine {
     fn obey(&mut self, command: Command) {
         match command {
             Command::Submit { call, spec, work, sink } => {
-                self.calls.insert(call, Record { work, sink, items: Items::default(), known_to: HashSet::new() });
+                self.calls
+                    .insert(call, Record { work, sink, items: Items::default(), known_to: HashSet::new() });
                 self.tell(Event::Submitted { call, spec });
                 self.check_deserted();
             }
@@ -290,7 +296,8 @@ impl Engine {
                     tracing::warn!("worker {rank} is given up: task {task} runs longer than {limit:?}");
                     self.tally(|progress, _| progress.lost += 1);
                     self.fabric.give_up(rank);
-                    let failure = Failure::new(FailureKind::TimedOut, format!("it ran longer than {limit:?}"));
+                    let failure =
+                        Failure::new(FailureKind::TimedOut, format!("it ran longer than {limit:?}"));
                     self.tell(Event::TimedOut { worker: WorkerId(rank), dispatch, task, failure });
                     self.check_deserted();
                 }
@@ -299,7 +306,8 @@ impl Engine {
     }
 
     fn joined(&mut self, info: WorkerInfo) {
-        let event = Event::Joined { worker: WorkerId(info.rank), slots: info.threads, host: info.host.clone() };
+        let event =
+            Event::Joined { worker: WorkerId(info.rank), slots: info.threads, host: info.host.clone() };
         self.workers.insert(info.rank, info);
         self.tell(event);
     }
@@ -363,7 +371,9 @@ impl Engine {
     fn act(&mut self, action: Action, declined: &mut Vec<Dispatch>) {
         match action {
             Action::Send(dispatch) => {
-                let Some(record) = self.calls.get_mut(&dispatch.call) else { return };
+                let Some(record) = self.calls.get_mut(&dispatch.call) else {
+                    return;
+                };
                 if !record.sink.try_start() {
                     declined.push(dispatch);
                     return;
@@ -417,7 +427,10 @@ impl Engine {
                 {
                     let mut header = Header::new(Kind::Forget);
                     header.call = call.0;
-                    record.known_to.iter().for_each(|rank| self.fabric.send(*rank, Frame::new(header, Bytes::new())));
+                    record
+                        .known_to
+                        .iter()
+                        .for_each(|rank| self.fabric.send(*rank, Frame::new(header, Bytes::new())));
                 }
             }
         }

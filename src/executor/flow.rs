@@ -118,7 +118,9 @@ where
             match self.end {
                 None => {}
                 Some(End::Done | End::Stopped) => return Ok(None),
-                Some(End::Cancelled) => return Err(Error::new(ErrorKind::Cancelled, "the executor was shut down")),
+                Some(End::Cancelled) => {
+                    return Err(Error::new(ErrorKind::Cancelled, "the executor was shut down"));
+                }
                 Some(End::Deserted) => return Err(self.shared.deserted()),
             }
             self.feed()?;
@@ -169,7 +171,9 @@ where
 
     /// Pulls items while the window has room, block by block, until results are there.
     fn feed(&mut self) -> Result<(), Error> {
-        let Some(items) = &mut self.items else { return Ok(()) };
+        let Some(items) = &mut self.items else {
+            return Ok(());
+        };
         let mut block = BatchBuilder::default();
         let mut closed = false;
         while !closed {

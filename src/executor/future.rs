@@ -271,7 +271,8 @@ impl<R: DeserializeOwned> Future<R> {
     /// # Errors
     /// The task's failure; [`FailureKind::NotDone`] if it was cancelled.
     pub fn wait(&self) -> Result<R, TaskError> {
-        self.outcome(None).map_or_else(|| Err(super::flow::not_done(0, "it has no outcome")), |outcome| decoded(&outcome))
+        self.outcome(None)
+            .map_or_else(|| Err(super::flow::not_done(0, "it has no outcome")), |outcome| decoded(&outcome))
     }
 
     /// Waits for the task to end, for at most `limit`; `None` when it has not. The future stays valid.
@@ -291,7 +292,9 @@ impl<R: DeserializeOwned> Future<R> {
         let callback: Callback = Box::new(move |outcome| callback(decoded(outcome)));
         let mut state = self.cell.lock();
         match &state.stage {
-            Stage::Done(outcome) | Stage::Cancelled(outcome) => self.cell.call_back(callback, outcome.clone()),
+            Stage::Done(outcome) | Stage::Cancelled(outcome) => {
+                self.cell.call_back(callback, outcome.clone())
+            }
             Stage::Pending | Stage::Running => state.callbacks.push(callback),
         }
     }

@@ -32,7 +32,8 @@ pub(super) struct Wanted {
 impl Contents {
     fn is_worth_it(&self) -> bool {
         self.end.is_some()
-            || (!self.pieces.is_empty() && (self.tasks >= self.wanted.tasks || self.bytes >= self.wanted.bytes))
+            || (!self.pieces.is_empty()
+                && (self.tasks >= self.wanted.tasks || self.bytes >= self.wanted.bytes))
     }
 }
 

@@ -24,8 +24,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 pub use builder::Builder;
 pub use call::Call;
-use engine::{Command, Farewell};
 pub use engine::Progress;
+use engine::{Command, Farewell};
 pub use future::{Future, Status};
 pub use stream::{Stream, Unordered};
 pub use wait::{WaitFor, Waited, as_completed, wait};
@@ -33,14 +33,14 @@ pub use wait::{WaitFor, Waited, as_completed, wait};
 use crate::{
     error::{Error, ErrorKind, Failure, FailureKind},
     fabric::WorkerInfo,
-    launch::Mode,
+    launch::{self, Mode},
     scheduler::CallId,
     wire::encode,
     worker::{Each, Fallible, Function, Init, Plain, Verdict, With, catch},
 };
 
-/// How long an executor that is dropped by a panic waits for running tasks.
-const PANIC_PATIENCE: Duration = Duration::from_millis(500);
+/// How long running tasks are waited for when there is no time: at a panic, a signal, an exit.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -197,7 +197,11 @@ impl Executor {
     }
 
     /// `f(&shared, item)` as a call: `shared` is sent once to each worker, before its first chunk.
-    pub fn call_with<F, S, A, R>(&self, shared: &S, f: F) -> Call<'_, impl Function<Item = A, Value = R> + use<F, S, A, R>>
+    pub fn call_with<F, S, A, R>(
+        &self,
+        shared: &S,
+        f: F,
+    ) -> Call<'_, impl Function<Item = A, Value = R> + use<F, S, A, R>>
     where
         F: Fn(&S, A) -> R + Copy + Send + 'static,
         S: Serialize + DeserializeOwned + Send + Sync + 'static,
@@ -322,7 +326,12 @@ impl Executor {
     ///
     /// # Errors
     /// As [`map`](Executor::map); also when `shared` cannot be encoded.
-    pub fn map_with<F, S, A, R>(&self, shared: &S, f: F, items: impl IntoIterator<Item = A>) -> Result<Vec<R>, Error>
+    pub fn map_with<F, S, A, R>(
+        &self,
+        shared: &S,
+        f: F,
+        items: impl IntoIterator<Item = A>,
+    ) -> Result<Vec<R>, Error>
     where
         F: Fn(&S, A) -> R + Copy + Send + 'static,
         S: Serialize + DeserializeOwned + Send + Sync + 'static,
@@ -348,7 +357,12 @@ impl Executor {
     /// # Errors
     /// As [`map`](Executor::map); a panic in `init` is a failure of the kind
     /// [`Init`](crate::FailureKind::Init).
-    pub fn map_init<I, F, S, A, R>(&self, init: I, f: F, items: impl IntoIterator<Item = A>) -> Result<Vec<R>, Error>
+    pub fn map_init<I, F, S, A, R>(
+        &self,
+        init: I,
+        f: F,
+        items: impl IntoIterator<Item = A>,
+    ) -> Result<Vec<R>, Error>
     where
         I: Fn() -> S + Copy + Send + 'static,
         F: Fn(&mut S, A) -> R + Copy + Send + 'static,
@@ -442,15 +456,31 @@ impl Executor {
     /// Under an mpiexec that ends a run in which a worker was given up, this is what makes `code`
     /// its exit code all the same. Destructors do not run.
     pub fn exit(mut self, code: i32) -> ! {
-        let farewell = Farewell { cancel: true, patience: Some(PANIC_PATIENCE), code: Some(code) };
+        use std::io::Write;
+        // Rust flushes standard output at the end of main, which is not reached.
+        let _ = std::io::stdout().flush();
+        let farewell = Farewell { cancel: true, patience: Some(PATIENCE), code: Some(code) };
         if let Err(error) = self.end(farewell) {
             tracing::error!("{error}");
         }
-        std::process::exit(code)
+        launch::exit_now(code)
+    }
+
+    /// Ends the workers and the program, as [`exit`](Executor::exit), from another thread.
+    #[cfg(feature = "cli")]
+    pub(crate) fn stopper(&self) -> impl Fn(i32) + Send + use<> {
+        let shared = self.shared.clone();
+        move |code| {
+            let farewell = Farewell { cancel: true, patience: Some(PATIENCE), code: Some(code) };
+            // An executor that has ended is ending the program already.
+            let _ = shared.command(Command::End(farewell));
+        }
     }
 
     fn end(&mut self, farewell: Farewell) -> Result<(), Error> {
-        let Some(thread) = self.thread.take() else { return Ok(()) };
+        let Some(thread) = self.thread.take() else {
+            return Ok(());
+        };
         // If the thread has ended already, joining it tells why.
         let _ = self.shared.command(Command::End(farewell));
         let ended = thread.join();
@@ -462,7 +492,7 @@ impl Executor {
 impl Drop for Executor {
     fn drop(&mut self) {
         let farewell = if thread::panicking() {
-            Farewell { cancel: true, patience: Some(PANIC_PATIENCE), code: None }
+            Farewell { cancel: true, patience: Some(PATIENCE), code: None }
         } else {
             Farewell { cancel: false, patience: None, code: None }
         };

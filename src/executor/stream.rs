@@ -22,7 +22,9 @@ impl Current {
         self.1 += 1;
         let index = piece.start + k as u64;
         let result = match &piece.outcome {
-            Ok(batch) if k < batch.len() => value(batch, k, index).map(|value| (index, value)).map_err(Error::from),
+            Ok(batch) if k < batch.len() => {
+                value(batch, k, index).map(|value| (index, value)).map_err(Error::from)
+            }
             Err(failure) if k == 0 => Err(failure.clone().at_task(index).into()),
             _ => {
                 *self = Current::default();

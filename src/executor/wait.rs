@@ -47,7 +47,9 @@ pub fn wait<R>(futures: &[Future<R>], until: WaitFor, limit: Option<Duration>) -
     futures.iter().enumerate().for_each(|(number, future)| future.watch(&bell, number));
     let mut ended = 0;
     while ended < futures.len() {
-        let Some(number) = bell.next(deadline) else { break };
+        let Some(number) = bell.next(deadline) else {
+            break;
+        };
         ended += 1;
         let enough = match until {
             WaitFor::First => true,

@@ -93,7 +93,9 @@ pub(super) fn flush(port: &mut Port) -> Result<(), Error> {
 
 /// Rank 0 leaves MPI. MPI_Finalize waits for every process, so it is left out when one is gone.
 pub(super) fn leave_world(world: &mut Option<World>, ending: Ending, lost: bool) -> Result<(), Error> {
-    let Some(world) = world.take() else { return Ok(()) };
+    let Some(world) = world.take() else {
+        return Ok(());
+    };
     match ending {
         Ending::Orderly if !lost => world.finalise(),
         Ending::Forced(Some(code)) => {

@@ -140,10 +140,8 @@ impl Watch {
     fn run(self) {
         let mut lines: Vec<Line> = Vec::new();
         loop {
-            let mut fds: Vec<PollFd<'_>> = vec![
-                PollFd::new(&self.woken, PollFlags::IN),
-                PollFd::new(&self.listener, PollFlags::IN),
-            ];
+            let mut fds: Vec<PollFd<'_>> =
+                vec![PollFd::new(&self.woken, PollFlags::IN), PollFd::new(&self.listener, PollFlags::IN)];
             fds.extend(lines.iter().map(|line| PollFd::new(&line.stream, PollFlags::IN)));
             if poll(&mut fds, None).is_err() {
                 continue; // Interrupted by a signal.
@@ -179,7 +177,9 @@ impl Watch {
         if line.rank.is_none() && line.received.len() >= HELLO_BYTES {
             let rest = line.received.split_off(HELLO_BYTES);
             let hello = std::mem::replace(&mut line.received, rest);
-            let Ok(stream) = line.stream.try_clone() else { return false };
+            let Ok(stream) = line.stream.try_clone() else {
+                return false;
+            };
             if hello[..16] != self.token {
                 return false; // A stranger.
             }
@@ -229,7 +229,12 @@ fn keep_alive(stream: &TcpStream) -> io::Result<()> {
 
 /// Connects a worker's lifeline and starts the thread that watches it: it ends this process when
 /// rank 0 says so or is gone, and reports tasks that are over their time.
-pub(super) fn connect(addresses: &[SocketAddr], token: [u8; 16], rank: u32, board: Arc<Board>) -> io::Result<()> {
+pub(super) fn connect(
+    addresses: &[SocketAddr],
+    token: [u8; 16],
+    rank: u32,
+    board: Arc<Board>,
+) -> io::Result<()> {
     let mut last = io::Error::new(io::ErrorKind::AddrNotAvailable, "rank 0 has no address");
     let share = CONNECT / addresses.len().max(1) as u32;
     for address in addresses {
@@ -238,7 +243,9 @@ pub(super) fn connect(addresses: &[SocketAddr], token: [u8; 16], rank: u32, boar
                 stream.set_nodelay(true)?;
                 keep_alive(&stream)?;
                 stream.write_all(&[&token[..], &rank.to_le_bytes()].concat())?;
-                thread::Builder::new().name("rankpool-lifeline".into()).spawn(move || watch_rank_0(stream, &board))?;
+                thread::Builder::new()
+                    .name("rankpool-lifeline".into())
+                    .spawn(move || watch_rank_0(stream, &board))?;
                 return Ok(());
             }
             Err(error) => last = io::Error::new(error.kind(), format!("{address}: {error}")),

@@ -44,12 +44,23 @@ pub struct WorkerInfo {
 /// What a fabric reports.
 #[derive(Debug)]
 pub(crate) enum News {
-    Frame { rank: u32, frame: Frame },
+    Frame {
+        rank: u32,
+        frame: Frame,
+    },
     /// A worker joined in the place of one that was lost.
     Joined(WorkerInfo),
-    Lost { rank: u32, reason: String },
+    Lost {
+        rank: u32,
+        reason: String,
+    },
     /// A task is over its time limit; its worker is to be given up.
-    Overdue { rank: u32, dispatch: u64, task: u64, limit: Duration },
+    Overdue {
+        rank: u32,
+        dispatch: u64,
+        task: u64,
+        limit: Duration,
+    },
 }
 
 /// How the workers are left.

@@ -4,12 +4,7 @@
 //! deadlock after a second spawn (open-mpi/ompi#11724). Rank 0 names workers 1, 2, ... in the
 //! order of their spawning; a replacement gets the next number.
 
-use std::{
-    collections::BTreeMap,
-    sync::mpsc,
-    thread,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::mpsc, thread, time::Duration};
 
 use super::{
     Ending,
@@ -48,7 +43,8 @@ pub(crate) fn allow_oversubscription() {
 }
 
 fn oversubscription_allowed() -> bool {
-    std::env::var("OMPI_MCA_rmaps_base_oversubscribe").is_ok_and(|value| matches!(value.as_str(), "1" | "true"))
+    std::env::var("OMPI_MCA_rmaps_base_oversubscribe")
+        .is_ok_and(|value| matches!(value.as_str(), "1" | "true"))
 }
 
 /// The slots of the run, rank 0's included, where the launcher tells.
@@ -150,7 +146,8 @@ impl Pool {
 /// What usually helps when a spawn fails.
 fn advice(hosts_named: bool) -> String {
     let root = rustix::process::geteuid().is_root() && std::env::var_os("OMPI_ALLOW_RUN_AS_ROOT").is_none();
-    let slurm_step = std::env::var_os("SLURM_STEP_ID").is_some() && std::env::var_os("OMPI_COMM_WORLD_SIZE").is_none();
+    let slurm_step =
+        std::env::var_os("SLURM_STEP_ID").is_some() && std::env::var_os("OMPI_COMM_WORLD_SIZE").is_none();
     let mut fixes = Vec::new();
     if slurm_step {
         fixes.push("srun cannot spawn: start rank 0 with `mpirun -n 1` in the batch script");
@@ -178,7 +175,10 @@ impl Watchdog {
         let (alive, ended) = mpsc::channel::<()>();
         let watch = move || {
             if ended.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout) {
-                eprintln!("rankpool: error: MPI_Comm_spawn did not return within {limit:?}; {}", advice(false));
+                eprintln!(
+                    "rankpool: error: MPI_Comm_spawn did not return within {limit:?}; {}",
+                    advice(false)
+                );
                 launch::exit_now(launch::EXIT_INTERNAL);
             }
         };

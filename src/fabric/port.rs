@@ -53,7 +53,9 @@ impl Port {
     /// Appends the frames that have arrived, with the ranks they came from.
     pub(super) fn poll(&mut self, frames: &mut Vec<(u32, Frame)>) -> Result<(), Error> {
         for _ in 0..AT_A_TIME {
-            let Some(rank) = self.communicator.try_receive(self.source, FRAME_TAG, &mut self.buffer)? else { break };
+            let Some(rank) = self.communicator.try_receive(self.source, FRAME_TAG, &mut self.buffer)? else {
+                break;
+            };
             let header = Header::from_bytes(&self.buffer.0).ok_or_else(|| {
                 Error::new(ErrorKind::Internal, format!("rank {rank} sent a message that is no frame"))
             })?;

@@ -145,7 +145,8 @@ pub(crate) fn is_child() -> bool {
 
 /// Serves as a worker and ends the process.
 pub(crate) fn serve_as_child() -> ! {
-    let served = Socket::from_stdin().and_then(|mut link| serve_remote(&mut link, |link, spin| link.idle = Idle::new(spin)));
+    let served = Socket::from_stdin()
+        .and_then(|mut link| serve_remote(&mut link, |link, spin| link.idle = Idle::new(spin)));
     match served {
         Ok(Served::Goodbye { .. }) => launch::exit_now(0),
         Ok(Served::Refused) => launch::exit_now(launch::EXIT_INTERNAL),
@@ -165,7 +166,8 @@ fn broken(error: std::io::Error) -> LinkError {
 
 impl Socket {
     fn from_stdin() -> Result<Socket, LinkError> {
-        let socket = rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), 3).map_err(|error| broken(error.into()))?;
+        let socket =
+            rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), 3).map_err(|error| broken(error.into()))?;
         // A task that reads its standard input must not eat frames.
         let null = std::fs::File::open("/dev/null").map_err(broken)?;
         rustix::stdio::dup2_stdin(null).map_err(|error| broken(error.into()))?;

@@ -57,7 +57,9 @@ pub(crate) struct Settings {
 #[derive(Debug)]
 enum Stage {
     /// Started, and not heard of since.
-    Awaited { since: Instant },
+    Awaited {
+        since: Instant,
+    },
     /// Has said hello.
     Known(Hello),
     /// Has been welcomed.
@@ -222,7 +224,9 @@ impl<T: Transport> Remote<T> {
                 }
             }
             (Kind::Ready, Some(stage)) => {
-                let Stage::Welcomed(hello) = std::mem::replace(stage, Stage::Working) else { return Ok(()) };
+                let Stage::Welcomed(hello) = std::mem::replace(stage, Stage::Working) else {
+                    return Ok(());
+                };
                 if let Ok(Ready { lifeline_error: Some(error) }) = decode(&frame.body) {
                     tracing::warn!(
                         "worker {rank} on {} cannot reach rank 0 by TCP ({error}): if it dies, the run hangs; \
@@ -245,7 +249,9 @@ impl<T: Transport> Remote<T> {
     }
 
     fn welcome(&mut self, rank: u32) {
-        let Some(stage) = self.members.get_mut(&rank) else { return };
+        let Some(stage) = self.members.get_mut(&rank) else {
+            return;
+        };
         let hello = match std::mem::replace(stage, Stage::Lost) {
             Stage::Known(hello) => hello,
             other => {
@@ -271,7 +277,9 @@ impl<T: Transport> Remote<T> {
     }
 
     fn lose(&mut self, rank: u32, reason: String, news: &mut Vec<News>) {
-        let Some(stage) = self.members.get_mut(&rank) else { return };
+        let Some(stage) = self.members.get_mut(&rank) else {
+            return;
+        };
         let stage = std::mem::replace(stage, Stage::Lost);
         if matches!(stage, Stage::Lost) {
             return;
@@ -347,7 +355,8 @@ impl<T: Transport> Fabric for Remote<T> {
                 tracing::error!("{error}");
                 self.failed_joins = FAILED_JOINS;
                 let known = |stage: &Stage| matches!(stage, Stage::Awaited { .. });
-                let strangers: Vec<u32> = self.members.iter().filter(|(_, s)| known(s)).map(|(r, _)| *r).collect();
+                let strangers: Vec<u32> =
+                    self.members.iter().filter(|(_, s)| known(s)).map(|(r, _)| *r).collect();
                 strangers.into_iter().for_each(|rank| self.lose(rank, error.to_string(), news));
                 true
             }
@@ -366,7 +375,9 @@ impl<T: Transport> Fabric for Remote<T> {
     }
 
     fn give_up(&mut self, rank: u32) {
-        let Some(stage) = self.members.get_mut(&rank) else { return };
+        let Some(stage) = self.members.get_mut(&rank) else {
+            return;
+        };
         if matches!(std::mem::replace(stage, Stage::Lost), Stage::Lost) {
             return;
         }
@@ -409,7 +420,9 @@ impl<T: Transport> Fabric for Remote<T> {
                 let code = code.unwrap_or(1).clamp(0, 255) as u8;
                 self.members.keys().for_each(|rank| self.lifelines.order_exit(*rank, code));
                 let patience = Instant::now() + Duration::from_millis(300);
-                while Instant::now() < patience && self.members.keys().any(|rank| self.lifelines.stands(*rank)) {
+                while Instant::now() < patience
+                    && self.members.keys().any(|rank| self.lifelines.stands(*rank))
+                {
                     std::thread::sleep(Duration::from_millis(1));
                 }
             }

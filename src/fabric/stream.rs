@@ -79,7 +79,9 @@ impl FrameStream {
 
     fn parse(&mut self) -> io::Result<Option<Frame>> {
         if self.partial.is_none() {
-            let Some(bytes) = self.buffer.get(self.at..self.at + HEADER_BYTES) else { return Ok(None) };
+            let Some(bytes) = self.buffer.get(self.at..self.at + HEADER_BYTES) else {
+                return Ok(None);
+            };
             let header = Header::from_bytes(bytes)
                 .ok_or_else(|| io::Error::new(ErrorKind::InvalidData, "bytes that are no frame"))?;
             self.at += HEADER_BYTES;

@@ -23,7 +23,10 @@ pub(crate) enum Served {
 ///
 /// # Errors
 /// When rank 0 cannot be reached.
-pub(crate) fn serve_remote<L: Link>(link: &mut L, adjust: impl FnOnce(&mut L, bool)) -> Result<Served, LinkError> {
+pub(crate) fn serve_remote<L: Link>(
+    link: &mut L,
+    adjust: impl FnOnce(&mut L, bool),
+) -> Result<Served, LinkError> {
     let here = launch::here();
     let hello = Hello {
         protocol: PROTOCOL,
@@ -46,7 +49,10 @@ pub(crate) fn serve_remote<L: Link>(link: &mut L, adjust: impl FnOnce(&mut L, bo
     let board = Arc::new(Board::new(welcome.threads));
     let connected = lifeline::connect(&welcome.lifeline, welcome.token, welcome.rank, board.clone());
     adjust(link, welcome.spin);
-    link.send(message(Kind::Ready, &Ready { lifeline_error: connected.err().map(|error| error.to_string()) }))?;
+    link.send(message(
+        Kind::Ready,
+        &Ready { lifeline_error: connected.err().map(|error| error.to_string()) },
+    ))?;
     let identity = Identity { rank: welcome.rank, threads: welcome.threads, board };
     let finalize = serve(link, &identity)?;
     lifeline::leave();

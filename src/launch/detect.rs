@@ -54,7 +54,8 @@ mod tests {
     use super::*;
 
     fn detected(environment: &[(&str, &str)]) -> Result<Launcher, Error> {
-        let find = |name: &str| environment.iter().find(|(key, _)| *key == name).map(|(_, value)| value.to_string());
+        let find =
+            |name: &str| environment.iter().find(|(key, _)| *key == name).map(|(_, value)| value.to_string());
         detect(find)
     }
 
@@ -69,7 +70,12 @@ mod tests {
     fn each_launcher_is_recognised() {
         assert_eq!(mpi(&[("OMPI_COMM_WORLD_SIZE", "4"), ("OMPI_COMM_WORLD_RANK", "2")]), (2, 4));
         assert_eq!(mpi(&[("PMI_RANK", "1"), ("PMI_SIZE", "3")]), (1, 3));
-        let srun = [("PMIX_RANK", "1"), ("PMIX_NAMESPACE", "x"), ("SLURM_STEP_ID", "0"), ("SLURM_STEP_NUM_TASKS", "2")];
+        let srun = [
+            ("PMIX_RANK", "1"),
+            ("PMIX_NAMESPACE", "x"),
+            ("SLURM_STEP_ID", "0"),
+            ("SLURM_STEP_NUM_TASKS", "2"),
+        ];
         assert_eq!(mpi(&srun), (1, 2));
     }
 
@@ -82,7 +88,8 @@ mod tests {
 
     #[test]
     fn accidental_singletons_are_refused_with_the_fix() {
-        let error = detected(&[("SLURM_STEP_ID", "0"), ("SLURM_STEP_NUM_TASKS", "4"), ("SLURM_PROCID", "1")]).unwrap_err();
+        let error = detected(&[("SLURM_STEP_ID", "0"), ("SLURM_STEP_NUM_TASKS", "4"), ("SLURM_PROCID", "1")])
+            .unwrap_err();
         assert!(error.to_string().contains("--mpi=pmix"), "{error}");
         assert_eq!(error.exit_code(), 2);
         assert!(detected(&[("SLURM_STEP_ID", "0"), ("SLURM_STEP_NUM_TASKS", "1")]).is_ok());

@@ -1,7 +1,7 @@
 //! Where am I: the launcher, the host, the CPUs, and which mode follows from them.
 
 mod detect;
-#[cfg(any())]
+#[cfg(feature = "cli")]
 pub(crate) mod doctor;
 mod mode;
 
@@ -9,7 +9,7 @@ use std::{io, path::PathBuf, sync::OnceLock};
 
 pub(crate) use detect::{Launcher, detect, is_first_copy};
 pub use mode::Mode;
-pub(crate) use mode::{Choice, choose, count_workers};
+pub(crate) use mode::{Choice, choose, count_workers, too_many_ranks};
 
 /// All tasks are done.
 pub(crate) const EXIT_DONE: i32 = 0;

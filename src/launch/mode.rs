@@ -76,16 +76,19 @@ pub(crate) fn choose(asked: Mode, launcher: Launcher) -> Result<Choice, Error> {
             "mode comm needs 2 ranks or more: start the program with `mpiexec -n 3` (or `srun --mpi=pmix -n 3`), \
              or use mode pool, processes or threads",
         )),
-        (Mode::Comm | Mode::Pool, Launcher::Mpi { size, .. }) if asked == Mode::Comm || size == 1 => {
-            Ok(Choice::Mpi(asked))
-        }
-        (Mode::Pool, Launcher::None) => Ok(Choice::Mpi(Mode::Pool)),
-        (mode, Launcher::Mpi { name, size, .. }) if size > 1 => Err(Error::usage(format!(
-            "mode {mode} is for one rank, and {name} started {size}, which would each run everything; \
-             use mode comm (or auto) with them, or start one rank"
-        ))),
+        // Spawned workers look like launched ranks until MPI is up, so pool is looked at there.
+        (Mode::Comm | Mode::Pool, _) => Ok(Choice::Mpi(asked)),
+        (mode, Launcher::Mpi { size, .. }) if size > 1 => Err(too_many_ranks(mode, size)),
         (mode, _) => Ok(Choice::Local(mode)),
     }
+}
+
+/// Several ranks were launched for a mode that has one.
+pub(crate) fn too_many_ranks(mode: Mode, size: u32) -> Error {
+    Error::usage(format!(
+        "mode {mode} is for one rank, and {size} were launched, which would each run everything; use mode comm \
+         (or auto) with them, or launch one rank"
+    ))
 }
 
 /// The number of workers that `asked` means when `all` CPUs may be used: as it is, or from the
@@ -96,7 +99,9 @@ pub(crate) fn choose(asked: Mode, launcher: Launcher) -> Result<Choice, Error> {
 pub(crate) fn count_workers(asked: Option<i64>, all: usize) -> Result<usize, Error> {
     match asked {
         None => Ok(all.max(1)),
-        Some(0) => Err(Error::usage("0 workers cannot run anything: give a positive number, or -1 for all CPUs")),
+        Some(0) => {
+            Err(Error::usage("0 workers cannot run anything: give a positive number, or -1 for all CPUs"))
+        }
         Some(count) if count > 0 => Ok(count as usize),
         Some(count) => match (all as i64).saturating_add(1).saturating_add(count) {
             left if left >= 1 => Ok(left as usize),
@@ -126,7 +131,7 @@ mod tests {
     fn a_mode_that_does_not_fit_the_launch_is_refused() {
         assert!(choose(Mode::Comm, ALONE).is_err());
         assert!(choose(Mode::Comm, launched(1)).is_err());
-        for mode in [Mode::Serial, Mode::Threads, Mode::Processes, Mode::Pool] {
+        for mode in [Mode::Serial, Mode::Threads, Mode::Processes] {
             assert_eq!(choose(mode, launched(2)).unwrap_err().exit_code(), 2, "{mode}");
             assert!(choose(mode, launched(1)).is_ok(), "{mode}");
             assert!(choose(mode, ALONE).is_ok(), "{mode}");

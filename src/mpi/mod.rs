@@ -139,8 +139,10 @@ impl World {
             CString::new(text).map_err(|_| Error::usage(format!("{text:?} holds a null character")))
         };
         let program = text(program)?;
-        let arguments: Vec<CString> = arguments.iter().map(|argument| text(argument)).collect::<Result<_, _>>()?;
-        let mut argv: Vec<*mut c_char> = arguments.iter().map(|argument| argument.as_ptr().cast_mut()).collect();
+        let arguments: Vec<CString> =
+            arguments.iter().map(|argument| text(argument)).collect::<Result<_, _>>()?;
+        let mut argv: Vec<*mut c_char> =
+            arguments.iter().map(|argument| argument.as_ptr().cast_mut()).collect();
         argv.push(std::ptr::null_mut());
         let info = Info::new(info)?;
         let mut codes = vec![0; count as usize];
@@ -248,7 +250,10 @@ impl Info {
         check("MPI_Info_create", unsafe { ffi::MPI_Info_create(&mut info.raw) })?;
         for (key, value) in pairs {
             let refused = |_| Error::usage(format!("the spawn hint {key}={value} holds a null character"));
-            let (key, value) = (CString::new(key.as_str()).map_err(refused)?, CString::new(value.as_str()).map_err(refused)?);
+            let (key, value) = (
+                CString::new(key.as_str()).map_err(refused)?,
+                CString::new(value.as_str()).map_err(refused)?,
+            );
             // SAFETY: a valid object and terminated strings, which MPI copies.
             check("MPI_Info_set", unsafe { ffi::MPI_Info_set(info.raw, key.as_ptr(), value.as_ptr()) })?;
         }

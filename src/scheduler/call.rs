@@ -59,9 +59,11 @@ impl Range {
     /// The range in pieces of `part` tasks.
     pub(super) fn split(self, part: u64) -> impl Iterator<Item = Range> {
         let end = self.start + self.count;
-        (self.start..end)
-            .step_by(part.max(1) as usize)
-            .map(move |start| Range { start, count: part.max(1).min(end - start), ..self })
+        (self.start..end).step_by(part.max(1) as usize).map(move |start| Range {
+            start,
+            count: part.max(1).min(end - start),
+            ..self
+        })
     }
 }
 

@@ -13,8 +13,8 @@ mod tests;
 use std::collections::{HashMap, VecDeque};
 
 use call::{Call, Range};
-pub use chunk::Chunk;
 pub(crate) use call::{CallSpec, size_of};
+pub use chunk::Chunk;
 
 use crate::{
     error::{Failure, FailureKind, Place},
@@ -66,11 +66,23 @@ pub(crate) enum Event {
 pub(crate) enum Action {
     Send(Dispatch),
     /// Stop a chunk between two tasks; its results are not needed.
-    Revoke { worker: WorkerId, call: CallId, dispatch: u64 },
-    Emit { call: CallId, piece: Piece },
-    Finished { call: CallId, end: End },
+    Revoke {
+        worker: WorkerId,
+        call: CallId,
+        dispatch: u64,
+    },
+    Emit {
+        call: CallId,
+        piece: Piece,
+    },
+    Finished {
+        call: CallId,
+        end: End,
+    },
     /// Nothing of this call is outstanding any more; its items and shared value can go.
-    Forget { call: CallId },
+    Forget {
+        call: CallId,
+    },
 }
 
 /// How a call ended.
@@ -224,18 +236,27 @@ impl Scheduler {
     }
 
     fn returned(&mut self, worker: WorkerId, epoch: u64, pieces: Vec<Piece>, busy: u64, overhead: u64) {
-        let Some(state) = self.workers.get_mut(&worker) else { return };
-        let Some(at) = state.outstanding.iter().position(|d| d.epoch == epoch) else { return };
-        let Some(dispatch) = state.outstanding.remove(at) else { return };
+        let Some(state) = self.workers.get_mut(&worker) else {
+            return;
+        };
+        let Some(at) = state.outstanding.iter().position(|d| d.epoch == epoch) else {
+            return;
+        };
+        let Some(dispatch) = state.outstanding.remove(at) else {
+            return;
+        };
         let host = state.host.clone();
         self.in_flight -= 1;
-        self.offer(worker);
         if let Some(call) = self.calls.get_mut(&dispatch.call) {
             call.in_flight -= 1;
             let ran = pieces.iter().map(|piece| piece.count).sum();
             call.measured(ran, busy, overhead);
+            let mean = call.mean_nanos().unwrap_or(0.0);
+            let same = |other: &&mut Dispatch| other.call == dispatch.call;
+            state.outstanding.iter_mut().filter(same).for_each(|other| other.mean_nanos = mean);
             self.settle(dispatch, &host, pieces);
         }
+        self.offer(worker);
         self.call_changed(dispatch.call);
     }
 
@@ -257,20 +278,29 @@ impl Scheduler {
         if next < end
             && let Some(call) = self.calls.get_mut(&dispatch.call)
         {
-            call.requeue(Range { start: next, count: end - next, attempt: dispatch.attempt, losses: dispatch.losses });
+            call.requeue(Range {
+                start: next,
+                count: end - next,
+                attempt: dispatch.attempt,
+                losses: dispatch.losses,
+            });
         }
     }
 
     /// One attempt at a task failed: tries again, or makes it the task's outcome.
     fn failed(&mut self, dispatch: &Dispatch, host: &str, task: u64, mut failure: Failure) {
-        let Some(call) = self.calls.get_mut(&dispatch.call) else { return };
-        let again = matches!(failure.kind, FailureKind::Failed | FailureKind::Panicked | FailureKind::TimedOut);
+        let Some(call) = self.calls.get_mut(&dispatch.call) else {
+            return;
+        };
+        let again =
+            matches!(failure.kind, FailureKind::Failed | FailureKind::Panicked | FailureKind::TimedOut);
         if again && dispatch.attempt <= call.spec.retries && !call.ended {
             let attempt = dispatch.attempt + 1;
             call.requeue(Range { start: task, count: 1, attempt, losses: dispatch.losses });
             return;
         }
-        failure.place = Some(Place { rank: dispatch.worker.0, host: host.to_string(), attempt: dispatch.attempt });
+        failure.place =
+            Some(Place { rank: dispatch.worker.0, host: host.to_string(), attempt: dispatch.attempt });
         if call.spec.stop_at_error && task < call.stop_before {
             call.stop_before = task;
             self.revoke_above(dispatch.call, task);
@@ -279,7 +309,9 @@ impl Scheduler {
     }
 
     fn commit(&mut self, id: CallId, piece: Piece) {
-        let Some(call) = self.calls.get_mut(&id).filter(|call| !call.ended) else { return };
+        let Some(call) = self.calls.get_mut(&id).filter(|call| !call.ended) else {
+            return;
+        };
         let stop_at_error = call.spec.stop_at_error;
         let mut stopped = false;
         call.commit(piece, |piece| {
@@ -295,14 +327,18 @@ impl Scheduler {
     }
 
     fn lost(&mut self, worker: WorkerId, culprit: Option<(u64, u64, Failure)>) {
-        let Some(state) = self.workers.get_mut(&worker).filter(|state| state.alive) else { return };
+        let Some(state) = self.workers.get_mut(&worker).filter(|state| state.alive) else {
+            return;
+        };
         state.alive = false;
         let (slots, host) = (state.slots, state.host.clone());
         let outstanding = std::mem::take(&mut state.outstanding);
         self.slots -= slots as u64;
         self.in_flight -= outstanding.len();
         for (place, dispatch) in outstanding.into_iter().enumerate() {
-            let Some(call) = self.calls.get_mut(&dispatch.call) else { continue };
+            let Some(call) = self.calls.get_mut(&dispatch.call) else {
+                continue;
+            };
             call.in_flight -= 1;
             let range = Range::of(&dispatch);
             match &culprit {
@@ -323,7 +359,8 @@ impl Scheduler {
     fn in_flight_on_lost(&mut self, dispatch: &Dispatch, host: &str, range: Range) {
         let losses = range.losses + 1;
         if losses >= QUARANTINE_AFTER && range.count == 1 {
-            let message = format!("it was in flight on {losses} workers that were lost; it is not tried again");
+            let message =
+                format!("it was in flight on {losses} workers that were lost; it is not tried again");
             self.failed(dispatch, host, range.start, Failure::new(FailureKind::Quarantined, message));
             return;
         }
@@ -342,7 +379,9 @@ impl Scheduler {
 
     /// Ends a call that is complete, forgets one that has left the workers, enlists one with work.
     fn call_changed(&mut self, id: CallId) {
-        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
         if !call.ended && call.is_complete() {
             call.ended = true;
             self.actions.push(Action::Finished { call: id, end: End::Done });
@@ -357,7 +396,9 @@ impl Scheduler {
     }
 
     fn end(&mut self, id: CallId, end: End) {
-        let Some(call) = self.calls.get_mut(&id).filter(|call| !call.ended) else { return };
+        let Some(call) = self.calls.get_mut(&id).filter(|call| !call.ended) else {
+            return;
+        };
         call.ended = true;
         self.actions.push(Action::Finished { call: id, end });
         self.revoke_above(id, 0);
@@ -376,7 +417,9 @@ impl Scheduler {
 
     /// Puts the worker into the queue for work that it belongs to.
     fn offer(&mut self, worker: WorkerId) {
-        let Some(state) = self.workers.get_mut(&worker) else { return };
+        let Some(state) = self.workers.get_mut(&worker) else {
+            return;
+        };
         if state.is_idle() {
             if !std::mem::replace(&mut state.in_idle, true) {
                 self.idle.push_back(worker);
@@ -388,7 +431,9 @@ impl Scheduler {
 
     fn dispatch(&mut self) {
         while let Some(call) = self.next_call() {
-            let Some(worker) = self.next_worker() else { break };
+            let Some(worker) = self.next_worker() else {
+                break;
+            };
             self.hand_out(call, worker);
         }
     }
@@ -408,14 +453,18 @@ impl Scheduler {
 
     fn next_worker(&mut self) -> Option<WorkerId> {
         while let Some(id) = self.idle.pop_front() {
-            let Some(worker) = self.workers.get_mut(&id) else { continue };
+            let Some(worker) = self.workers.get_mut(&id) else {
+                continue;
+            };
             worker.in_idle = false;
             if worker.is_idle() {
                 return Some(id);
             }
         }
         while let Some(id) = self.eager.pop_front() {
-            let Some(worker) = self.workers.get_mut(&id) else { continue };
+            let Some(worker) = self.workers.get_mut(&id) else {
+                continue;
+            };
             worker.in_eager = false;
             if worker.is_eager() {
                 return Some(id);
@@ -425,8 +474,12 @@ impl Scheduler {
     }
 
     fn hand_out(&mut self, id: CallId, worker: WorkerId) {
-        let (Some(call), Some(state)) = (self.calls.get_mut(&id), self.workers.get_mut(&worker)) else { return };
-        let Some(range) = call.take(worker, self.slots, self.cost_nanos) else { return };
+        let (Some(call), Some(state)) = (self.calls.get_mut(&id), self.workers.get_mut(&worker)) else {
+            return;
+        };
+        let Some(range) = call.take(worker, self.slots, self.cost_nanos) else {
+            return;
+        };
         self.epoch += 1;
         self.in_flight += 1;
         let dispatch = Dispatch {
@@ -466,7 +519,10 @@ impl Scheduler {
             assert!(worker.alive || worker.outstanding.is_empty(), "{id:?}: lost, with work");
             assert!(worker.outstanding.len() <= 2 * worker.slots, "{id:?}: more than two chunks a slot");
             assert!(!worker.is_idle() || worker.in_idle, "{id:?}: idle and not offered");
-            assert!(self.next_call_exists().is_none() || !worker.is_idle(), "{id:?}: idle while there is work");
+            assert!(
+                self.next_call_exists().is_none() || !worker.is_idle(),
+                "{id:?}: idle while there is work"
+            );
         }
     }
 

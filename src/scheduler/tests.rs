@@ -69,6 +69,8 @@ impl Fleet {
         self.scheduler.sanity_check();
         for action in actions {
             match action {
+                Action::Emit { call, .. } | Action::Finished { call, .. } | Action::Forget { call }
+                    if call != CALL => {}
                 Action::Send(dispatch) => self.held.push(dispatch),
                 Action::Revoke { dispatch, .. } => self.revoked.push(dispatch),
                 Action::Forget { .. } => self.forgotten = true,

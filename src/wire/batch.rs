@@ -23,10 +23,6 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    pub(crate) fn empty() -> Batch {
-        Batch { bytes: Bytes::new(), count: 0, layout: Layout::Uniform(0) }
-    }
-
     pub(crate) fn len(&self) -> usize {
         self.count
     }

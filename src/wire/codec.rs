@@ -36,12 +36,12 @@ fn format<const LIMIT: usize>() -> Format<LIMIT> {
 /// Appends the encoding of `value` to `out`; on an error `out` is as it was.
 pub(crate) fn encode_into<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), CodecError> {
     let before = out.len();
-    bincode::serde::encode_into_std_write(value, out, format::<{ usize::MAX >> 1 }>())
-        .map(|_| ())
-        .map_err(|error| {
+    bincode::serde::encode_into_std_write(value, out, format::<{ usize::MAX >> 1 }>()).map(|_| ()).map_err(
+        |error| {
             out.truncate(before);
             error.into()
-        })
+        },
+    )
 }
 
 /// The encoding of `value` in a vector of its own.

@@ -40,16 +40,14 @@ pub(crate) fn run_chunk<P: Function, K: Sink<P::Value>>(run: &mut ChunkRun<'_>) 
         run.enter(k);
         let mut prepared = match state.take() {
             Some(state) => Ok(state),
-            None => catch(|| P::prepare(run)).and_then(|state| state).map_err(|failure| Failure {
-                kind: FailureKind::Init,
-                ..failure
-            }),
+            None => catch(|| P::prepare(run))
+                .and_then(|state| state)
+                .map_err(|failure| Failure { kind: FailureKind::Init, ..failure }),
         };
         let outcome = match &mut prepared {
             Ok(state) => catch(|| {
-                let item = decode(run.items.get(k)).map_err(|error| {
-                    Failure::new(FailureKind::Codec, format!("the item {error}"))
-                })?;
+                let item = decode(run.items.get(k))
+                    .map_err(|error| Failure::new(FailureKind::Codec, format!("the item {error}")))?;
                 P::run(state, item)
             }),
             Err(failure) => Ok(Err(failure.clone())),

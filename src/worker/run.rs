@@ -9,7 +9,10 @@ use std::{
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
-use super::{board::{Board, now_nanos}, task::Task};
+use super::{
+    board::{Board, now_nanos},
+    task::Task,
+};
 use crate::{
     error::{Failure, FailureKind},
     function,

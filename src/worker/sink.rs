@@ -137,7 +137,12 @@ mod tests {
             start = end;
         }
         assert!(top.len() <= 64);
-        top.into_iter().map(|node| node.value).rev().reduce(|right, left| left + right).unwrap_or(0.0).to_bits()
+        top.into_iter()
+            .map(|node| node.value)
+            .rev()
+            .reduce(|right, left| left + right)
+            .unwrap_or(0.0)
+            .to_bits()
     }
 
     proptest! {

@@ -1,0 +1,154 @@
+//! The Mandelbrot set, a row a task. A point c stays if the orbit of 0 under z -> z^2 + c does
+//! not reach |z| >= 4 within the iterations; the result is the iteration at which it did, or -1.
+
+use std::{
+    error::Error as StdError,
+    fs::File,
+    io::BufWriter,
+    path::{Path, PathBuf},
+};
+
+use rankpool::{Block, Error, Job};
+use serde::{Deserialize, Serialize};
+
+/// Draw the Mandelbrot set
+#[derive(clap::Args, Serialize, Deserialize)]
+pub struct Mandelbrot {
+    /// Rows and columns
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=65_535))]
+    size: u32,
+    /// Centre of the picture, as RE,IM
+    #[arg(long, default_value = "-0.235,0.827", value_parser = point, allow_hyphen_values = true)]
+    center: (f64, f64),
+    /// Half the width of the picture
+    #[arg(long, default_value_t = 0.4)]
+    radius: f64,
+    /// Iterations after which a point counts as staying
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(i32).range(1..))]
+    iterations: i32,
+    /// Where to write the picture (PNG); an existing file is refused
+    #[arg(long, value_name = "FILE")]
+    picture: Option<PathBuf>,
+}
+
+fn point(text: &str) -> Result<(f64, f64), String> {
+    let (re, im) = text.split_once(',').ok_or("expected RE,IM, as in -0.235,0.827")?;
+    let number = |text: &str| text.trim().parse::<f64>().map_err(|error| format!("{text:?}: {error}"));
+    Ok((number(re)?, number(im)?))
+}
+
+#[derive(Serialize)]
+pub struct Summary {
+    points: u64,
+    /// Points that stay
+    inside: u64,
+    picture: Option<PathBuf>,
+}
+
+impl Mandelbrot {
+    fn escape(&self, re: f64, im: f64) -> i32 {
+        let (mut x, mut y) = (0.0, 0.0);
+        for iteration in 0..self.iterations {
+            (x, y) = (x * x - y * y + re, 2.0 * x * y + im);
+            if x * x + y * y >= 16.0 {
+                return iteration;
+            }
+        }
+        -1
+    }
+
+    /// Coordinate of pixel `k` of an axis around `center`.
+    fn coordinate(&self, center: f64, k: u32) -> f64 {
+        let steps = f64::from(self.size.max(2) - 1);
+        center - self.radius + 2.0 * self.radius * f64::from(k) / steps
+    }
+
+    /// A colour that runs smoothly with the iteration; points that stay are nearly black.
+    fn colour(&self, escape: i32) -> [u8; 3] {
+        if escape < 0 {
+            return [12, 8, 20];
+        }
+        let t = f64::from(escape) / f64::from(self.iterations);
+        // A cosine palette (Quilez, 1999): offset + amplitude cos(2 pi (t + phase)).
+        [0.58, 0.68, 0.80].map(|phase| {
+            let wave = (std::f64::consts::TAU * (1.2 * t.sqrt() + phase)).cos();
+            (255.0 * (0.52 + 0.46 * wave)) as u8
+        })
+    }
+
+    fn draw(&self, path: &Path, rows: &[Option<Block<i32>>]) -> Result<(), Box<dyn StdError>> {
+        let file = BufWriter::new(File::create_new(path)?);
+        let mut encoder = png::Encoder::new(file, self.size, self.size);
+        encoder.set_color(png::ColorType::Rgb);
+        let mut pixels = Vec::with_capacity(3 * rows.len() * self.size as usize);
+        // The imaginary axis points up.
+        for row in rows.iter().rev() {
+            match row {
+                Some(row) => pixels.extend(row.iter().flat_map(|escape| self.colour(*escape))),
+                None => pixels.resize(pixels.len() + 3 * self.size as usize, 255),
+            }
+        }
+        let mut writer = encoder.write_header()?;
+        writer.write_image_data(&pixels)?;
+        Ok(writer.finish()?)
+    }
+}
+
+impl Job for Mandelbrot {
+    const NAME: &'static str = "mandelbrot";
+    type Item = u32;
+    type Output = Block<i32>;
+    type Summary = Summary;
+
+    fn items(&self) -> Result<impl Iterator<Item = u32>, Error> {
+        if let Some(path) = &self.picture {
+            let refused = |why: &str| Err(Error::usage(format!("{}: {why}", path.display())));
+            let folder =
+                path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            if path.exists() {
+                return refused("exists already; name another file or remove it");
+            } else if !folder.is_dir() {
+                return refused("its folder does not exist");
+            }
+        }
+        Ok(0..self.size)
+    }
+
+    fn task(&self, row: u32) -> Result<Block<i32>, Box<dyn StdError>> {
+        let im = self.coordinate(self.center.1, row);
+        Ok((0..self.size).map(|column| self.escape(self.coordinate(self.center.0, column), im)).collect())
+    }
+
+    fn summary(&self, results: impl Iterator<Item = (u64, Block<i32>)>) -> Result<Summary, Error> {
+        let (mut points, mut inside) = (0, 0);
+        let mut rows: Vec<Option<Block<i32>>> = vec![None; self.size as usize];
+        for (index, row) in results {
+            points += row.len() as u64;
+            inside += row.iter().filter(|escape| **escape < 0).count() as u64;
+            if self.picture.is_some() {
+                rows[index as usize] = Some(row);
+            }
+        }
+        if let Some(path) = &self.picture {
+            self.draw(path, &rows).map_err(|error| Error::usage(format!("{}: {error}", path.display())))?;
+        }
+        Ok(Summary { points, inside, picture: self.picture.clone() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_points_stay_or_escape() {
+        let job = Mandelbrot { size: 3, center: (0.0, 0.0), radius: 2.0, iterations: 20, picture: None };
+        assert_eq!(job.escape(0.0, 0.0), -1);
+        assert_eq!(job.escape(-1.0, 0.0), -1);
+        assert_eq!(job.escape(-2.0, 0.0), -1, "the tip of the set");
+        assert_eq!(job.escape(4.0, 0.0), 0);
+        // 2, 6: the second iteration is over 4.
+        assert_eq!(job.escape(2.0, 0.0), 1);
+        assert_eq!(job.task(1).unwrap().into_vec(), [-1, -1, 1]);
+    }
+}

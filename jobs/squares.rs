@@ -1,0 +1,53 @@
+//! The sum of the squares of 1..n: the smallest job, and a check of everything around it.
+
+use std::error::Error as StdError;
+
+use rankpool::{Error, Job};
+use serde::{Deserialize, Serialize};
+
+/// Sum the squares of 1..=N
+#[derive(clap::Args, Serialize, Deserialize)]
+pub struct Squares {
+    /// The last number squared
+    #[arg(long, default_value_t = 5000)]
+    n: u64,
+}
+
+#[derive(Serialize)]
+pub struct Summary {
+    /// n (n + 1) (2 n + 1) / 6
+    sum: u128,
+}
+
+impl Job for Squares {
+    const NAME: &'static str = "squares";
+    type Item = u64;
+    type Output = u128;
+    type Summary = Summary;
+
+    fn items(&self) -> Result<impl Iterator<Item = u64>, Error> {
+        let last = usize::try_from(self.n).map_err(|_| Error::usage("--n is too large for this machine"))?;
+        Ok((0..last).map(|k| k as u64 + 1))
+    }
+
+    fn task(&self, item: u64) -> Result<u128, Box<dyn StdError>> {
+        Ok(u128::from(item) * u128::from(item))
+    }
+
+    fn summary(&self, results: impl Iterator<Item = (u64, u128)>) -> Result<Summary, Error> {
+        Ok(Summary { sum: results.map(|(_, square)| square).sum() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sum_is_the_formula() {
+        let job = Squares { n: 5000 };
+        let squares = job.items().unwrap().map(|item| job.task(item).unwrap()).enumerate();
+        let summary = job.summary(squares.map(|(index, square)| (index as u64, square))).unwrap();
+        assert_eq!(summary.sum, 41_679_167_500);
+    }
+}

@@ -1,0 +1,132 @@
+//! `rankpool doctor`
+
+use std::{io::Write, process::ExitCode};
+
+use clap::{ArgMatches, Args, Command, FromArgMatches, parser::ValueSource};
+use serde_json::json;
+
+use super::settings::Settings;
+use crate::{
+    error::{Error, ErrorKind},
+    launch::{self, doctor::examine},
+};
+
+#[derive(Args, Clone, Debug)]
+struct Flags {
+    #[command(flatten)]
+    settings: Settings,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    /// What a trial of the doctor's runs inside
+    #[arg(long, hide = true)]
+    probe: Option<String>,
+}
+
+pub(super) fn command() -> Command {
+    let command = Flags::augment_args(Command::new("doctor"));
+    command
+        .about("Check the launcher, MPI, spawn, Slurm and the settings; exit code 1 if something is wrong")
+        .long_about(None)
+        .after_help(
+            "Examples:\n  rankpool doctor\n  rankpool doctor --json\n  srun --mpi=pmix -n 1 rankpool doctor",
+        )
+}
+
+pub(super) fn execute(matches: &ArgMatches) -> Result<ExitCode, Error> {
+    let flags = Flags::from_arg_matches(matches).map_err(|error| Error::usage(error.to_string()))?;
+    if let Some(probe) = &flags.probe {
+        return probe_inside(probe);
+    }
+    // Under a launcher with several ranks, one examination is enough.
+    if let Ok(launch::Launcher::Mpi { rank: 1.., .. }) = launch::detect(|name| std::env::var(name).ok()) {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let checks = examine();
+    let wrong = checks.iter().any(|check| !check.ok);
+    let settings = settings(matches);
+    let mut text = String::new();
+    if flags.json {
+        let settings: Vec<_> = settings
+            .iter()
+            .map(|(name, value, source)| json!({"name": name, "value": value, "from": source}))
+            .collect();
+        let whole = json!({ "version": env!("CARGO_PKG_VERSION"), "build": crate::function::build(),
+            "ok": !wrong, "checks": checks, "settings": settings });
+        text = format!("{whole}\n");
+    } else {
+        for check in &checks {
+            let mark = if check.ok { "ok   " } else { "WRONG" };
+            text += &format!("{mark} {:12} {}\n", check.name, check.found);
+            if let Some(fix) = &check.fix {
+                text += &format!("      {:12} fix: {fix}\n", "");
+            }
+        }
+        text += "\nsettings\n";
+        for (name, value, source) in settings {
+            text += &format!("  {name:18} {value:10} {source}\n");
+        }
+    }
+    std::io::stdout()
+        .write_all(text.as_bytes())
+        .map_err(|error| Error::new(ErrorKind::Internal, format!("standard output: {error}")))?;
+    Ok(ExitCode::from(u8::from(wrong)))
+}
+
+/// Each setting, its value, and where that came from.
+fn settings(matches: &ArgMatches) -> Vec<(String, String, String)> {
+    let command = Settings::augment_args(Command::new("settings"));
+    let value = |id: &str| match matches.try_get_raw(id) {
+        Ok(Some(values)) => {
+            values.map(|value| value.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+        }
+        _ => "-".to_string(),
+    };
+    let arguments = command.get_arguments().filter(|argument| argument.get_long().is_some());
+    arguments
+        .map(|argument| {
+            let id = argument.get_id().as_str();
+            let variable =
+                argument.get_env().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            let source = match matches.value_source(id) {
+                Some(ValueSource::CommandLine) => "flag".to_string(),
+                Some(ValueSource::EnvVariable) => variable,
+                _ => "default".to_string(),
+            };
+            (argument.get_long().unwrap_or(id).to_string(), value(id), source)
+        })
+        .collect()
+}
+
+/// A trial: starts what it names and prints what it found.
+#[cfg(feature = "mpi")]
+fn probe_inside(probe: &str) -> Result<ExitCode, Error> {
+    use crate::{executor::Executor, launch::Mode, mpi};
+    match probe {
+        "mpi" => {
+            let world = mpi::World::initialise()?;
+            let slots = world.universe_size()?.map_or("not told".to_string(), |slots| slots.to_string());
+            println!("{}, universe size (slots) {slots}", mpi::thread_level(&world)?);
+            world.finalise()?;
+        }
+        "comm" => {
+            let pool = Executor::builder().mode(Mode::Comm).start()?;
+            let answers = pool.map(|n: u32| n + 1, 0..10)?;
+            println!("{} ranks, {} tasks came back", pool.num_workers() + 1, answers.len());
+            pool.shutdown()?;
+        }
+        "pool" => {
+            let pool = Executor::builder().mode(Mode::Pool).workers(1).oversubscribe(true).start()?;
+            let answers = pool.map(|n: u32| n + 1, 0..10)?;
+            println!("{} worker spawned, {} tasks came back", pool.num_workers(), answers.len());
+            pool.shutdown()?;
+        }
+        other => return Err(Error::usage(format!("there is no probe {other}"))),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(not(feature = "mpi"))]
+fn probe_inside(_: &str) -> Result<ExitCode, Error> {
+    Err(Error::usage("this program was built without MPI"))
+}

@@ -1,0 +1,134 @@
+//! The command line, for this crate's own jobs and for a user's: [`main`] with [`jobs!`](crate::jobs).
+
+mod doctor;
+mod list;
+mod progress;
+mod run;
+mod settings;
+
+use std::{error::Error as StdError, process::ExitCode};
+
+use clap::{ArgMatches, Command};
+
+use crate::{Job, error::Error, launch};
+
+/// A job as the command line knows it; [`jobs!`](crate::jobs) makes them.
+#[derive(Clone, Copy)]
+pub struct Entry {
+    name: &'static str,
+    command: fn() -> Command,
+    run: fn(&ArgMatches) -> Result<ExitCode, Error>,
+}
+
+impl std::fmt::Debug for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Entry").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Entry {
+    /// The job `J`; its flags and its description are those of the `clap::Args`.
+    pub fn of<J: Job + clap::Args>() -> Entry {
+        Entry { name: J::NAME, command: run::command::<J>, run: run::execute::<J> }
+    }
+}
+
+/// The jobs of a program, for [`cli::main`](crate::cli::main): `jobs![First, Second]`.
+#[macro_export]
+macro_rules! jobs {
+    ($($job:ty),* $(,)?) => {
+        [$($crate::cli::Entry::of::<$job>()),*]
+    };
+}
+
+/// The `main` of a program that runs jobs: `list`, `run` and `doctor`, with every flag, for the
+/// given jobs. On a worker it serves and does not return.
+///
+/// Exit codes: 0 all tasks done, 1 some tasks failed, 2 bad usage, 70 internal error or no worker
+/// left, 75 stopped early by a signal.
+pub fn main(jobs: impl IntoIterator<Item = Entry>) -> ExitCode {
+    let jobs: Vec<Entry> = jobs.into_iter().collect();
+    let matches = match command(&jobs).try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) => return refuse(&error),
+    };
+    let ended = match matches.subcommand() {
+        Some(("list", _)) => list::execute(&jobs),
+        Some(("doctor", matches)) => doctor::execute(matches),
+        Some(("run", matches)) => match matches.subcommand() {
+            Some((name, matches)) => jobs.iter().find(|job| job.name == name).map_or_else(
+                || Err(Error::usage(format!("there is no job {name}"))),
+                |job| (job.run)(matches),
+            ),
+            None => Err(Error::usage("name a job; `rankpool list` shows them")),
+        },
+        _ => Err(Error::usage("name a command; --help shows them")),
+    };
+    ended.unwrap_or_else(|error| {
+        eprintln!("{}: error: {error}", program());
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            eprintln!("  because {error}");
+            cause = error.source();
+        }
+        ExitCode::from(error.exit_code())
+    })
+}
+
+/// The name that this program was called by.
+fn program() -> String {
+    let name = std::env::args_os().next().map(std::path::PathBuf::from);
+    let name = name.as_deref().and_then(|path| path.file_name());
+    name.map_or_else(|| "rankpool".into(), |name| name.to_string_lossy().into_owned())
+}
+
+fn command(jobs: &[Entry]) -> Command {
+    let run = Command::new("run")
+        .about("Run a job")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand_value_name("JOB")
+        .subcommand_help_heading("Jobs")
+        .disable_help_subcommand(true)
+        .after_help(RUN_EXAMPLES)
+        .subcommands(jobs.iter().map(|job| (job.command)()));
+    Command::new(program())
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Runs jobs over many inputs, serially, on one node or on an MPI cluster")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .disable_help_subcommand(true)
+        .after_help(EXAMPLES)
+        .subcommand(Command::new("list").about("List the jobs"))
+        .subcommand(run)
+        .subcommand(doctor::command())
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  rankpool list
+  rankpool run pi --tasks 100
+  mpiexec -n 4 rankpool run pi --tasks 100
+  rankpool doctor";
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  rankpool run squares --n 5000 --json              one serial rank
+  rankpool run pi --mode threads --workers -1       all CPUs of this host
+  mpiexec -n 4 rankpool run pi                      3 workers over MPI
+  mpiexec -n 1 rankpool run pi --mode pool --workers 3   workers spawned by MPI
+
+`rankpool run JOB --help` shows a job's own flags.";
+
+/// Says what is wrong with the command line, once for all ranks; help and version are no errors.
+fn refuse(error: &clap::Error) -> ExitCode {
+    let rank = match launch::detect(|name| std::env::var(name).ok()) {
+        Ok(launch::Launcher::Mpi { rank, .. }) => rank,
+        _ => 0,
+    };
+    if rank == 0 {
+        // A closed standard output is nobody's error here.
+        let _ = error.print();
+    }
+    ExitCode::from(if error.use_stderr() { launch::EXIT_USAGE as u8 } else { 0 })
+}

@@ -1,0 +1,135 @@
+//! The flags of every run: flag, then environment variable, then default.
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use crate::{
+    error::Error,
+    executor::{Builder, Executor},
+    job,
+    launch::Mode,
+    scheduler::Chunk,
+};
+
+/// How progress is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Show {
+    /// A bar on a terminal, lines elsewhere
+    Auto,
+    /// A bar that redraws itself
+    Bar,
+    /// A line every few seconds
+    Lines,
+    /// Nothing
+    None,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed = text.parse::<f64>().map(Duration::try_from_secs_f64);
+    let duration = match parsed {
+        Ok(seconds) => seconds.map_err(|error| error.to_string())?,
+        Err(_) => {
+            humantime::parse_duration(text).map_err(|error| format!("{error} (as in 90s, 1h 30m, 250ms)"))?
+        }
+    };
+    if duration.is_zero() { Err("a time above 0 is needed".into()) } else { Ok(duration) }
+}
+
+fn info(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE, as in host=node7")?;
+    Ok((key.to_string(), value.to_string()))
+}
+
+/// The flags, which `rankpool run` and `rankpool doctor` share.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Run options")]
+pub(super) struct Settings {
+    /// Where the workers come from: auto, serial, threads, processes, comm or pool
+    #[arg(long, env = "RANKPOOL_MODE", default_value = "auto")]
+    pub(super) mode: Mode,
+    /// How many workers: a number, or -1 for all CPUs, -2 for all but one
+    #[arg(long, short = 'w', env = "RANKPOOL_WORKERS", allow_negative_numbers = true)]
+    pub(super) workers: Option<i64>,
+    /// Task threads in each worker (processes, comm, pool)
+    #[arg(long, value_name = "T", env = "RANKPOOL_THREADS_PER_WORKER", default_value_t = 1)]
+    pub(super) threads_per_worker: u32,
+    /// Tasks sent at a time: auto, a number, static, guided or factoring
+    #[arg(long, env = "RANKPOOL_CHUNK", default_value = "auto")]
+    pub(super) chunk: Chunk,
+    /// How often a failed task is tried again
+    #[arg(long, value_name = "N", env = "RANKPOOL_RETRIES", default_value_t = 0)]
+    pub(super) retries: u16,
+    /// How long one task may run, as in 90s or 5m (processes, comm, pool)
+    #[arg(long, value_name = "TIME", env = "RANKPOOL_TASK_TIMEOUT", value_parser = duration)]
+    pub(super) task_timeout: Option<Duration>,
+    /// The seed of all random numbers
+    #[arg(long, env = "RANKPOOL_SEED", default_value_t = 0)]
+    pub(super) seed: u64,
+    /// How progress is shown, on standard error
+    #[arg(
+        long,
+        value_name = "HOW",
+        env = "RANKPOOL_PROGRESS",
+        default_value = "auto",
+        value_enum,
+        hide_possible_values = false
+    )]
+    pub(super) progress: Show,
+    /// Spawn more workers than there are slots (pool)
+    #[arg(long, env = "RANKPOOL_OVERSUBSCRIBE")]
+    pub(super) oversubscribe: bool,
+    /// A hint for the spawn, such as host=node7 or map_by=node (pool); can be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = info)]
+    pub(super) spawn_info: Vec<(String, String)>,
+    /// How long the workers may take to come up
+    #[arg(long, value_name = "TIME", env = "RANKPOOL_START_TIMEOUT", default_value = "60s", value_parser = duration)]
+    pub(super) start_timeout: Duration,
+}
+
+impl Settings {
+    fn builder(&self) -> Builder {
+        let mut builder = Executor::builder()
+            .mode(self.mode)
+            .threads_per_worker(self.threads_per_worker)
+            .oversubscribe(self.oversubscribe)
+            .start_timeout(self.start_timeout)
+            .seed(self.seed);
+        if let Some(workers) = self.workers {
+            builder = builder.workers(workers);
+        }
+        for (key, value) in &self.spawn_info {
+            builder = builder.spawn_info(key, value);
+        }
+        builder
+    }
+
+    /// Starts the executor; on a worker this does not return.
+    pub(super) fn start(&self) -> Result<Executor, Error> {
+        self.builder().start()
+    }
+
+    pub(super) fn job_options(&self) -> job::Options {
+        job::Options {
+            chunk: self.chunk,
+            retries: self.retries,
+            task_timeout: self.task_timeout,
+            seed: self.seed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_with_and_without_a_unit() {
+        assert_eq!(duration("90s").unwrap(), Duration::from_secs(90));
+        assert_eq!(duration("1h 30m").unwrap(), Duration::from_secs(5400));
+        assert_eq!(duration("0.25").unwrap(), Duration::from_millis(250));
+        for bad in ["0", "-1", "soon", "1e999"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+}

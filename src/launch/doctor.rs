@@ -1,0 +1,283 @@
+//! The doctor's checks: each tries one part of a launch for real and says what mends it.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde::Serialize;
+
+use super::{Launcher, cpu_limit, detect, executable, here};
+
+/// How long one trial may take.
+const TRIAL: Duration = Duration::from_secs(30);
+
+/// What a check found.
+#[derive(Debug, Serialize)]
+pub(crate) struct Check {
+    pub(crate) name: &'static str,
+    pub(crate) ok: bool,
+    pub(crate) found: String,
+    /// What mends it, where something is wrong.
+    pub(crate) fix: Option<String>,
+}
+
+impl Check {
+    fn ok(name: &'static str, found: impl Into<String>) -> Check {
+        Check { name, ok: true, found: found.into(), fix: None }
+    }
+
+    fn wrong(name: &'static str, found: impl Into<String>, fix: impl Into<String>) -> Check {
+        Check { name, ok: false, found: found.into(), fix: Some(fix.into()) }
+    }
+}
+
+/// All checks, in the order in which one builds on the other.
+pub(crate) fn examine() -> Vec<Check> {
+    let mut checks = vec![launcher(), cpus()];
+    if cfg!(feature = "mpi") {
+        checks.extend(mpi());
+    } else {
+        checks.push(Check::ok("MPI", "not built in (feature `mpi`); modes serial, threads and processes"));
+    }
+    checks.push(slurm());
+    #[cfg(feature = "hdf5")]
+    checks.push(Check::ok("HDF5", crate::store::hdf5_version()));
+    checks
+}
+
+fn launcher() -> Check {
+    match detect(|name| std::env::var(name).ok()) {
+        Ok(Launcher::None) => Check::ok("launcher", "none: mode auto is serial"),
+        Ok(Launcher::Mpi { name, size, rank }) => {
+            Check::ok("launcher", format!("{name}, rank {rank} of {size}"))
+        }
+        Err(error) => Check::wrong("launcher", "srun without an MPI plugin", error.to_string()),
+    }
+}
+
+fn cpus() -> Check {
+    let (allowed, limit) = (here().cpus.len(), cpu_limit());
+    let quota = if limit < allowed { format!(", by quota {limit}") } else { String::new() };
+    Check::ok("CPUs", format!("{allowed} allowed{quota} on {}", here().host))
+}
+
+/// The MPI library of this program, the mpiexec on PATH, and what they do together.
+fn mpi() -> Vec<Check> {
+    #[cfg(feature = "mpi")]
+    let linked = crate::mpi::library_version();
+    #[cfg(not(feature = "mpi"))]
+    let linked = String::new();
+    let mut checks = vec![Check::ok("MPI library", linked.clone())];
+    let Some(mpiexec) = on_path("mpiexec") else {
+        checks.push(Check::wrong(
+            "mpiexec",
+            "not on PATH",
+            "install or load the MPI that the program was built with (Debian: openmpi-bin; a cluster: its module)",
+        ));
+        return checks;
+    };
+    checks.push(same_library(&mpiexec, &linked));
+    checks.push(root());
+    let start = probe(Command::new(&mpiexec).args(["-n", "1"]), &["mpi"]);
+    match start {
+        Ok(found) => checks.push(Check::ok("MPI starts", found)),
+        Err(found) => {
+            checks.push(Check::wrong(
+                "MPI starts",
+                found,
+                format!("`{} -n 1 true` must work first; see the checks above", mpiexec.display()),
+            ));
+            return checks;
+        }
+    }
+    let mut two = Command::new(&mpiexec);
+    two.args(OVERSUBSCRIBE.iter().filter(|_| linked.contains("Open MPI"))).args(["-n", "2"]);
+    checks.push(match probe(&mut two, &["comm"]) {
+        Ok(found) => Check::ok("mode comm", found),
+        Err(found) => {
+            Check::wrong("mode comm", found, "both ranks must come up in one world: one MPI for all")
+        }
+    });
+    checks.push(match probe(Command::new(&mpiexec).args(["-n", "1"]), &["pool"]) {
+        Ok(found) => Check::ok("mode pool", found),
+        Err(found) => Check::wrong(
+            "mode pool",
+            found,
+            "this MPI cannot spawn here (Cray's never can): use mode comm, which needs no spawn",
+        ),
+    });
+    checks.push(survival(&linked));
+    checks
+}
+
+const OVERSUBSCRIBE: [&str; 1] = ["--oversubscribe"];
+
+/// Whether the launcher's version line names the library's name and version.
+fn same_library(mpiexec: &Path, linked: &str) -> Check {
+    let version = run(Command::new(mpiexec).arg("--version")).unwrap_or_else(|error| error);
+    let version =
+        version.lines().find(|line| !line.trim().is_empty()).unwrap_or("no version").trim().to_string();
+    let found = format!("{} ({version})", mpiexec.display());
+    let number = |text: &str| {
+        text.split(|c: char| !(c.is_ascii_digit() || c == '.'))
+            .find(|part| part.contains('.'))
+            .map(str::to_string)
+    };
+    let is_open = |text: &str| text.contains("Open MPI") || text.contains("OpenRTE") || text.contains("PRTE");
+    let matches = match (number(linked), number(&version)) {
+        (Some(library), Some(launcher)) if is_open(linked) && is_open(&version) => {
+            // Open MPI 5's launcher is PRTE, which counts its own versions.
+            version.contains("PRTE") || library == launcher
+        }
+        _ => is_open(linked) == is_open(&version),
+    };
+    if matches {
+        Check::ok("mpiexec", found)
+    } else {
+        Check::wrong(
+            "mpiexec",
+            found,
+            format!(
+                "it belongs to another MPI than the program ({linked}): put that one's mpiexec first on PATH, or build again with the mpicc of this one"
+            ),
+        )
+    }
+}
+
+fn root() -> Check {
+    if !rustix::process::geteuid().is_root() {
+        return Check::ok("user", "not root");
+    }
+    let set = |name: &str| std::env::var_os(name).is_some();
+    if set("OMPI_ALLOW_RUN_AS_ROOT") && set("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM") {
+        Check::ok("user", "root, and Open MPI is allowed to")
+    } else {
+        Check::wrong(
+            "user",
+            "root, which Open MPI's mpiexec refuses",
+            "run as a user, or set OMPI_ALLOW_RUN_AS_ROOT=1 and OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 (Open MPI 5: \
+             PRTE_ALLOW_RUN_AS_ROOT too)",
+        )
+    }
+}
+
+fn survival(linked: &str) -> Check {
+    let set = std::env::var("OMPI_MCA_orte_enable_recovery").is_ok_and(|value| value == "1");
+    let found = if set {
+        "OMPI_MCA_orte_enable_recovery=1: a run outlives a worker that dies"
+    } else if linked.contains("Open MPI v4") {
+        "start runs with `mpiexec --enable-recovery` to let them outlive a worker that dies"
+    } else {
+        "with this MPI a worker that dies ends the run"
+    };
+    Check::ok("losses", found)
+}
+
+fn slurm() -> Check {
+    let Some(srun) = on_path("srun") else {
+        return Check::ok("srun", "no Slurm here");
+    };
+    let listed = run(Command::new(srun).arg("--mpi=list")).unwrap_or_else(|error| error);
+    if listed.contains("pmix") {
+        Check::ok("srun", "has PMIx: `srun --mpi=pmix` works for mode comm")
+    } else {
+        Check::wrong(
+            "srun",
+            "has no PMIx plugin",
+            "start ranks with `mpirun` inside the allocation; plain srun would start unconnected copies",
+        )
+    }
+}
+
+fn on_path(program: &str) -> Option<PathBuf> {
+    let paths = std::env::var_os("PATH")?;
+    std::env::split_paths(&paths).map(|folder| folder.join(program)).find(|path| path.is_file())
+}
+
+/// Runs this program's own probe behind `launcher`; its last line, or why there is none.
+fn probe(launcher: &mut Command, probe: &[&str]) -> Result<String, String> {
+    let program = executable().map_err(|error| error.to_string())?;
+    // What a launcher of this process has left behind would mislead the next one.
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        let allows = name.contains("ALLOW_RUN_AS_ROOT");
+        if ["OMPI_", "PMI_", "PMIX_"].iter().any(|prefix| name.starts_with(prefix)) && !allows {
+            launcher.env_remove(name);
+        }
+    }
+    let printed = run(launcher.arg(program).args(["doctor", "--probe"]).args(probe))?;
+    Ok(printed.lines().last().unwrap_or_default().to_string())
+}
+
+/// What the command prints, if it ends well in time.
+fn run(command: &mut Command) -> Result<String, String> {
+    let began = Instant::now();
+    let out = tempfile().map_err(|error| error.to_string())?;
+    let copy = |file: &std::fs::File| file.try_clone().map(Stdio::from).map_err(|error| error.to_string());
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(copy(&out)?)
+        .stderr(copy(&out)?)
+        .spawn()
+        .map_err(|error| error.to_string())?;
+    let status = loop {
+        match child.try_wait().map_err(|error| error.to_string())? {
+            Some(status) => break status,
+            None if began.elapsed() > TRIAL => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(format!("no end within {TRIAL:?}"));
+            }
+            None => std::thread::sleep(Duration::from_millis(10)),
+        }
+    };
+    let text = read_back(out).map_err(|error| error.to_string())?;
+    if status.success() {
+        return Ok(text);
+    }
+    let said =
+        text.lines().find(|line| line.contains("error")).or(text.lines().next()).unwrap_or("no message");
+    Err(format!("{status}: {}", said.trim()))
+}
+
+/// A file without a name, which takes more than a pipe would before anybody reads.
+fn tempfile() -> std::io::Result<std::fs::File> {
+    let flags = rustix::fs::MemfdFlags::CLOEXEC;
+    Ok(rustix::fs::memfd_create("rankpool-doctor", flags)?.into())
+}
+
+fn read_back(mut file: std::fs::File) -> std::io::Result<String> {
+    use std::io::{Read, Seek};
+    file.rewind()?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_that_fails_or_is_missing_says_so() {
+        assert_eq!(run(Command::new("echo").arg("yes")).unwrap(), "yes\n");
+        let error = run(Command::new("sh").args(["-c", "echo an error here >&2; exit 3"])).unwrap_err();
+        assert!(error.contains('3') && error.contains("an error here"), "{error}");
+        assert!(run(&mut Command::new("/no/such/program")).is_err());
+    }
+
+    #[test]
+    fn a_launcher_of_another_library_is_noticed() {
+        let folder = std::env::temp_dir().join(format!("rankpool-doctor-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let mpiexec = folder.join("mpiexec");
+        std::fs::write(&mpiexec, "#!/bin/sh\necho 'mpiexec (OpenRTE) 4.1.4'\n").unwrap();
+        std::fs::set_permissions(&mpiexec, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        assert!(same_library(&mpiexec, "Open MPI v4.1.4, package: Debian").ok);
+        assert!(!same_library(&mpiexec, "Open MPI v4.0.3, package: x").ok);
+        assert!(!same_library(&mpiexec, "MPICH Version:      4.2.0").ok);
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}
