@@ -122,13 +122,13 @@ impl Cell {
 
     fn end(&self, mut state: MutexGuard<'_, State>, stage: Stage, outcome: &Arc<Outcome>) {
         state.stage = stage;
-        let callbacks = std::mem::take(&mut state.callbacks);
+        // Queued under the lock, so that a callback that is added late cannot overtake them.
+        for callback in std::mem::take(&mut state.callbacks) {
+            self.call_back(callback, outcome.clone());
+        }
         let watchers = std::mem::take(&mut state.watchers);
         drop(state);
         self.ended.notify_all();
-        for callback in callbacks {
-            self.call_back(callback, outcome.clone());
-        }
         watchers.into_iter().for_each(|watcher| watcher.bell.ring(watcher.number));
     }
 

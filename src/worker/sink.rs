@@ -161,6 +161,6 @@ mod tests {
         let mut nodes = Vec::new();
         (3..100_003u64).for_each(|task| append(&mut nodes, Node::leaf(task, task), |a, b| a + b));
         assert!(nodes.len() <= 2 * 17, "{}", nodes.len());
-        assert_eq!(nodes.iter().map(|node| node.value).sum::<u64>(), (3..100_003).sum());
+        assert_eq!(nodes.iter().map(|node| node.value).sum::<u64>(), (3..100_003u64).sum::<u64>());
     }
 }

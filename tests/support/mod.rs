@@ -1,0 +1,210 @@
+//! Starting real processes with a time limit, and leaving nothing behind.
+
+#![allow(dead_code)] // Each test program uses a part of it.
+
+use std::{
+    io::{Read, Seek},
+    os::unix::process::CommandExt,
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, Instant},
+};
+
+/// How long a process under test may take, unless the test says otherwise.
+pub const LIMIT: Duration = Duration::from_secs(60);
+
+/// How long descendants may outlive the process that was started.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Marks everything that a test starts, so that what is left behind can be found.
+const MARK: &str = "RANKPOOL_TEST_MARK";
+
+/// What a process left when it ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// The exit code; 128 and the signal for one that was killed.
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+    pub took: Duration,
+}
+
+impl Ended {
+    /// The process ended with this code; says all it printed when it did not.
+    #[track_caller]
+    pub fn expect(self, code: i32) -> Ended {
+        assert_eq!(self.code, code, "exit code\n--- stdout\n{}\n--- stderr\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// Standard output is one JSON object, alone.
+    #[track_caller]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| {
+            panic!("no JSON ({error})\n--- stdout\n{}\n--- stderr\n{}", self.stdout, self.stderr)
+        })
+    }
+}
+
+/// A process that runs, with all that it started.
+pub struct Running {
+    child: Child,
+    mark: String,
+    stdout: std::fs::File,
+    stderr: std::fs::File,
+    began: Instant,
+}
+
+/// A command in a process group of its own, marked.
+pub fn start(command: &mut Command) -> Running {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let mark = format!("{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+    let (stdout, stderr) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+    let child = command
+        .env(MARK, &mark)
+        .env_remove("RUST_BACKTRACE")
+        .stdin(Stdio::null())
+        .stdout(stdout.try_clone().unwrap())
+        .stderr(stderr.try_clone().unwrap())
+        .process_group(0)
+        .spawn()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    Running { child, mark, stdout, stderr, began: Instant::now() }
+}
+
+impl Running {
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has printed to standard output so far.
+    pub fn so_far(&mut self) -> String {
+        read(&mut self.stdout)
+    }
+
+    pub fn stderr_so_far(&mut self) -> String {
+        read(&mut self.stderr)
+    }
+
+    /// Waits until standard output holds `text`.
+    #[track_caller]
+    pub fn wait_for(&mut self, text: &str) -> String {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let out = self.so_far();
+            if out.contains(text) {
+                return out;
+            }
+            let ended = self.child.try_wait().unwrap();
+            assert!(
+                Instant::now() < deadline && ended.is_none(),
+                "{text:?} did not come ({ended:?})\n--- stdout\n{out}\n--- stderr\n{}",
+                self.stderr_so_far()
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        signal_process(self.pid(), signal);
+    }
+
+    /// Waits for the end; kills everything and fails the test when the limit is over, and when
+    /// descendants are left behind.
+    #[track_caller]
+    pub fn end_within(mut self, limit: Duration) -> Ended {
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            if self.began.elapsed() > limit {
+                let (out, err) = (self.so_far(), self.stderr_so_far());
+                panic!("no end within {limit:?}\n--- stdout\n{out}\n--- stderr\n{err}"); // Drop kills.
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        let took = self.began.elapsed();
+        let deadline = Instant::now() + LINGER;
+        while !marked(&self.mark).is_empty() {
+            let (out, err) = (self.so_far(), self.stderr_so_far());
+            assert!(Instant::now() < deadline, "processes are left behind\n--- stdout\n{out}\n--- stderr\n{err}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        use std::os::unix::process::ExitStatusExt;
+        let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
+        Ended { code, stdout: self.so_far(), stderr: self.stderr_so_far(), took }
+    }
+
+    #[track_caller]
+    pub fn end(self) -> Ended {
+        self.end_within(LIMIT)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            // A launcher that is asked first takes its ranks along.
+            self.signal(rustix::process::Signal::TERM);
+            std::thread::sleep(Duration::from_millis(300));
+        }
+        for pid in marked(&self.mark) {
+            signal_process(pid, rustix::process::Signal::KILL);
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn read(file: &mut std::fs::File) -> String {
+    // The offset is shared with the process, which appends: read without moving it.
+    let mut copy = std::fs::File::open(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(file))).unwrap();
+    copy.rewind().unwrap();
+    let mut bytes = Vec::new();
+    copy.read_to_end(&mut bytes).unwrap();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+pub fn signal_process(pid: u32, signal: rustix::process::Signal) {
+    if let Some(pid) = rustix::process::Pid::from_raw(pid as i32) {
+        let _ = rustix::process::kill_process(pid, signal);
+    }
+}
+
+/// Living processes with this mark in their environment.
+fn marked(mark: &str) -> Vec<u32> {
+    let wanted = format!("{MARK}={mark}");
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    processes
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
+        .filter(|pid| {
+            let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            let zombie = std::fs::read_to_string(format!("/proc/{pid}/stat"))
+                .is_ok_and(|stat| stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('Z')));
+            !zombie && environment.split(|byte| *byte == 0).any(|entry| entry == wanted.as_bytes())
+        })
+        .collect()
+}
+
+/// `mpiexec` with these arguments, as root and on few cores.
+pub fn mpiexec(arguments: &[&str]) -> Command {
+    let mut command = Command::new("mpiexec");
+    command
+        .env("OMPI_ALLOW_RUN_AS_ROOT", "1")
+        .env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1")
+        .arg("--oversubscribe")
+        .args(arguments);
+    command
+}
+
+/// `program` behind the launcher that `world` asks for: none for 0, else that many ranks.
+pub fn under(world: u32, launcher: &[&str], program: &str) -> Command {
+    if world == 0 {
+        let mut command = Command::new(program);
+        command.env("OMPI_ALLOW_RUN_AS_ROOT", "1").env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
+        return command;
+    }
+    let mut command = mpiexec(launcher);
+    command.args(["-n", &world.to_string(), program]);
+    command
+}
