@@ -59,7 +59,8 @@ mod worker;
 
 pub use error::{Error, ErrorKind, FailureKind, TaskError};
 pub use executor::{
-    Builder, Call, Executor, Future, Progress, Status, Stream, Unordered, WaitFor, Waited, as_completed, wait,
+    Builder, Call, Executor, Future, Progress, Share, Status, Stream, Unordered, WaitFor, Waited,
+    as_completed, wait,
 };
 pub use fabric::WorkerInfo;
 pub use job::Job;

@@ -26,6 +26,9 @@ use crate::{
 /// Failures that are told one by one; the rest are counted.
 const TOLD: u64 = 5;
 
+/// Set by the first signal.
+static STOPPING: AtomicBool = AtomicBool::new(false);
+
 #[derive(Args, Clone, Debug)]
 struct Flags {
     #[command(flatten)]
@@ -62,6 +65,8 @@ pub(super) fn execute<J: Job + Args>(matches: &ArgMatches) -> Result<ExitCode, E
     let outcome = supervised(&job, &pool, &flags);
     let code = match outcome {
         Ok(code) => code,
+        // The signal has said it, and is ending the workers.
+        Err(_) if STOPPING.load(Ordering::Acquire) => launch::EXIT_STOPPED,
         Err(error) => {
             eprintln!("{}: error: {}: {error}", program(), J::NAME);
             error.exit_code().into()
@@ -120,10 +125,8 @@ fn tell<S: Serialize>(report: &Report<S>, pool: &Executor) -> std::io::Result<()
         if report.workers == 1 { "worker" } else { "workers" },
     );
     let by_rank = pool.progress().by_rank;
-    for (rank, tasks) in &by_rank {
-        let host =
-            pool.workers().iter().find(|worker| worker.rank == *rank).map_or("spawned later", |w| &w.host);
-        eprintln!("  rank {rank:<3} {host}  {tasks} tasks");
+    for (rank, share) in &by_rank {
+        eprintln!("  rank {rank:<3} {}  {} tasks", share.host, share.tasks);
     }
     let mut out = std::io::stdout().lock();
     let mut lines = Vec::new();
@@ -168,6 +171,7 @@ fn stop_on_signals(pool: &Executor) -> Result<(), Error> {
         if let Some(signal) = caught.next() {
             let name = if signal == SIGINT { "SIGINT" } else { "SIGTERM" };
             progress::print(&format!("{}: {name}: ending the workers", program()));
+            STOPPING.store(true, Ordering::Release);
             stop(launch::EXIT_STOPPED);
         }
         if caught.next().is_some() {

@@ -323,7 +323,7 @@ impl Builder {
         let started = Remote::start(comm, 1..size, settings);
         let (mut remote, workers) = started?;
         if let Some(text) = wrong {
-            remote.end(crate::fabric::Ending::Orderly)?;
+            remote.end(crate::fabric::Ending::Orderly { code: None })?;
             return Err(Error::usage(text));
         }
         Ok(Started { spin: remote.spin(), fabric: Box::new(remote), workers, mode: Mode::Comm })

@@ -71,8 +71,18 @@ pub struct Progress {
     pub busy: usize,
     /// Workers that were lost.
     pub lost: usize,
-    /// Tasks that each rank ran to an end, by rank.
-    pub by_rank: BTreeMap<u32, u64>,
+    /// What each worker did, by rank.
+    pub by_rank: BTreeMap<u32, Share>,
+}
+
+/// One worker's share of the work.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Share {
+    /// The worker's host.
+    pub host: String,
+    /// Tasks that it ran to an end.
+    pub tasks: u64,
 }
 
 struct Record {
@@ -209,22 +219,17 @@ impl Engine {
         tracing::error!("{error}");
         self.tell(Event::Deserted);
         let code = self.farewell.and_then(|(farewell, _)| farewell.code);
-        let _ = self.fabric.end(Ending::Forced(code));
+        let _ = self.fabric.end(Ending::Forced { code });
         Err(error)
     }
 
     fn ending(&self) -> Option<Ending> {
         let (farewell, since) = self.farewell?;
         if self.scheduler.is_done() {
-            // Without the finalisation that a loss forbids, only force ends the run with this code.
-            let lost = self.progress.lock().unwrap_or_else(PoisonError::into_inner).lost > 0;
-            return Some(match farewell.code {
-                Some(code) if lost => Ending::Forced(Some(code)),
-                _ => Ending::Orderly,
-            });
+            return Some(Ending::Orderly { code: farewell.code });
         }
         let impatient = farewell.patience.is_some_and(|patience| since.elapsed() > patience);
-        impatient.then_some(Ending::Forced(farewell.code))
+        impatient.then_some(Ending::Forced { code: farewell.code })
     }
 
     fn take_commands(&mut self) -> bool {
@@ -306,6 +311,10 @@ impl Engine {
     }
 
     fn joined(&mut self, info: WorkerInfo) {
+        let share = Share { host: info.host.clone(), tasks: 0 };
+        self.tally(|progress, _| {
+            progress.by_rank.insert(info.rank, share);
+        });
         let event =
             Event::Joined { worker: WorkerId(info.rank), slots: info.threads, host: info.host.clone() };
         self.workers.insert(info.rank, info);
@@ -322,7 +331,8 @@ impl Engine {
                     self.returned_with(worker, frame, Vec::new());
                     return;
                 };
-                self.tally(|progress, _| *progress.by_rank.entry(rank).or_default() += frame.header.count);
+                let count = frame.header.count;
+                self.tally(|progress, _| progress.by_rank.entry(rank).or_default().tasks += count);
                 self.returned_with(worker, frame, reply.pieces);
             }
             kind => tracing::error!("worker {rank} sent {kind:?}, which workers do not send"),

@@ -24,8 +24,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 pub use builder::Builder;
 pub use call::Call;
-pub use engine::Progress;
 use engine::{Command, Farewell};
+pub use engine::{Progress, Share};
 pub use future::{Future, Status};
 pub use stream::{Stream, Unordered};
 pub use wait::{WaitFor, Waited, as_completed, wait};

@@ -37,6 +37,7 @@ impl Comm {
     /// Collective: the workers are in [`serve`] meanwhile.
     pub(crate) fn start(world: World) -> Result<Comm, Error> {
         let port = Port::new(world.duplicate()?, None);
+        watch_exit_code();
         Ok(Comm { world: Some(world), port, frames: Vec::new(), broken: Vec::new() })
     }
 }
@@ -67,6 +68,10 @@ impl Transport for Comm {
         self.port.abandon(rank);
     }
 
+    fn aborts(&self, ending: Ending, lost: bool) -> bool {
+        ends_by_abort(ending, lost)
+    }
+
     fn survives_losses(&self) -> bool {
         launcher_survives_losses()
     }
@@ -91,18 +96,51 @@ pub(super) fn flush(port: &mut Port) -> Result<(), Error> {
     Ok(())
 }
 
+/// Whether MPI_Abort ends the run: where the launcher ends a run for a lost worker, by it alone the
+/// run's exit code gets through when workers are stuck, or when one was lost.
+pub(super) fn ends_by_abort(ending: Ending, lost: bool) -> bool {
+    let code = match ending {
+        Ending::Forced { code } => code,
+        Ending::Orderly { code } => code.filter(|_| lost),
+    };
+    code.is_some() && !launcher_survives_losses()
+}
+
 /// Rank 0 leaves MPI. MPI_Finalize waits for every process, so it is left out when one is gone.
 pub(super) fn leave_world(world: &mut Option<World>, ending: Ending, lost: bool) -> Result<(), Error> {
-    let Some(world) = world.take() else {
-        return Ok(());
-    };
-    match ending {
-        Ending::Orderly if !lost => world.finalise(),
-        Ending::Forced(Some(code)) => {
-            world.abort(code);
-            Ok(())
-        }
-        _ => Ok(()),
+    let Some(world) = world.take() else { return Ok(()) };
+    let (Ending::Orderly { code } | Ending::Forced { code }) = ending;
+    let abort = ends_by_abort(ending, lost);
+    match (ending, code) {
+        (Ending::Orderly { .. }, _) if !lost => world.finalise()?,
+        (_, Some(code)) if abort => world.abort(code),
+        _ => {}
+    }
+    if code.is_some_and(|code| code != 0) && launcher_survives_losses() {
+        fail_launcher();
+    }
+    Ok(())
+}
+
+/// Makes the code of a main that fails, or panics, known to a launcher that would return 0.
+pub(super) fn watch_exit_code() {
+    if launcher_survives_losses() {
+        launch::on_failure(fail_launcher);
+    }
+}
+
+/// Open MPI 4's `mpiexec --enable-recovery` returns 0 whatever its ranks return. Asked to end, it
+/// returns 1: not rank 0's code, but no false success. It is asked where it is rank 0's parent.
+fn fail_launcher() {
+    let Some(parent) = rustix::process::getppid() else { return };
+    let name = std::fs::read_to_string(format!("/proc/{}/comm", parent.as_raw_nonzero())).unwrap_or_default();
+    if ["mpiexec", "mpirun", "orterun"].contains(&name.trim()) {
+        // If it has ended by itself, there is nothing to ask.
+        let _ = rustix::process::kill_process(parent, rustix::process::Signal::TERM);
+    } else {
+        tracing::warn!(
+            "this mpiexec was started with --enable-recovery and will return 0, though the run failed"
+        );
     }
 }
 
@@ -129,10 +167,11 @@ pub(super) fn serve_on(world: World, port: Port) -> ! {
             Err(error) => die(&error.to_string()),
         },
         Ok(Served::Goodbye { finalize: false }) => launch::exit_now(launch::EXIT_DONE),
-        // Rank 0 ends the run, with the message and the code.
-        Ok(Served::Refused) => loop {
+        Ok(Served::Refused) => {
+            // Rank 0 tells why and ends the run; a launcher must not cut it short for this exit.
             std::thread::sleep(Duration::from_secs(1));
-        },
+            launch::exit_now(launch::EXIT_INTERNAL)
+        }
         Err(error) => die(&error.to_string()),
     }
 }

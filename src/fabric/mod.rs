@@ -63,14 +63,13 @@ pub(crate) enum News {
     },
 }
 
-/// How the workers are left.
+/// How the workers are left. With a code, the program ends with it right after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
     /// They are idle: say goodbye, and finalise MPI if nobody was lost.
-    Orderly,
-    /// They may be stuck: end them, and with them the whole run with this code where one is
-    /// given and the launcher allows it.
-    Forced(Option<i32>),
+    Orderly { code: Option<i32> },
+    /// They may be stuck: end them at once.
+    Forced { code: Option<i32> },
 }
 
 /// Rank 0's end.

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::mpsc, thread, time::Duration};
 
 use super::{
     Ending,
-    comm::{flush, launcher_survives_losses, leave_world, serve_on},
+    comm::{ends_by_abort, flush, launcher_survives_losses, leave_world, serve_on, watch_exit_code},
     port::Port,
     remote::{Incoming, Transport},
 };
@@ -106,9 +106,10 @@ impl Pool {
         };
         if let Err(error) = pool.add(count, None) {
             // Without children there is nobody to wait for.
-            leave_world(&mut pool.world, Ending::Orderly, false)?;
+            leave_world(&mut pool.world, Ending::Orderly { code: None }, false)?;
             return Err(error);
         }
+        watch_exit_code();
         Ok(pool)
     }
 
@@ -216,6 +217,10 @@ impl Transport for Pool {
         if let Some((port, remote)) = self.places.get(&rank) {
             self.ports[*port].abandon(*remote);
         }
+    }
+
+    fn aborts(&self, ending: Ending, lost: bool) -> bool {
+        ends_by_abort(ending, lost)
     }
 
     fn survives_losses(&self) -> bool {

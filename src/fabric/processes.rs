@@ -108,6 +108,10 @@ impl Transport for Processes {
         }
     }
 
+    fn aborts(&self, _: Ending, _: bool) -> bool {
+        false
+    }
+
     fn survives_losses(&self) -> bool {
         true
     }
@@ -117,7 +121,8 @@ impl Transport for Processes {
     }
 
     fn end(&mut self, ending: Ending, _: bool) -> Result<(), Error> {
-        let deadline = Instant::now() + if ending == Ending::Orderly { LEAVE } else { Duration::ZERO };
+        let deadline =
+            Instant::now() + if matches!(ending, Ending::Orderly { .. }) { LEAVE } else { Duration::ZERO };
         for connected in self.children.values_mut() {
             let mut idle = Idle::new(false);
             while Instant::now() < deadline && matches!(connected.child.try_wait(), Ok(None)) {
@@ -133,7 +138,7 @@ impl Transport for Processes {
 
 impl Drop for Processes {
     fn drop(&mut self) {
-        let _ = self.end(Ending::Forced(None), true);
+        let _ = self.end(Ending::Forced { code: None }, true);
     }
 }
 

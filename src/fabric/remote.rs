@@ -34,6 +34,9 @@ pub(crate) trait Transport {
     /// Never touches this worker's connection again, and ends its process if it owns it.
     fn abandon(&mut self, rank: u32);
 
+    /// Whether [`end`](Transport::end) ends all processes itself, so that none must leave before.
+    fn aborts(&self, ending: Ending, lost: bool) -> bool;
+
     /// Whether a worker may be ended alone, without the launcher ending the run for it.
     fn survives_losses(&self) -> bool;
 
@@ -116,8 +119,7 @@ impl<T: Transport> Remote<T> {
         match remote.gather() {
             Ok(workers) => Ok((remote, workers)),
             Err(error) => {
-                let code = error.exit_code().into();
-                let _ = remote.end(Ending::Forced(Some(code)));
+                remote.dismiss();
                 Err(error)
             }
         }
@@ -126,6 +128,19 @@ impl<T: Transport> Remote<T> {
     /// True when the ranks on this host have a CPU each.
     pub(crate) fn spin(&self) -> bool {
         self.hosts.get(&launch::here().host).is_some_and(has_a_cpu_each)
+    }
+
+    /// Ends the workers after a start that failed, but not before rank 0 could say why: those
+    /// with a lifeline end with this process, the others are told now.
+    fn dismiss(mut self) {
+        let refuse = Frame::new(Header::new(Kind::Refuse), Bytes::from_static(b"the run did not start"));
+        for rank in self.members.keys().filter(|rank| !self.lifelines.stands(**rank)) {
+            self.transport.send(*rank, refuse.clone());
+        }
+        if let Err(error) = self.transport.end(Ending::Forced { code: None }, true) {
+            tracing::error!("{error}");
+        }
+        std::mem::forget(self.lifelines);
     }
 
     fn gather(&mut self) -> Result<Vec<WorkerInfo>, Error> {
@@ -210,7 +225,6 @@ impl<T: Transport> Remote<T> {
                     Err(_) => Some(format!("worker {rank} speaks another version of rankpool's protocol")),
                 };
                 if let Some(text) = refusal {
-                    self.transport.send(rank, Frame::new(Header::new(Kind::Refuse), text.clone().into()));
                     return Err(Error::new(ErrorKind::Handshake, text));
                 }
                 if let Ok(hello) = hello {
@@ -398,8 +412,11 @@ impl<T: Transport> Fabric for Remote<T> {
     fn end(&mut self, ending: Ending) -> Result<(), Error> {
         self.lifelines.ending();
         let lost = self.losses > 0;
+        if self.transport.aborts(ending, lost) {
+            return self.transport.end(ending, lost);
+        }
         match ending {
-            Ending::Orderly => {
+            Ending::Orderly { .. } => {
                 if lost && !self.transport.survives_losses() {
                     tracing::warn!(
                         "a worker was given up, and this mpiexec ends the run with an error for it unless it \
@@ -416,7 +433,7 @@ impl<T: Transport> Fabric for Remote<T> {
                     }
                 }
             }
-            Ending::Forced(code) => {
+            Ending::Forced { code } => {
                 let code = code.unwrap_or(1).clamp(0, 255) as u8;
                 self.members.keys().for_each(|rank| self.lifelines.order_exit(*rank, code));
                 let patience = Instant::now() + Duration::from_millis(300);

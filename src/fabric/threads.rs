@@ -79,7 +79,7 @@ impl Fabric for Threads {
             let _ = worker.send(Frame::bare(Kind::Shutdown));
         }
         // A thread cannot be stopped: one that is stuck is left to the end of the process.
-        if ending == Ending::Orderly {
+        if matches!(ending, Ending::Orderly { .. }) {
             self.handles.drain(..).for_each(|handle| drop(handle.join()));
         }
         Ok(())

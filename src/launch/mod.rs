@@ -78,6 +78,31 @@ pub(crate) fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// Has `then` called when this process ends with a code other than 0, by `exit` or the end of main.
+/// Where the C library cannot tell the code (it is glibc that can), it is never called.
+#[cfg(feature = "mpi")]
+pub(crate) fn on_failure(then: fn()) {
+    static THEN: OnceLock<fn()> = OnceLock::new();
+    #[cfg(target_env = "gnu")]
+    if THEN.set(then).is_ok() {
+        unsafe extern "C" {
+            fn on_exit(
+                function: extern "C" fn(libc::c_int, *mut libc::c_void),
+                argument: *mut libc::c_void,
+            ) -> libc::c_int;
+        }
+        extern "C" fn at_exit(code: libc::c_int, _: *mut libc::c_void) {
+            if let (1.., Some(then)) = (code, THEN.get()) {
+                then();
+            }
+        }
+        // SAFETY: glibc's signature; the function is static, and no argument is used.
+        unsafe { on_exit(at_exit, std::ptr::null_mut()) };
+    }
+    #[cfg(not(target_env = "gnu"))]
+    let _ = (then, &THEN);
+}
+
 /// Tells numerical libraries in this process how many threads they may start, unless the user
 /// has: the CPUs of the process divided by those who share them.
 pub(crate) fn limit_library_threads(cpus: usize, sharers: u32) {

@@ -105,7 +105,8 @@ fn map_of_nothing_is_nothing_and_of_one_is_one(pool: &Executor) {
 }
 
 fn map_takes_tuples_strings_options_and_large_items(pool: &Executor) {
-    let joined = pool.map(|(a, b): (String, u32)| format!("{a}{b}"), [("a".to_string(), 1), ("long".into(), 22)]);
+    let joined =
+        pool.map(|(a, b): (String, u32)| format!("{a}{b}"), [("a".to_string(), 1), ("long".into(), 22)]);
     assert_eq!(joined.unwrap(), ["a1", "long22"]);
     assert_eq!(pool.map(|n: Option<u8>| n.map(|n| n + 1), [None, Some(1)]).unwrap(), [None, Some(2)]);
     let texts = pool.map(|n: usize| "x".repeat(n), [0, 200_000, 3, 70_000]).unwrap();
@@ -144,7 +145,8 @@ fn stream_gives_what_comes_before_a_failure_then_the_failure_then_ends(pool: &Ex
 
 fn stream_that_keeps_going_gives_every_outcome(pool: &Executor) {
     let outcomes: Vec<_> = pool.try_call(fail_at).keep_going().chunk(3).stream(0..40).unwrap().collect();
-    let failed: Vec<u64> = outcomes.iter().filter_map(|o| o.as_ref().err()?.task().map(|t| t.index())).collect();
+    let failed: Vec<u64> =
+        outcomes.iter().filter_map(|o| o.as_ref().err()?.task().map(|t| t.index())).collect();
     assert_eq!((outcomes.len(), failed), (40, vec![7, 17, 27, 37]));
     let outcomes = pool.try_call(fail_at).outcomes(0..40).unwrap();
     assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 36);
@@ -329,7 +331,8 @@ fn submit_brings_result_error_and_panic_to_wait(pool: &Executor) {
     assert_eq!(pool.submit(square, 12).unwrap().wait().unwrap(), 144);
     let error = pool.try_submit(fail_at, 17).unwrap().wait().unwrap_err();
     assert_eq!((error.kind(), error.message()), (FailureKind::Failed, "17 is no good"));
-    let error = pool.submit(|n: u64| if n > 0 { panic!("stop at {n}") } else { n }, 3).unwrap().wait().unwrap_err();
+    let error =
+        pool.submit(|n: u64| if n > 0 { panic!("stop at {n}") } else { n }, 3).unwrap().wait().unwrap_err();
     assert_eq!(error.kind(), FailureKind::Panicked);
     let error = pool.submit(|shy: Shy| shy.0, Shy(13)).unwrap().wait().unwrap_err();
     assert_eq!(error.kind(), FailureKind::Codec);
@@ -428,7 +431,8 @@ fn wait_returns_for_the_first_the_first_error_and_all(pool: &Executor) {
 fn as_completed_gives_each_once_and_honours_a_limit_of_zero(pool: &Executor) {
     let futures: Vec<_> = [40, 0, 20].into_iter().map(|millis| pool.submit(nap, millis).unwrap()).collect();
     let twice = futures.iter().chain(&futures);
-    let mut values: Vec<u64> = as_completed(twice, None).map(|future| future.unwrap().wait().unwrap()).collect();
+    let mut values: Vec<u64> =
+        as_completed(twice, None).map(|future| future.unwrap().wait().unwrap()).collect();
     values.sort_unstable();
     assert_eq!(values, [0, 20, 40]);
     let late = pool.submit(nap, 200).unwrap();
@@ -459,9 +463,17 @@ impl Drop for Bomb {
 }
 
 fn a_payload_that_is_no_text_is_survived(pool: &Executor) {
-    let error = pool.submit(|n: u64| if n == 0 { std::panic::panic_any(5u8) } else { n }, 0).unwrap().wait().unwrap_err();
+    let error = pool
+        .submit(|n: u64| if n == 0 { std::panic::panic_any(5u8) } else { n }, 0)
+        .unwrap()
+        .wait()
+        .unwrap_err();
     assert!(error.message().contains("no text"), "{error}");
-    let error = pool.submit(|n: u64| if n == 0 { std::panic::panic_any(Bomb) } else { n }, 0).unwrap().wait().unwrap_err();
+    let error = pool
+        .submit(|n: u64| if n == 0 { std::panic::panic_any(Bomb) } else { n }, 0)
+        .unwrap()
+        .wait()
+        .unwrap_err();
     assert_eq!(error.kind(), FailureKind::Panicked);
     assert_eq!(pool.map(same, 0..3).unwrap(), [0, 1, 2]);
 }
@@ -571,7 +583,9 @@ fn a_task_timeout_is_refused_where_a_thread_cannot_be_stopped(pool: &Executor) {
 
 fn every_chunk_policy_gives_the_same_results(pool: &Executor) {
     let expected: Vec<u64> = (0..3000).map(square).collect();
-    for chunk in [Chunk::Auto, Chunk::Static, Chunk::Guided, Chunk::Factoring, Chunk::Fixed(1), Chunk::Fixed(7)] {
+    for chunk in
+        [Chunk::Auto, Chunk::Static, Chunk::Guided, Chunk::Factoring, Chunk::Fixed(1), Chunk::Fixed(7)]
+    {
         assert_eq!(pool.call(square).chunk(chunk).map(0..3000).unwrap(), expected, "{chunk}");
     }
     let many = Arc::new(Mutex::new(AtomicUsize::new(0)));

@@ -127,7 +127,10 @@ impl Running {
         let deadline = Instant::now() + LINGER;
         while !marked(&self.mark).is_empty() {
             let (out, err) = (self.so_far(), self.stderr_so_far());
-            assert!(Instant::now() < deadline, "processes are left behind\n--- stdout\n{out}\n--- stderr\n{err}");
+            assert!(
+                Instant::now() < deadline,
+                "processes are left behind\n--- stdout\n{out}\n--- stderr\n{err}"
+            );
             std::thread::sleep(Duration::from_millis(10));
         }
         use std::os::unix::process::ExitStatusExt;
@@ -158,7 +161,8 @@ impl Drop for Running {
 
 fn read(file: &mut std::fs::File) -> String {
     // The offset is shared with the process, which appends: read without moving it.
-    let mut copy = std::fs::File::open(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(file))).unwrap();
+    let mut copy =
+        std::fs::File::open(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(file))).unwrap();
     copy.rewind().unwrap();
     let mut bytes = Vec::new();
     copy.read_to_end(&mut bytes).unwrap();

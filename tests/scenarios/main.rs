@@ -1,0 +1,193 @@
+//! How runs end, and what they survive: kills, panics, stuck tasks, large values, long streams.
+//!
+//! Like `behaviours`, the program is its own fixture: `inside SCENARIO MODE` runs one scenario.
+
+mod inside;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::{process::Command, time::Duration};
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use rankpool::Mode;
+use rustix::process::Signal;
+use support::{Ended, LIMIT, Running, start, under};
+
+/// Open MPI lets the other ranks live when one dies.
+const SURVIVE: &[&str] = &["--enable-recovery"];
+
+fn program() -> String {
+    std::env::current_exe().unwrap().to_str().unwrap().to_string()
+}
+
+/// The scenario in a mode: without a launcher, or with ranks enough for `workers`.
+fn command(scenario: &str, mode: Mode, workers: u32) -> Command {
+    let world = match mode {
+        Mode::Comm => workers + 1,
+        Mode::Pool => 1,
+        _ => 0,
+    };
+    let mut command = under(world, SURVIVE, &program());
+    command.args(["inside", scenario, &mode.to_string(), &workers.to_string()]);
+    command
+}
+
+fn run(scenario: &str, mode: Mode, workers: u32) -> Ended {
+    start(&mut command(scenario, mode, workers)).end_within(2 * LIMIT)
+}
+
+type Test = fn(Mode);
+
+/// Tests, and the modes each is for.
+const TESTS: &[(&str, &[Mode], Test)] = {
+    use Mode::{Comm, Pool, Processes, Serial, Threads};
+    const EVERYWHERE: &[Mode] = &[Serial, Threads, Processes, Comm, Pool];
+    const PROCESSES: &[Mode] = &[Processes, Comm, Pool];
+    &[
+        ("a panic in main ends every worker", EVERYWHERE, panic_in_main),
+        ("an error in main ends every worker with a code", EVERYWHERE, error_in_main),
+        ("dropping waits for what was submitted", EVERYWHERE, drop_waits),
+        ("shutdown_now cancels what has not started", EVERYWHERE, shutdown_now),
+        ("a worker that dies costs nothing but time", PROCESSES, worker_dies),
+        ("a task that kills its workers is quarantined and the rest is done", PROCESSES, deadly_task),
+        ("a stuck task times out within a second and the others go on", PROCESSES, stuck_task),
+        ("workers end when rank 0 is killed", PROCESSES, rank_0_dies),
+        ("numerical libraries are told how many threads to use", PROCESSES, library_threads),
+        ("a 3 GiB item and a 3 GiB result go through", &[Comm, Pool], huge),
+        ("a hundred million tasks stream through a bounded window", &[Threads, Comm], long_stream),
+    ]
+};
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    if arguments.get(1).is_some_and(|first| first == "inside") {
+        let mode = arguments[3].parse().expect("a mode");
+        inside::run(&arguments[2], mode, arguments[4].parse().expect("workers"));
+        return;
+    }
+    let mut trials = Vec::new();
+    for (name, modes, test) in TESTS {
+        for mode in *modes {
+            trials.push(Trial::test(format!("{mode}: {name}"), || caught(|| test(*mode))));
+        }
+    }
+    trials.push(Trial::test("comm: a worker of another build is refused by name", || caught(another_build)));
+    trials.push(Trial::test("comm: without recovery a stuck task costs its time only", || {
+        caught(stuck_for_good)
+    }));
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = Some(1);
+    libtest_mimic::run(&arguments, trials).exit();
+}
+
+fn caught(test: impl FnOnce()) -> Result<(), Failed> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(test)).map_err(|payload| {
+        let text = payload.downcast_ref::<String>().cloned();
+        text.or_else(|| payload.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default().into()
+    })
+}
+
+/// How long after the line `marker` the process ended.
+fn since(mut running: Running, marker: &str, then: impl FnOnce(&Running)) -> (Duration, Ended) {
+    running.wait_for(marker);
+    let began = std::time::Instant::now();
+    then(&running);
+    let ended = running.end();
+    (began.elapsed(), ended)
+}
+
+fn panic_in_main(mode: Mode) {
+    let (took, ended) = since(start(&mut command("panic_in_main", mode, 2)), "about to panic", |_| {});
+    assert!(ended.code != 0, "{ended:?}");
+    assert!(ended.stderr.contains("the user's main panics"), "{ended:?}");
+    assert!(took < Duration::from_secs(3), "{took:?} to end");
+}
+
+fn error_in_main(mode: Mode) {
+    let ended = run("error_in_main", mode, 2);
+    assert_ne!(ended.code, 0, "{ended:?}");
+    assert!(ended.stderr.contains("task 4 panicked"), "{ended:?}");
+}
+
+fn drop_waits(mode: Mode) {
+    let ended = run("drop_waits", mode, 2).expect(0);
+    assert!(ended.stdout.contains("all 50 have ended"), "{ended:?}");
+}
+
+fn shutdown_now(mode: Mode) {
+    let ended = run("shutdown_now", mode, 2).expect(0);
+    assert!(ended.stdout.contains("some ran, the rest was cancelled"), "{ended:?}");
+}
+
+fn worker_dies(mode: Mode) {
+    let ended = run("worker_dies", mode, 2).expect(0);
+    assert!(ended.stdout.contains("200 results, 1 worker lost"), "{ended:?}");
+}
+
+fn deadly_task(mode: Mode) {
+    // Three workers die of it; comm cannot replace them.
+    let ended = run("deadly_task", mode, 4).expect(0);
+    assert!(ended.stdout.contains("task 11 was quarantined, 39 others are done"), "{ended:?}");
+}
+
+fn stuck_task(mode: Mode) {
+    let ended = run("stuck_task", mode, 2).expect(0);
+    assert!(ended.stdout.contains("task 3 timed out, 19 others are done"), "{ended:?}");
+}
+
+fn rank_0_dies(mode: Mode) {
+    let mut running = start(&mut command("wait_for_ever", mode, 2));
+    let out = running.wait_for("rank 0 is ");
+    let pid: u32 =
+        out.split("rank 0 is ").nth(1).unwrap().split_whitespace().next().unwrap().parse().unwrap();
+    support::signal_process(pid, Signal::KILL);
+    running.end_within(LIMIT); // Fails when a worker is left two seconds later.
+}
+
+fn library_threads(mode: Mode) {
+    let ended = start(command("library_threads", mode, 2).env("MKL_NUM_THREADS", "77")).end();
+    assert!(ended.expect(0).stdout.contains("told"));
+}
+
+fn huge(mode: Mode) {
+    let ended = start(&mut command("huge", mode, 1)).end_within(Duration::from_secs(240)).expect(0);
+    assert!(ended.stdout.contains("3 GiB there and 3 GiB back"), "{ended:?}");
+}
+
+fn long_stream(mode: Mode) {
+    let ended = start(&mut command("long_stream", mode, 1)).end_within(Duration::from_secs(240)).expect(0);
+    let kilobytes: u64 =
+        ended.stdout.split("peak ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    assert!(kilobytes < 200_000, "rank 0 held {kilobytes} kB");
+}
+
+/// A copy of this program whose build id differs in its last byte, in the same world.
+fn another_build() {
+    let original = std::fs::read(program()).unwrap();
+    let note = b"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0";
+    let at = original.windows(note.len()).position(|window| window == note).expect("a build id of 20 bytes");
+    let id =
+        |bytes: &[u8]| bytes[at + 16..at + 36].iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let mut changed = original.clone();
+    changed[at + 35] ^= 0xff;
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("another");
+    std::fs::write(&copy, &changed).unwrap();
+    std::fs::set_permissions(&copy, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let arguments = ["inside", "error_in_main", "comm", "1"];
+    let mut command = support::mpiexec(&["-n", "1", &program()]);
+    command.args(arguments).args([":", "-n", "1"]).arg(&copy).args(arguments);
+    let ended = start(&mut command).end();
+    assert_ne!(ended.code, 0, "{ended:?}");
+    for build in [id(&original), id(&changed)] {
+        assert!(ended.stderr.contains(&build), "build {build} is not named: {ended:?}");
+    }
+}
+
+/// An mpiexec that ends the run when a worker dies: a stuck worker is left alone until the end.
+fn stuck_for_good() {
+    let mut command = under(3, &[], &program());
+    command.args(["inside", "stuck_task", "comm", "2"]);
+    let ended = start(&mut command).end().expect(0);
+    assert!(ended.stdout.contains("task 3 timed out, 19 others are done"), "{ended:?}");
+}
