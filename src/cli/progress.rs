@@ -17,7 +17,9 @@ use crate::executor::Executor;
 
 /// Between two redraws of the bar.
 const REDRAW: Duration = Duration::from_millis(100);
-/// Between two lines; the first comes after one of it.
+/// Before the first line.
+const FIRST_LINE: Duration = Duration::from_secs(1);
+/// Between two lines.
 const LINE: Duration = Duration::from_secs(5);
 
 /// The bar that is on the terminal, so that messages do not tear it.
@@ -98,7 +100,7 @@ impl View<'_> {
 
     fn lines(&self) {
         let began = Instant::now();
-        let mut next = LINE;
+        let mut next = FIRST_LINE;
         while !self.is_over() {
             thread::park_timeout(next.saturating_sub(began.elapsed()));
             if began.elapsed() >= next {

@@ -61,6 +61,12 @@ pub(super) fn execute<J: Job + Args>(matches: &ArgMatches) -> Result<ExitCode, E
     log_to_stderr();
     let pool = flags.settings.start()?;
     // From here on this is rank 0.
+    tracing::info!(
+        "rank 0 is process {}\n  with {} workers, mode {}",
+        std::process::id(),
+        pool.num_workers(),
+        pool.mode()
+    );
     stop_on_signals(&pool)?;
     let outcome = supervised(&job, &pool, &flags);
     let code = match outcome {

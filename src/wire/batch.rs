@@ -78,7 +78,7 @@ impl Batch {
     /// Reads what [`to_wire`](Self::to_wire) wrote; `None` when the bytes contradict the count.
     pub(crate) fn from_wire(wire: Bytes, count: usize, table: bool) -> Option<Batch> {
         if !table {
-            let size = if count == 0 { 0 } else { wire.len() / count };
+            let size = wire.len().checked_div(count).unwrap_or(0);
             let whole = size.checked_mul(count)? == wire.len();
             return whole.then_some(Batch { bytes: wire, count, layout: Layout::Uniform(size) });
         }

@@ -79,7 +79,7 @@ impl<'de, T: Pod> Deserialize<'de> for Block<T> {
             }
 
             fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Block<T>, E> {
-                if size_of::<T>() == 0 || bytes.len() % size_of::<T>() != 0 {
+                if size_of::<T>() == 0 || !bytes.len().is_multiple_of(size_of::<T>()) {
                     return Err(E::invalid_length(bytes.len(), &self));
                 }
                 Ok(Block(bytemuck::pod_collect_to_vec(bytes)))

@@ -107,8 +107,11 @@ fn settle<V: Verdict<R>, R>(returned: R) -> Result<V::Value, Failure> {
     V::settle(returned).map_err(|message| Failure::new(FailureKind::Failed, message))
 }
 
+/// Types without values.
+type Marker<T> = PhantomData<fn(T)>;
+
 /// `f(item)`
-pub struct Each<V, F, A, R>(PhantomData<fn(V, F, A, R)>);
+pub struct Each<V, F, A, R>(Marker<(V, F, A, R)>);
 
 impl<V, F, A, R> Function for Each<V, F, A, R>
 where
@@ -131,7 +134,7 @@ where
 }
 
 /// `f(&shared, item)`
-pub struct With<V, F, S, A, R>(PhantomData<fn(V, F, S, A, R)>);
+pub struct With<V, F, S, A, R>(Marker<(V, F, S, A, R)>);
 
 impl<V, F, S, A, R> Function for With<V, F, S, A, R>
 where
@@ -155,7 +158,7 @@ where
 }
 
 /// `f(&mut state, item)`, with `state` from `init()`
-pub struct Init<V, I, F, S, A, R>(PhantomData<fn(V, I, F, S, A, R)>);
+pub struct Init<V, I, F, S, A, R>(Marker<(V, I, F, S, A, R)>);
 
 impl<V, I, F, S, A, R> Function for Init<V, I, F, S, A, R>
 where

@@ -514,7 +514,7 @@ fn a_result_that_cannot_be_decoded_is_its_tasks_error(pool: &Executor) {
 
 fn good_at_third(n: u64) -> Result<u64, String> {
     let attempt = Task::current().attempt();
-    if n % 5 == 0 && attempt < 3 { Err(format!("attempt {attempt}")) } else { Ok(n) }
+    if n.is_multiple_of(5) && attempt < 3 { Err(format!("attempt {attempt}")) } else { Ok(n) }
 }
 
 fn retries_show_the_attempt_and_stop_at_success(pool: &Executor) {

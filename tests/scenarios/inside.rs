@@ -67,7 +67,7 @@ fn shutdown_now(pool: Executor) -> Result<(), Error> {
     std::thread::sleep(Duration::from_millis(50));
     pool.shutdown_now()?;
     let outcomes: Vec<_> = futures.iter().map(|future| future.wait()).collect();
-    assert!(outcomes.iter().any(|outcome| *outcome == Ok(200)), "those that ran have ended");
+    assert!(outcomes.contains(&Ok(200)), "those that ran have ended");
     let cancelled = outcomes.iter().filter_map(|outcome| outcome.as_ref().err());
     assert!(cancelled.map(|error| error.kind()).filter(|kind| *kind == FailureKind::NotDone).count() > 40);
     println!("some ran, the rest was cancelled");

@@ -1,0 +1,44 @@
+# The two commands: `make run` and `make test`. Both install what is missing first.
+
+.PHONY: run test check features unit package bench setup clean
+
+# Open MPI's mpiexec refuses root unless it is told otherwise, as in a container.
+ifeq ($(shell id -u),0)
+export OMPI_ALLOW_RUN_AS_ROOT := 1
+export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM := 1
+endif
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+
+run: setup
+	cargo build --release
+	mpiexec --oversubscribe -n 3 target/release/rankpool run pi --tasks 1000 --samples 2000000
+
+test: setup check features unit package
+	@echo "all checks passed"
+
+setup:
+	@./setup.sh
+
+check:
+	cargo fmt --check
+	cargo clippy --all-targets -- --deny warnings
+	RUSTDOCFLAGS="--deny warnings" cargo doc --no-deps
+
+# Without MPI and HDF5: no libclang, no MPI library, no HDF5 in the tree, and it works.
+features:
+	cargo clippy --no-default-features --lib -- --deny warnings
+	cargo clippy --no-default-features --features cli -- --deny warnings
+	cargo test --no-default-features --features cli --lib --bins
+	@! cargo tree --no-default-features --features cli --edges normal,build | grep -E "mpi-sys|hdf5|clang-sys"
+
+unit:
+	cargo test --no-fail-fast
+
+package:
+	cargo package --allow-dirty
+
+bench: setup
+	benches/run.sh
+
+clean:
+	cargo clean

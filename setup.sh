@@ -1,0 +1,55 @@
+#!/bin/sh
+# Installs what building and testing needs and is missing: an MPI library with its launcher, HDF5,
+# and libclang for the bindings. On Debian and Ubuntu by apt-get; elsewhere it names the packages.
+set -eu
+
+missing=""
+need() { # need COMMAND-THAT-SUCCEEDS-WHEN-THERE PACKAGE...
+    if ! sh -c "$1" >/dev/null 2>&1; then
+        shift
+        missing="$missing $*"
+    fi
+}
+
+need "command -v cc" gcc libc6-dev
+need "command -v pkg-config" pkg-config
+need "command -v mpiexec" openmpi-bin
+need "command -v mpicc" libopenmpi-dev
+need "pkg-config --exists hdf5 || command -v h5cc" libhdf5-dev
+need "command -v clang && ls /usr/lib/llvm-*/lib/libclang*.so* /usr/lib*/libclang*.so* /opt/*/lib/libclang*.so*  2>/dev/null | grep -q ." clang libclang-dev
+need "command -v script" bsdutils
+
+if [ -n "$missing" ]; then
+    if command -v apt-get >/dev/null 2>&1; then
+        sudo=""
+        if [ "$(id -u)" != 0 ]; then
+            if ! command -v sudo >/dev/null 2>&1; then
+                echo "setup: as root: apt-get install$missing" >&2
+                exit 1
+            fi
+            sudo="sudo"
+        fi
+        echo "setup: installing$missing"
+        $sudo apt-get update -qq
+        # shellcheck disable=SC2086  # a list of packages
+        DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends $missing >/dev/null
+    else
+        cat >&2 <<'TEXT'
+setup: please install an MPI library with its headers and mpiexec, HDF5, clang with libclang, and pkg-config:
+  Fedora, RHEL:  dnf install gcc openmpi-devel hdf5-devel clang-devel pkgconf && module load mpi
+  macOS:         brew install open-mpi hdf5 llvm pkg-config
+  Spack:         spack install openmpi hdf5 llvm pkgconf && spack load openmpi hdf5 llvm pkgconf
+TEXT
+        exit 1
+    fi
+fi
+
+if ! command -v cargo >/dev/null 2>&1; then
+    echo "setup: no Rust: install 1.88 or newer from https://rustup.rs" >&2
+    exit 1
+fi
+found=$(rustc --version | cut -d' ' -f2)
+if [ "$(printf '%s\n1.88.0\n' "$found" | sort -V | head -n1)" != "1.88.0" ]; then
+    echo "setup: Rust $found is too old: 1.88 or newer is needed (rustup update)" >&2
+    exit 1
+fi
