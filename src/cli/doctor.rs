@@ -8,7 +8,7 @@ use serde_json::json;
 use super::settings::Settings;
 use crate::{
     error::{Error, ErrorKind},
-    launch::{self, doctor::examine},
+    launch::doctor::examine,
 };
 
 #[derive(Args, Clone, Debug)]
@@ -33,14 +33,15 @@ pub(super) fn command() -> Command {
         )
 }
 
+/// True in the ranks that a trial of the doctor's has started.
+pub(super) fn is_probe(matches: &ArgMatches) -> bool {
+    matches!(matches.try_get_one::<String>("probe"), Ok(Some(_)))
+}
+
 pub(super) fn execute(matches: &ArgMatches) -> Result<ExitCode, Error> {
     let flags = Flags::from_arg_matches(matches).map_err(|error| Error::usage(error.to_string()))?;
     if let Some(probe) = &flags.probe {
         return probe_inside(probe);
-    }
-    // Under a launcher with several ranks, one examination is enough.
-    if let Ok(launch::Launcher::Mpi { rank: 1.., .. }) = launch::detect(|name| std::env::var(name).ok()) {
-        return Ok(ExitCode::SUCCESS);
     }
     let checks = examine();
     let wrong = checks.iter().any(|check| !check.ok);

@@ -47,12 +47,16 @@ macro_rules! jobs {
 /// Exit codes: 0 all tasks done, 1 some tasks failed, 2 bad usage, 70 internal error or no worker
 /// left, 75 stopped early by a signal.
 pub fn main(jobs: impl IntoIterator<Item = Entry>) -> ExitCode {
+    launch::watch_exit_code();
     let jobs: Vec<Entry> = jobs.into_iter().collect();
     let matches = match command(&jobs).try_get_matches() {
         Ok(matches) => matches,
         Err(error) => return refuse(&error),
     };
     let ended = match matches.subcommand() {
+        Some(("list" | "doctor", matches)) if !is_first_rank() && !doctor::is_probe(matches) => {
+            Ok(ExitCode::SUCCESS)
+        }
         Some(("list", _)) => list::execute(&jobs),
         Some(("doctor", matches)) => doctor::execute(matches),
         Some(("run", matches)) => match matches.subcommand() {
@@ -120,13 +124,14 @@ Examples:
 
 `rankpool run JOB --help` shows a job's own flags.";
 
+/// False on the ranks that leave talking to rank 0.
+fn is_first_rank() -> bool {
+    !matches!(launch::detect(|name| std::env::var(name).ok()), Ok(launch::Launcher::Mpi { rank: 1.., .. }))
+}
+
 /// Says what is wrong with the command line, once for all ranks; help and version are no errors.
 fn refuse(error: &clap::Error) -> ExitCode {
-    let rank = match launch::detect(|name| std::env::var(name).ok()) {
-        Ok(launch::Launcher::Mpi { rank, .. }) => rank,
-        _ => 0,
-    };
-    if rank == 0 {
+    if is_first_rank() {
         // A closed standard output is nobody's error here.
         let _ = error.print();
     }

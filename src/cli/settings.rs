@@ -77,10 +77,10 @@ pub(super) struct Settings {
     )]
     pub(super) progress: Show,
     /// Spawn more workers than there are slots (pool)
-    #[arg(long, env = "RANKPOOL_OVERSUBSCRIBE")]
+    #[arg(long, env = "RANKPOOL_OVERSUBSCRIBE", value_parser = clap::builder::FalseyValueParser::new())]
     pub(super) oversubscribe: bool,
     /// A hint for the spawn, such as host=node7 or map_by=node (pool); can be repeated
-    #[arg(long, value_name = "KEY=VALUE", value_parser = info)]
+    #[arg(long, value_name = "KEY=VALUE", env = "RANKPOOL_SPAWN_INFO", value_parser = info)]
     pub(super) spawn_info: Vec<(String, String)>,
     /// How long the workers may take to come up
     #[arg(long, value_name = "TIME", env = "RANKPOOL_START_TIMEOUT", default_value = "60s", value_parser = duration)]

@@ -64,6 +64,12 @@ pub(super) struct Started {
     mode: Mode,
 }
 
+/// What this process turned out to be.
+enum Role {
+    Scheduler { workers: Vec<WorkerInfo>, mode: Mode },
+    Worker,
+}
+
 impl Builder {
     /// Where the workers come from; [`Mode::Auto`] by default.
     pub fn mode(mut self, mode: Mode) -> Builder {
@@ -113,6 +119,9 @@ impl Builder {
 
     /// Starts the executor. On a worker this never returns; see [`Executor::start`].
     ///
+    /// Call it before the program starts threads of its own: in workers, and with
+    /// [`oversubscribe`](Builder::oversubscribe), it sets environment variables for libraries.
+    ///
     /// # Errors
     /// [`ErrorKind::Usage`] for settings that cannot be honoured, [`ErrorKind::Spawn`] when workers
     /// cannot be spawned, [`ErrorKind::Launch`] when they do not come up, [`ErrorKind::Handshake`]
@@ -121,6 +130,7 @@ impl Builder {
         if processes::is_child() {
             processes::serve_as_child();
         }
+        launch::watch_exit_code();
         let environment = |name: &str| std::env::var(name).ok();
         let launcher = launch::detect(environment);
         let first = match &launcher {
@@ -179,11 +189,11 @@ impl Builder {
         let thread = thread::Builder::new()
             .name("rankpool".into())
             .stack_size(launch::STACK_BYTES)
-            .spawn(move || match self.start_fabric(choice) {
+            .spawn(move || match self.start_fabric(choice, &|| drop(report.send(Ok(Role::Worker)))) {
                 Ok(Started { fabric, workers, spin, mode }) => {
                     let engine = Engine::new(orders, fabric, &workers, spin, watched);
                     // When the caller has given up waiting, the engine finds its commands closed.
-                    let _ = report.send(Ok((workers, mode)));
+                    let _ = report.send(Ok(Role::Scheduler { workers, mode }));
                     engine.run()
                 }
                 Err(error) => {
@@ -197,7 +207,12 @@ impl Builder {
         // The fabric watches its own time where it can; a spawn that hangs inside MPI it cannot.
         let patience = limit + Duration::from_secs(5);
         let (workers, mode) = match reported.recv_timeout(patience) {
-            Ok(report) => report?,
+            Ok(Ok(Role::Scheduler { workers, mode })) => (workers, mode),
+            Ok(Ok(Role::Worker)) => loop {
+                // The other thread serves, and ends the process.
+                thread::park();
+            },
+            Ok(Err(error)) => return Err(error),
             Err(mpsc::RecvTimeoutError::Disconnected) => {
                 return Err(Error::new(ErrorKind::Internal, "the scheduler's thread panicked at the start"));
             }
@@ -227,7 +242,8 @@ impl Builder {
         Settings { threads: self.threads_per_worker, deadline, start_timeout: self.start_timeout }
     }
 
-    fn start_fabric(self, choice: Choice) -> Result<Started, Error> {
+    /// `worker` is called when this process turns out to be one, before it serves and ends here.
+    fn start_fabric(self, choice: Choice, worker: &dyn Fn()) -> Result<Started, Error> {
         match choice {
             Choice::Local(Mode::Serial) => self.start_threads(1, Mode::Serial),
             Choice::Local(Mode::Processes) => {
@@ -242,7 +258,7 @@ impl Builder {
                 let count = count_workers(self.workers, launch::cpu_limit())?;
                 self.start_threads(count, Mode::Threads)
             }
-            Choice::Mpi(mode) => self.start_mpi(mode),
+            Choice::Mpi(mode) => self.start_mpi(mode, worker),
         }
     }
 
@@ -252,7 +268,7 @@ impl Builder {
     }
 
     #[cfg(not(feature = "mpi"))]
-    fn start_mpi(self, mode: Mode) -> Result<Started, Error> {
+    fn start_mpi(self, mode: Mode, _: &dyn Fn()) -> Result<Started, Error> {
         let name = if mode == Mode::Auto { "a launch by mpiexec".into() } else { format!("mode {mode}") };
         Err(Error::usage(format!(
             "this program was built without MPI, which {name} needs: build with the feature `mpi`"
@@ -260,7 +276,7 @@ impl Builder {
     }
 
     #[cfg(feature = "mpi")]
-    fn start_mpi(self, mode: Mode) -> Result<Started, Error> {
+    fn start_mpi(self, mode: Mode, worker: &dyn Fn()) -> Result<Started, Error> {
         use crate::mpi::World;
 
         if self.oversubscribe {
@@ -268,6 +284,7 @@ impl Builder {
         }
         let world = World::initialise()?;
         if let Some(parent) = world.parent()? {
+            worker();
             pool::serve(world, parent);
         }
         let launched = launch::detect(|name| std::env::var(name).ok())?;
@@ -288,6 +305,7 @@ impl Builder {
         }
         if size > 1 {
             if world.rank()? > 0 {
+                worker();
                 comm::serve(world);
             }
             return self.start_comm(world, size);
@@ -299,6 +317,7 @@ impl Builder {
             && self.workers.is_none()
         {
             world.finalise()?;
+            self.check(Choice::Local(Mode::Serial))?;
             return self.start_threads(1, Mode::Serial);
         }
         let workers = pool::count(self.workers, slots, self.oversubscribe)?;

@@ -109,10 +109,11 @@ where
         self.consumed()?;
         loop {
             if let Some(mut piece) = self.arrived.pop_front() {
+                // What it weighs is what the scheduler counted, whatever the user sees.
+                self.in_use = (piece.count, size_of(&piece));
                 if let Some(failure) = self.unencodable.get(&piece.start) {
                     piece.outcome = Err(failure.clone());
                 }
-                self.in_use = (piece.count, size_of(&piece));
                 return Ok(Some(piece));
             }
             match self.end {
@@ -128,20 +129,18 @@ where
             if arrived.is_empty() && end.is_none() {
                 let limit = self.deadline.map_or(Duration::ZERO, |(_, limit)| limit);
                 self.cancel();
-                return Err(Error::not_done_in(limit, self.taken, self.not_done()));
+                return Err(Error::not_done_in(limit, self.taken, self.known_tasks() - self.taken));
             }
             (self.arrived, self.end) = (arrived, end);
         }
     }
 
-    /// All tasks, as far as they are known.
+    /// All tasks, as far as they are known: those pulled, and those that an iterator of known
+    /// length still has.
     pub(super) fn known_tasks(&self) -> u64 {
-        self.pulled + self.items.as_ref().map_or(0, |items| items.size_hint().0 as u64)
-    }
-
-    /// The tasks that have no outcome, as far as they are known.
-    pub(super) fn not_done(&self) -> u64 {
-        self.known_tasks().saturating_sub(self.taken)
+        let left = self.items.as_ref().map_or((0, Some(0)), Iterator::size_hint);
+        let known = if left.1 == Some(left.0) { left.0 as u64 } else { 0 };
+        self.pulled + known
     }
 
     fn wanted(&self) -> Wanted {

@@ -37,22 +37,15 @@ impl Comm {
     /// Collective: the workers are in [`serve`] meanwhile.
     pub(crate) fn start(world: World) -> Result<Comm, Error> {
         let port = Port::new(world.duplicate()?, None);
-        watch_exit_code();
         Ok(Comm { world: Some(world), port, frames: Vec::new(), broken: Vec::new() })
     }
-}
-
-/// Whether this mpiexec lets a run live on when one of its processes dies. Open MPI 4 hands its
-/// `--enable-recovery` down in the environment.
-pub(super) fn launcher_survives_losses() -> bool {
-    std::env::var("OMPI_MCA_orte_enable_recovery").is_ok_and(|value| matches!(value.as_str(), "1" | "true"))
 }
 
 impl Transport for Comm {
     fn poll(&mut self, inbox: &mut Vec<(u32, Incoming)>) -> Result<bool, Error> {
         let before = inbox.len();
         self.port.poll(&mut self.frames)?;
-        self.port.flush()?;
+        self.port.flush(|rank, error| self.broken.push((rank, error.to_string())));
         inbox.extend(self.frames.drain(..).map(|(rank, frame)| (rank, Incoming::Frame(frame))));
         inbox.extend(self.broken.drain(..).map(|(rank, reason)| (rank, Incoming::Gone(reason))));
         Ok(inbox.len() > before)
@@ -73,7 +66,7 @@ impl Transport for Comm {
     }
 
     fn survives_losses(&self) -> bool {
-        launcher_survives_losses()
+        launch::launcher_survives_losses()
     }
 
     fn replace(&mut self) -> Result<Option<u32>, Error> {
@@ -81,19 +74,19 @@ impl Transport for Comm {
     }
 
     fn end(&mut self, ending: Ending, lost: bool) -> Result<(), Error> {
-        flush(&mut self.port)?;
+        flush(&mut self.port);
         leave_world(&mut self.world, ending, lost)
     }
 }
 
 /// Waits until what was sent has left.
-pub(super) fn flush(port: &mut Port) -> Result<(), Error> {
+pub(super) fn flush(port: &mut Port) {
     let deadline = Instant::now() + FLUSH;
     let mut idle = Idle::new(false);
-    while !port.flush()? && Instant::now() < deadline {
+    // A rank that is gone needs no goodbye.
+    while !port.flush(|_, _| {}) && Instant::now() < deadline {
         idle.pause(true);
     }
-    Ok(())
 }
 
 /// Whether MPI_Abort ends the run: where the launcher ends a run for a lost worker, by it alone the
@@ -103,7 +96,7 @@ pub(super) fn ends_by_abort(ending: Ending, lost: bool) -> bool {
         Ending::Forced { code } => code,
         Ending::Orderly { code } => code.filter(|_| lost),
     };
-    code.is_some() && !launcher_survives_losses()
+    code.is_some() && !launch::launcher_survives_losses()
 }
 
 /// Rank 0 leaves MPI. MPI_Finalize waits for every process, so it is left out when one is gone.
@@ -116,32 +109,10 @@ pub(super) fn leave_world(world: &mut Option<World>, ending: Ending, lost: bool)
         (_, Some(code)) if abort => world.abort(code),
         _ => {}
     }
-    if code.is_some_and(|code| code != 0) && launcher_survives_losses() {
-        fail_launcher();
+    if code.is_some_and(|code| code != 0) && launch::launcher_survives_losses() {
+        launch::fail_launcher();
     }
     Ok(())
-}
-
-/// Makes the code of a main that fails, or panics, known to a launcher that would return 0.
-pub(super) fn watch_exit_code() {
-    if launcher_survives_losses() {
-        launch::on_failure(fail_launcher);
-    }
-}
-
-/// Open MPI 4's `mpiexec --enable-recovery` returns 0 whatever its ranks return. Asked to end, it
-/// returns 1: not rank 0's code, but no false success. It is asked where it is rank 0's parent.
-fn fail_launcher() {
-    let Some(parent) = rustix::process::getppid() else { return };
-    let name = std::fs::read_to_string(format!("/proc/{}/comm", parent.as_raw_nonzero())).unwrap_or_default();
-    if ["mpiexec", "mpirun", "orterun"].contains(&name.trim()) {
-        // If it has ended by itself, there is nothing to ask.
-        let _ = rustix::process::kill_process(parent, rustix::process::Signal::TERM);
-    } else {
-        tracing::warn!(
-            "this mpiexec was started with --enable-recovery and will return 0, though the run failed"
-        );
-    }
 }
 
 /// Serves as a worker rank of the world and ends the process.
@@ -211,9 +182,10 @@ impl Link for MpiLink {
     fn send(&mut self, frame: Frame) -> Result<(), LinkError> {
         self.port.send(0, &frame).map_err(broken)?;
         self.idle.reset();
-        while !self.port.flush().map_err(broken)? {
+        let mut failed = None;
+        while !self.port.flush(|_, error| failed = Some(error)) {
             self.idle.pause(true);
         }
-        Ok(())
+        failed.map_or(Ok(()), |error| Err(broken(error)))
     }
 }

@@ -43,7 +43,8 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// Rank 0's end: the lifelines of all workers.
 pub(super) struct Lifelines {
     pub(super) token: [u8; 16],
-    pub(super) addresses: Vec<SocketAddr>,
+    port: u16,
+    addresses: Vec<SocketAddr>,
     pub(super) news: Receiver<News>,
     lines: Arc<Mutex<HashMap<u32, TcpStream>>>,
     ending: Arc<AtomicBool>,
@@ -78,14 +79,13 @@ impl Lifelines {
             scheduler: thread::current(),
         };
         thread::Builder::new().name("rankpool-lifelines".into()).spawn(move || watch.run())?;
-        Ok(Lifelines { token, addresses, news, lines, ending, wake: woken })
+        Ok(Lifelines { token, port, addresses, news, lines, ending, wake: woken })
     }
 
     /// The addresses to try, for a worker on this host or on another one.
     pub(super) fn addresses_for(&self, same_host: bool) -> Vec<SocketAddr> {
-        let port = self.addresses.first().map_or(0, SocketAddr::port);
-        let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let local = (same_host && port != 0).then_some(loopback);
+        let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
+        let local = same_host.then_some(loopback);
         local.into_iter().chain(self.addresses.iter().copied()).collect()
     }
 

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::mpsc, thread, time::Duration};
 
 use super::{
     Ending,
-    comm::{ends_by_abort, flush, launcher_survives_losses, leave_world, serve_on, watch_exit_code},
+    comm::{ends_by_abort, flush, leave_world, serve_on},
     port::Port,
     remote::{Incoming, Transport},
 };
@@ -34,8 +34,8 @@ pub(crate) struct Pool {
 
 /// Lets a spawn start more workers than there are slots. To be called before MPI starts.
 pub(crate) fn allow_oversubscription() {
-    // SAFETY: called by the scheduler's thread at the start; the user's main thread waits for it
-    // inside Executor::start.
+    // SAFETY: called by the scheduler's thread at the start, while the caller waits inside
+    // Builder::start, which asks to be called before the program starts threads of its own.
     unsafe {
         std::env::set_var("OMPI_MCA_rmaps_base_oversubscribe", "1");
         std::env::set_var("PRTE_MCA_rmaps_default_mapping_policy", ":oversubscribe");
@@ -66,15 +66,12 @@ pub(crate) fn count(asked: Option<i64>, slots: Option<u32>, oversubscribe: bool)
     }
     let count = count_workers(asked, free)?;
     if count > free && slots.is_some() && !oversubscribe && !oversubscription_allowed() {
-        return Err(Error::new(
-            ErrorKind::Spawn,
-            format!(
-                "{count} workers were asked for and {free} slots are free besides rank 0's: ask for fewer, give the \
-                 launcher more (`mpiexec --host localhost:{} -n 1 ...`, or more tasks in Slurm), or allow \
-                 oversubscription (--oversubscribe, Builder::oversubscribe)",
-                count + 1
-            ),
-        ));
+        return Err(Error::usage(format!(
+            "{count} workers were asked for and {free} slots are free besides rank 0's: ask for fewer, give the \
+             launcher more (`mpiexec --host localhost:{} -n 1 ...`, or more tasks in Slurm), or allow \
+             oversubscription (--oversubscribe, Builder::oversubscribe)",
+            count + 1
+        )));
     }
     Ok(count as u32)
 }
@@ -109,7 +106,6 @@ impl Pool {
             leave_world(&mut pool.world, Ending::Orderly { code: None }, false)?;
             return Err(error);
         }
-        watch_exit_code();
         Ok(pool)
     }
 
@@ -194,7 +190,11 @@ impl Transport for Pool {
         let before = inbox.len();
         for (number, port) in self.ports.iter_mut().enumerate() {
             port.poll(&mut self.frames)?;
-            port.flush()?;
+            port.flush(|remote, error| {
+                if let Some(rank) = self.ranks.get(&(number, remote)) {
+                    self.broken.push((*rank, error.to_string()));
+                }
+            });
             for (remote, frame) in self.frames.drain(..) {
                 if let Some(rank) = self.ranks.get(&(number, remote)) {
                     inbox.push((*rank, Incoming::Frame(frame)));
@@ -224,7 +224,7 @@ impl Transport for Pool {
     }
 
     fn survives_losses(&self) -> bool {
-        launcher_survives_losses()
+        launch::launcher_survives_losses()
     }
 
     fn replace(&mut self) -> Result<Option<u32>, Error> {
@@ -232,7 +232,7 @@ impl Transport for Pool {
     }
 
     fn end(&mut self, ending: Ending, lost: bool) -> Result<(), Error> {
-        self.ports.iter_mut().try_for_each(flush)?;
+        self.ports.iter_mut().for_each(flush);
         leave_world(&mut self.world, ending, lost)
     }
 }

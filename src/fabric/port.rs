@@ -121,17 +121,17 @@ impl Port {
         Ok(())
     }
 
-    /// Asks after what is being sent; true when nothing is left.
-    pub(super) fn flush(&mut self) -> Result<bool, Error> {
-        let mut broken = Ok(());
-        self.leaving.retain_mut(|(_, sending)| match sending.done() {
+    /// Asks after what is being sent; true when nothing is left. `broken` is told of a rank that
+    /// cannot be sent to.
+    pub(super) fn flush(&mut self, mut broken: impl FnMut(u32, Error)) -> bool {
+        self.leaving.retain_mut(|(rank, sending)| match sending.done() {
             Ok(done) => !done,
             Err(error) => {
-                broken = Err(error);
-                true
+                broken(*rank, error);
+                false
             }
         });
-        broken.map(|()| self.leaving.is_empty())
+        self.leaving.is_empty()
     }
 
     /// Forgets all traffic with a rank that is lost.

@@ -153,7 +153,7 @@ pub(crate) fn serve_as_child() -> ! {
     let served = Socket::from_stdin()
         .and_then(|mut link| serve_remote(&mut link, |link, spin| link.idle = Idle::new(spin)));
     match served {
-        Ok(Served::Goodbye { .. }) => launch::exit_now(0),
+        Ok(Served::Goodbye { .. }) => launch::exit_now(launch::EXIT_DONE),
         Ok(Served::Refused) => launch::exit_now(launch::EXIT_INTERNAL),
         Err(_) => launch::exit_now(launch::EXIT_ORPHANED),
     }

@@ -60,15 +60,32 @@ pub(crate) struct Settings {
 #[derive(Debug)]
 enum Stage {
     /// Started, and not heard of since.
-    Awaited {
-        since: Instant,
-    },
+    Awaited,
     /// Has said hello.
     Known(Hello),
     /// Has been welcomed.
     Welcomed(Hello),
     Working,
     Lost,
+}
+
+#[derive(Debug)]
+struct Member {
+    stage: Stage,
+    /// When its process was started.
+    since: Instant,
+    /// Its host, once it has said hello.
+    host: Option<String>,
+}
+
+impl Member {
+    fn started() -> Member {
+        Member { stage: Stage::Awaited, since: Instant::now(), host: None }
+    }
+
+    fn is_coming(&self) -> bool {
+        matches!(self.stage, Stage::Awaited | Stage::Known(_) | Stage::Welcomed(_))
+    }
 }
 
 /// The ranks on a host, rank 0 included, and the CPUs that they may use between them.
@@ -82,7 +99,7 @@ pub(crate) struct Remote<T> {
     transport: T,
     lifelines: Lifelines,
     settings: Settings,
-    members: BTreeMap<u32, Stage>,
+    members: BTreeMap<u32, Member>,
     hosts: BTreeMap<String, Host>,
     inbox: Vec<(u32, Incoming)>,
     losses: u32,
@@ -103,8 +120,7 @@ impl<T: Transport> Remote<T> {
         let lifelines = Lifelines::listen().map_err(|error| {
             Error::new(ErrorKind::Launch, format!("rank 0 cannot listen for its workers' lifelines: {error}"))
         })?;
-        let since = Instant::now();
-        let members = ranks.into_iter().map(|rank| (rank, Stage::Awaited { since })).collect();
+        let members = ranks.into_iter().map(|rank| (rank, Member::started())).collect();
         let mut remote = Remote {
             transport,
             lifelines,
@@ -166,7 +182,7 @@ impl<T: Transport> Remote<T> {
                     _ => {}
                 }
             }
-            let all_known = !self.members.values().any(|stage| matches!(stage, Stage::Awaited { .. }));
+            let all_known = !self.members.values().any(|member| matches!(member.stage, Stage::Awaited));
             if !self.running && all_known {
                 self.running = true; // The counts of workers a host are complete.
                 let ranks: Vec<u32> = self.members.keys().copied().collect();
@@ -176,7 +192,7 @@ impl<T: Transport> Remote<T> {
                 let missing: Vec<String> = self
                     .members
                     .iter()
-                    .filter(|(_, stage)| !matches!(stage, Stage::Working))
+                    .filter(|(_, member)| !matches!(member.stage, Stage::Working))
                     .map(|(rank, _)| rank.to_string())
                     .collect();
                 return Err(Error::new(
@@ -215,29 +231,36 @@ impl<T: Transport> Remote<T> {
     }
 
     fn take(&mut self, rank: u32, frame: Frame, news: &mut Vec<News>) -> Result<(), Error> {
-        let stage = self.members.get_mut(&rank);
-        match (frame.header.kind, stage) {
-            (_, None | Some(Stage::Lost)) => {}
-            (Kind::Hello, Some(stage)) => {
+        let Some(member) = self.members.get_mut(&rank) else { return Ok(()) };
+        match (frame.header.kind, &mut member.stage) {
+            (_, Stage::Lost) => {}
+            (Kind::Hello, stage) => {
                 let hello: Result<Hello, _> = decode(&frame.body);
                 let refusal = match &hello {
                     Ok(hello) => refusal(rank, hello),
                     Err(_) => Some(format!("worker {rank} speaks another version of rankpool's protocol")),
                 };
                 if let Some(text) = refusal {
-                    return Err(Error::new(ErrorKind::Handshake, text));
+                    if !self.running {
+                        return Err(Error::new(ErrorKind::Handshake, text));
+                    }
+                    // A replacement that does not fit; the next would not either.
+                    self.failed_joins = FAILED_JOINS;
+                    self.lose(rank, text, news);
+                    return Ok(());
                 }
                 if let Ok(hello) = hello {
                     let host = self.hosts.entry(hello.host.clone()).or_default();
                     host.0 += 1;
                     host.1.extend(hello.cpus.iter().copied());
+                    member.host = Some(hello.host.clone());
                     *stage = Stage::Known(hello);
                     if self.running {
                         self.welcome(rank); // A replacement: the others are at work.
                     }
                 }
             }
-            (Kind::Ready, Some(stage)) => {
+            (Kind::Ready, stage) => {
                 let Stage::Welcomed(hello) = std::mem::replace(stage, Stage::Working) else {
                     return Ok(());
                 };
@@ -263,9 +286,7 @@ impl<T: Transport> Remote<T> {
     }
 
     fn welcome(&mut self, rank: u32) {
-        let Some(stage) = self.members.get_mut(&rank) else {
-            return;
-        };
+        let Some(Member { stage, .. }) = self.members.get_mut(&rank) else { return };
         let hello = match std::mem::replace(stage, Stage::Lost) {
             Stage::Known(hello) => hello,
             other => {
@@ -291,22 +312,29 @@ impl<T: Transport> Remote<T> {
     }
 
     fn lose(&mut self, rank: u32, reason: String, news: &mut Vec<News>) {
-        let Some(stage) = self.members.get_mut(&rank) else {
-            return;
-        };
-        let stage = std::mem::replace(stage, Stage::Lost);
-        if matches!(stage, Stage::Lost) {
-            return;
-        }
+        let Some(stage) = self.strike(rank) else { return };
         if matches!(stage, Stage::Working) || !self.running {
             news.push(News::Lost { rank, reason });
         } else {
             tracing::warn!("the replacement worker {rank} did not come up: {reason}");
             self.failed_joins += 1;
         }
+        self.replace();
+    }
+
+    /// Takes a worker off the list; its stage until now, if it was not lost before.
+    fn strike(&mut self, rank: u32) -> Option<Stage> {
+        let member = self.members.get_mut(&rank)?;
+        let stage = std::mem::replace(&mut member.stage, Stage::Lost);
+        if matches!(stage, Stage::Lost) {
+            return None;
+        }
+        if let Some((ranks, _)) = member.host.as_ref().and_then(|host| self.hosts.get_mut(host)) {
+            *ranks -= 1;
+        }
         self.losses += 1;
         self.transport.abandon(rank);
-        self.replace();
+        Some(stage)
     }
 
     fn replace(&mut self) {
@@ -315,7 +343,7 @@ impl<T: Transport> Remote<T> {
         }
         match self.transport.replace() {
             Ok(Some(rank)) => {
-                self.members.insert(rank, Stage::Awaited { since: Instant::now() });
+                self.members.insert(rank, Member::started());
             }
             Ok(None) => {}
             Err(error) => {
@@ -327,9 +355,9 @@ impl<T: Transport> Remote<T> {
 
     fn overdue_joins(&mut self, news: &mut Vec<News>) {
         let limit = self.settings.start_timeout;
-        let late = |stage: &Stage| matches!(stage, Stage::Awaited { since } if since.elapsed() > limit);
-        let late: Vec<u32> = self.members.iter().filter(|(_, s)| late(s)).map(|(rank, _)| *rank).collect();
-        late.into_iter().for_each(|rank| self.lose(rank, format!("no sign of it within {limit:?}"), news));
+        let late = |member: &Member| member.is_coming() && member.since.elapsed() > limit;
+        let late: Vec<u32> = self.members.iter().filter(|(_, m)| late(m)).map(|(rank, _)| *rank).collect();
+        late.into_iter().for_each(|rank| self.lose(rank, format!("it was not ready within {limit:?}"), news));
     }
 }
 
@@ -363,19 +391,7 @@ fn refusal(rank: u32, hello: &Hello) -> Option<String> {
 
 impl<T: Transport> Fabric for Remote<T> {
     fn poll(&mut self, news: &mut Vec<News>) -> Result<bool, Error> {
-        let moved = match self.step(news) {
-            // A replacement that does not fit is lost; the run goes on without it.
-            Err(error) if error.kind() == ErrorKind::Handshake => {
-                tracing::error!("{error}");
-                self.failed_joins = FAILED_JOINS;
-                let known = |stage: &Stage| matches!(stage, Stage::Awaited { .. });
-                let strangers: Vec<u32> =
-                    self.members.iter().filter(|(_, s)| known(s)).map(|(r, _)| *r).collect();
-                strangers.into_iter().for_each(|rank| self.lose(rank, error.to_string(), news));
-                true
-            }
-            other => other?,
-        };
+        let moved = self.step(news)?;
         if self.expected() > 0 {
             self.overdue_joins(news);
         }
@@ -383,20 +399,15 @@ impl<T: Transport> Fabric for Remote<T> {
     }
 
     fn send(&mut self, rank: u32, frame: Frame) {
-        if matches!(self.members.get(&rank), Some(Stage::Working)) {
+        if matches!(self.members.get(&rank), Some(Member { stage: Stage::Working, .. })) {
             self.transport.send(rank, frame);
         }
     }
 
     fn give_up(&mut self, rank: u32) {
-        let Some(stage) = self.members.get_mut(&rank) else {
-            return;
-        };
-        if matches!(std::mem::replace(stage, Stage::Lost), Stage::Lost) {
+        if self.strike(rank).is_none() {
             return;
         }
-        self.losses += 1;
-        self.transport.abandon(rank);
         if self.transport.survives_losses() {
             self.lifelines.order_exit(rank, 0);
         }
@@ -404,9 +415,7 @@ impl<T: Transport> Fabric for Remote<T> {
     }
 
     fn expected(&self) -> usize {
-        let coming =
-            |stage: &&Stage| matches!(stage, Stage::Awaited { .. } | Stage::Known(_) | Stage::Welcomed(_));
-        self.members.values().filter(coming).count()
+        self.members.values().filter(|member| member.is_coming()).count()
     }
 
     fn end(&mut self, ending: Ending) -> Result<(), Error> {
@@ -426,8 +435,8 @@ impl<T: Transport> Fabric for Remote<T> {
                 }
                 let mut header = Header::new(Kind::Shutdown);
                 header.attempt = u16::from(!lost);
-                for (rank, stage) in &self.members {
-                    match stage {
+                for (rank, member) in &self.members {
+                    match member.stage {
                         Stage::Working => self.transport.send(*rank, Frame::new(header, Bytes::new())),
                         _ => self.lifelines.order_exit(*rank, 0),
                     }

@@ -12,6 +12,7 @@ use crate::{
 /// How a worker's service ended.
 pub(crate) enum Served {
     /// Rank 0 said goodbye; `finalize`: MPI is to be finalised.
+    #[cfg_attr(not(feature = "mpi"), expect(dead_code, reason = "without MPI nothing is finalised"))]
     Goodbye { finalize: bool },
     /// Rank 0 would not have this worker; it has said why itself.
     Refused,

@@ -4,16 +4,24 @@ mod detect;
 #[cfg(feature = "cli")]
 pub(crate) mod doctor;
 mod mode;
+mod recovery;
+
+pub(crate) use recovery::watch_exit_code;
+#[cfg(feature = "mpi")]
+pub(crate) use recovery::{fail_launcher, launcher_survives_losses};
 
 use std::{io, path::PathBuf, sync::OnceLock};
 
 pub(crate) use detect::{Launcher, detect, is_first_copy};
 pub use mode::Mode;
-pub(crate) use mode::{Choice, choose, count_workers, too_many_ranks};
+#[cfg(feature = "mpi")]
+pub(crate) use mode::too_many_ranks;
+pub(crate) use mode::{Choice, choose, count_workers};
 
 /// All tasks are done.
 pub(crate) const EXIT_DONE: i32 = 0;
 /// Some tasks failed.
+#[cfg(feature = "cli")]
 pub(crate) const EXIT_FAILED: i32 = 1;
 /// Bad usage.
 pub(crate) const EXIT_USAGE: i32 = 2;
@@ -22,6 +30,7 @@ pub(crate) const EXIT_INTERNAL: i32 = 70;
 /// A worker whose rank 0 is gone.
 pub(crate) const EXIT_ORPHANED: i32 = EXIT_INTERNAL;
 /// Stopped early by a signal.
+#[cfg(feature = "cli")]
 pub(crate) const EXIT_STOPPED: i32 = 75;
 
 /// Stack of every thread that runs tasks; what a main thread usually has.
@@ -78,31 +87,6 @@ pub(crate) fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// Has `then` called when this process ends with a code other than 0, by `exit` or the end of main.
-/// Where the C library cannot tell the code (it is glibc that can), it is never called.
-#[cfg(feature = "mpi")]
-pub(crate) fn on_failure(then: fn()) {
-    static THEN: OnceLock<fn()> = OnceLock::new();
-    #[cfg(target_env = "gnu")]
-    if THEN.set(then).is_ok() {
-        unsafe extern "C" {
-            fn on_exit(
-                function: extern "C" fn(libc::c_int, *mut libc::c_void),
-                argument: *mut libc::c_void,
-            ) -> libc::c_int;
-        }
-        extern "C" fn at_exit(code: libc::c_int, _: *mut libc::c_void) {
-            if let (1.., Some(then)) = (code, THEN.get()) {
-                then();
-            }
-        }
-        // SAFETY: glibc's signature; the function is static, and no argument is used.
-        unsafe { on_exit(at_exit, std::ptr::null_mut()) };
-    }
-    #[cfg(not(target_env = "gnu"))]
-    let _ = (then, &THEN);
-}
-
 /// Tells numerical libraries in this process how many threads they may start, unless the user
 /// has: the CPUs of the process divided by those who share them.
 pub(crate) fn limit_library_threads(cpus: usize, sharers: u32) {
@@ -117,9 +101,9 @@ pub(crate) fn limit_library_threads(cpus: usize, sharers: u32) {
     let threads = (cpus / sharers.max(1) as usize).max(1).to_string();
     for name in LIBRARIES {
         if std::env::var_os(name).is_none() {
-            // SAFETY: this runs in a worker process before its first task. The user's main thread
-            // waits for this one inside Executor::start, and MPI's own threads read no environment
-            // after MPI_Init.
+            // SAFETY: this runs in a worker process before its first task, while the main thread
+            // waits inside Builder::start, which asks to be called before the program starts
+            // threads of its own. MPI's threads read no environment after MPI_Init.
             unsafe { std::env::set_var(name, &threads) };
         }
     }

@@ -29,8 +29,7 @@ pub(crate) struct Welcome {
     pub(crate) rank: u32,
     /// The secret that opens the lifeline.
     pub(crate) token: [u8; 16],
-    /// Where rank 0 listens for lifelines, the likeliest address first; empty where the lifeline
-    /// is there already (`processes`).
+    /// Where rank 0 listens for lifelines, the likeliest address first.
     pub(crate) lifeline: Vec<SocketAddr>,
     /// Task threads in each worker.
     pub(crate) threads: u32,

@@ -13,7 +13,7 @@ use std::{
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::{
-    Board, Desk, Identity, Link, LinkError,
+    Board, Desk, Identity, Link, LinkError, now_nanos,
     run::{Place, SharedValue, States, Surroundings, run_frame},
 };
 use crate::wire::{Frame, Kind};
@@ -56,13 +56,18 @@ pub(super) fn serve(link: &mut dyn Link, identity: &Identity) -> Result<bool, Li
             .map_err(|error| LinkError(format!("a task thread could not be started: {error}")))?;
     }
     let mut desk = Desk::default();
+    let mut active = HashSet::new();
     loop {
-        while let Some(frame) = link.try_recv()? {
+        let mut next = if active.is_empty() { Some(link.recv()?) } else { link.try_recv()? };
+        while let Some(frame) = next {
             match frame.header.kind {
                 Kind::Chunk => {
+                    active.insert(frame.header.dispatch);
                     let shared = desk.shared.get(&frame.header.call).cloned();
                     let _ = orders.send(Order { chunk: frame, shared });
                 }
+                // One that comes too late concerns nobody any more.
+                Kind::Revoke if !active.contains(&frame.header.dispatch) => {}
                 Kind::Revoke => {
                     lock(&common.revoked).insert(frame.header.dispatch);
                     common.any_revoked.store(true, Ordering::Release);
@@ -76,10 +81,14 @@ pub(super) fn serve(link: &mut dyn Link, identity: &Identity) -> Result<bool, Li
                     desk.take(frame);
                 }
             }
+            next = link.try_recv()?;
         }
         if let Ok(frame) = done.recv_timeout(PAUSE) {
-            if frame.header.kind == Kind::Result && common.any_revoked.load(Ordering::Acquire) {
-                lock(&common.revoked).remove(&frame.header.dispatch);
+            if frame.header.kind == Kind::Result {
+                active.remove(&frame.header.dispatch);
+                let mut revoked = lock(&common.revoked);
+                revoked.remove(&frame.header.dispatch);
+                common.any_revoked.store(!revoked.is_empty(), Ordering::Release);
             }
             link.send(frame)?;
         }
@@ -104,7 +113,9 @@ impl Hand {
     fn work(self) {
         let mut states = States::new();
         let mut forgets = 0;
+        let mut overhead = 0;
         for Order { mut chunk, shared } in &self.queue {
+            let received = now_nanos();
             let told = self.common.forgets.load(Ordering::Acquire);
             if told != forgets {
                 lock(&self.common.forgotten)[forgets as usize..].iter().for_each(|call| {
@@ -124,9 +135,13 @@ impl Hand {
                 states: &mut states,
                 around: &mut around,
             };
-            if self.answers.send(run_frame(&chunk, shared, place)).is_err() {
+            let mut answer = run_frame(&chunk, shared, place);
+            answer.header.nanos = overhead;
+            let busy = answer.header.seed;
+            if self.answers.send(answer).is_err() {
                 return;
             }
+            overhead = (now_nanos() - received).saturating_sub(busy);
         }
     }
 }

@@ -1,0 +1,58 @@
+//! Open MPI 4's `mpiexec --enable-recovery`: the run lives on when one of its processes dies, but
+//! mpiexec returns 0 whatever its ranks return. Asked to end, it returns 1: not rank 0's code, but
+//! no false success. So rank 0 asks it when the run has failed.
+
+use std::sync::OnceLock;
+
+/// Whether this mpiexec lets a run live on when one of its processes dies. It hands the flag down
+/// in the environment.
+pub(crate) fn launcher_survives_losses() -> bool {
+    std::env::var("OMPI_MCA_orte_enable_recovery").is_ok_and(|value| matches!(value.as_str(), "1" | "true"))
+}
+
+/// Makes a failure of this rank 0 known to a launcher that would return 0.
+pub(crate) fn watch_exit_code() {
+    let first = std::env::var("OMPI_COMM_WORLD_RANK").is_ok_and(|rank| rank == "0");
+    if first && launcher_survives_losses() {
+        on_failure(fail_launcher);
+    }
+}
+
+/// Asks the launcher to end with an error, where it is this process's parent.
+pub(crate) fn fail_launcher() {
+    let Some(parent) = rustix::process::getppid() else { return };
+    let name = std::fs::read_to_string(format!("/proc/{}/comm", parent.as_raw_nonzero())).unwrap_or_default();
+    if ["mpiexec", "mpirun", "orterun"].contains(&name.trim()) {
+        // If it has ended by itself, there is nothing to ask.
+        let _ = rustix::process::kill_process(parent, rustix::process::Signal::TERM);
+    } else {
+        tracing::warn!(
+            "this mpiexec was started with --enable-recovery and will return 0, though the run failed"
+        );
+    }
+}
+
+/// Has `then` called when this process ends with a code other than 0, by `exit` or the end of main.
+/// Where the C library cannot tell the code (glibc can), it is never called.
+fn on_failure(then: fn()) {
+    static THEN: OnceLock<fn()> = OnceLock::new();
+    let first = THEN.set(then).is_ok();
+    #[cfg(target_env = "gnu")]
+    if first {
+        unsafe extern "C" {
+            fn on_exit(
+                function: extern "C" fn(libc::c_int, *mut libc::c_void),
+                argument: *mut libc::c_void,
+            ) -> libc::c_int;
+        }
+        extern "C" fn at_exit(code: libc::c_int, _: *mut libc::c_void) {
+            if let (1.., Some(then)) = (code, THEN.get()) {
+                then();
+            }
+        }
+        // SAFETY: glibc's signature; the function is static, and no argument is used.
+        unsafe { on_exit(at_exit, std::ptr::null_mut()) };
+    }
+    #[cfg(not(target_env = "gnu"))]
+    let _ = first;
+}
