@@ -304,6 +304,20 @@ fn a_signal_ends_all_ranks_with_75_within_two_seconds() {
 }
 
 #[test]
+fn workers_serve_for_longer_than_they_may_take_to_start() {
+    let flags = ["run", "sleep", "--tasks", "9", "--duration", "1s", "--start-timeout", "1s", "--json"];
+    for (ranks, mode) in [(2, &["--mode", "comm"][..]), (1, &["--mode", "pool", "--workers", "1"])] {
+        let report = under(ranks, &[&flags, mode].concat()).expect(0).json();
+        assert_eq!(report["done"], 9);
+    }
+}
+
+#[test]
+fn list_speaks_once_under_mpiexec() {
+    assert_eq!(under(3, &["list"]).expect(0).stdout.matches("squares").count(), 1);
+}
+
+#[test]
 fn settings_come_from_flag_then_environment_then_default() {
     let run = |flags: &[&str]| {
         let mut command = support::under(0, &[], RANKPOOL);

@@ -107,7 +107,7 @@ impl Builder {
 
     /// How long the workers may take to come up; 60 s by default.
     pub fn start_timeout(mut self, limit: Duration) -> Builder {
-        self.start_timeout = limit;
+        self.start_timeout = limit.min(Duration::from_secs(365 * 24 * 3600));
         self
     }
 
@@ -208,10 +208,11 @@ impl Builder {
         let patience = limit + Duration::from_secs(5);
         let (workers, mode) = match reported.recv_timeout(patience) {
             Ok(Ok(Role::Scheduler { workers, mode })) => (workers, mode),
-            Ok(Ok(Role::Worker)) => loop {
-                // The other thread serves, and ends the process.
-                thread::park();
-            },
+            Ok(Ok(Role::Worker)) => {
+                // The other thread serves and ends the process, unless it panics.
+                let _ = thread.join();
+                launch::exit_now(launch::EXIT_INTERNAL)
+            }
             Ok(Err(error)) => return Err(error),
             Err(mpsc::RecvTimeoutError::Disconnected) => {
                 return Err(Error::new(ErrorKind::Internal, "the scheduler's thread panicked at the start"));
@@ -285,6 +286,7 @@ impl Builder {
         let world = World::initialise()?;
         if let Some(parent) = world.parent()? {
             worker();
+            launch::is_worker();
             pool::serve(world, parent);
         }
         let launched = launch::detect(|name| std::env::var(name).ok())?;
@@ -306,6 +308,7 @@ impl Builder {
         if size > 1 {
             if world.rank()? > 0 {
                 worker();
+                launch::is_worker();
                 comm::serve(world);
             }
             return self.start_comm(world, size);

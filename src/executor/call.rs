@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{
     Executor, Future, Stream, Unordered,
-    engine::{Command, Work},
+    engine::{Answer, Command, Work},
     flow::{Flow, Taste, not_done},
     future::Cell,
 };
@@ -306,7 +306,7 @@ impl<'p, T: Function> Call<'p, T> {
             cell.settle(Err(failure));
             return Ok(Future::new(cell));
         }
-        shared.command(Command::Submit { call, spec, work, sink: cell.clone() })?;
+        shared.command(Command::Submit { call, spec, work, answer: Answer(cell.clone()) })?;
         shared.command(Command::Feed { call, items: items.finish() })?;
         shared.command(Command::Close { call })?;
         Ok(Future::new(cell))

@@ -18,6 +18,9 @@ use crate::{
     wire::{Batch, Frame, Header, Kind, LAYOUT_TABLE, Piece, Reply},
 };
 
+/// Commands that are obeyed in one round, so that a flood of them does not keep results waiting.
+const COMMANDS_AT_A_TIME: usize = 256;
+
 /// Who waits for the outcomes of a call.
 pub(super) trait Sink: Send + Sync {
     /// A first chunk is about to leave; false when it must not.
@@ -26,6 +29,16 @@ pub(super) trait Sink: Send + Sync {
     }
     fn deliver(&self, piece: Piece);
     fn finish(&self, end: End);
+}
+
+/// A sink that is never left without an end: dropped, it says that nobody will work any more, unless
+/// the end was told before.
+pub(super) struct Answer(pub(super) Arc<dyn Sink>);
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.0.finish(End::Deserted);
+    }
 }
 
 /// What workers need to know of a call.
@@ -40,7 +53,7 @@ pub(super) struct Work {
 }
 
 pub(super) enum Command {
-    Submit { call: CallId, spec: CallSpec, work: Work, sink: Arc<dyn Sink> },
+    Submit { call: CallId, spec: CallSpec, work: Work, answer: Answer },
     Feed { call: CallId, items: Batch },
     Close { call: CallId },
     Consumed { call: CallId, tasks: u64, bytes: u64 },
@@ -87,7 +100,7 @@ pub struct Share {
 
 struct Record {
     work: Work,
-    sink: Arc<dyn Sink>,
+    answer: Answer,
     items: Items,
     /// Workers that hold something of this call.
     known_to: HashSet<u32>,
@@ -96,34 +109,59 @@ struct Record {
 /// The items of a call that may still be sent.
 #[derive(Default)]
 struct Items {
-    blocks: VecDeque<(u64, Batch)>,
+    blocks: VecDeque<Block>,
     fed: u64,
 }
 
+/// Items that came together.
+struct Block {
+    start: u64,
+    count: u64,
+    items: Batch,
+    /// Tasks whose outcome is not known.
+    open: u64,
+}
+
+impl Block {
+    fn end(&self) -> u64 {
+        self.start + self.count
+    }
+}
+
 impl Items {
-    fn feed(&mut self, batch: Batch) {
-        let start = self.fed;
-        self.fed += batch.len() as u64;
-        self.blocks.push_back((start, batch));
+    fn feed(&mut self, items: Batch) {
+        let count = items.len() as u64;
+        self.blocks.push_back(Block { start: self.fed, count, items, open: count });
+        self.fed += count;
     }
 
     fn slice(&self, start: u64, count: u64) -> Batch {
         let end = start + count;
-        let first = self.blocks.partition_point(|(from, batch)| from + batch.len() as u64 <= start);
+        let first = self.blocks.partition_point(|block| block.end() <= start);
         let parts: Vec<Batch> = self
             .blocks
             .range(first..)
-            .take_while(|(from, _)| *from < end)
-            .map(|(from, batch)| {
-                let to = (end - from).min(batch.len() as u64);
-                batch.slice(start.saturating_sub(*from) as usize, to as usize)
+            .take_while(|block| block.start < end)
+            .map(|block| {
+                let from = start.saturating_sub(block.start);
+                block.items.slice(from as usize, (end - block.start).min(block.count) as usize)
             })
             .collect();
         Batch::join(&parts)
     }
 
-    fn release(&mut self, below: u64) {
-        while self.blocks.front().is_some_and(|(from, batch)| from + batch.len() as u64 <= below) {
+    /// The outcomes of these tasks are known: a block all of whose are gives its memory back,
+    /// wherever it lies.
+    fn settled(&mut self, start: u64, count: u64) {
+        let end = start + count;
+        let first = self.blocks.partition_point(|block| block.end() <= start);
+        for block in self.blocks.range_mut(first..).take_while(|block| block.start < end) {
+            block.open -= end.min(block.end()) - start.max(block.start);
+            if block.open == 0 {
+                block.items = Batch::join(&[]);
+            }
+        }
+        while self.blocks.front().is_some_and(|block| block.open == 0) {
             self.blocks.pop_front();
         }
     }
@@ -182,6 +220,7 @@ impl Engine {
                 Err(error) => return self.broken(error),
             }
             news.drain(..).for_each(|item| self.on_news(item));
+            self.check_deserted();
             if moved {
                 self.idle.reset();
                 self.measure(began);
@@ -233,28 +272,26 @@ impl Engine {
     }
 
     fn take_commands(&mut self) -> bool {
-        let mut any = false;
-        loop {
+        for taken in 0..COMMANDS_AT_A_TIME {
             match self.commands.try_recv() {
                 Ok(command) => self.obey(command),
-                Err(mpsc::TryRecvError::Empty) => return any,
+                Err(mpsc::TryRecvError::Empty) => return taken > 0,
                 Err(mpsc::TryRecvError::Disconnected) => {
                     let farewell = Farewell { cancel: true, patience: None, code: None };
                     self.farewell.get_or_insert((farewell, Instant::now()));
-                    return any;
+                    return taken > 0;
                 }
             }
-            any = true;
         }
+        true
     }
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Submit { call, spec, work, sink } => {
+            Command::Submit { call, spec, work, answer } => {
                 self.calls
-                    .insert(call, Record { work, sink, items: Items::default(), known_to: HashSet::new() });
+                    .insert(call, Record { work, answer, items: Items::default(), known_to: HashSet::new() });
                 self.tell(Event::Submitted { call, spec });
-                self.check_deserted();
             }
             Command::Feed { call, items } => {
                 let tasks = items.len() as u64;
@@ -293,7 +330,6 @@ impl Engine {
                     tracing::warn!("worker {rank} on {} (pid {}) was lost: {reason}", info.host, info.pid);
                     self.tally(|progress, _| progress.lost += 1);
                     self.tell(Event::Lost { worker: WorkerId(rank) });
-                    self.check_deserted();
                 }
             }
             News::Overdue { rank, dispatch, task, limit } => {
@@ -304,7 +340,6 @@ impl Engine {
                     let failure =
                         Failure::new(FailureKind::TimedOut, format!("it ran longer than {limit:?}"));
                     self.tell(Event::TimedOut { worker: WorkerId(rank), dispatch, task, failure });
-                    self.check_deserted();
                 }
             }
         }
@@ -351,7 +386,7 @@ impl Engine {
     }
 
     fn check_deserted(&mut self) {
-        if self.workers.is_empty() && self.fabric.expected() == 0 {
+        if self.workers.is_empty() && !self.scheduler.is_done() && self.fabric.expected() == 0 {
             self.tell(Event::Deserted);
         }
     }
@@ -384,7 +419,7 @@ impl Engine {
                 let Some(record) = self.calls.get_mut(&dispatch.call) else {
                     return;
                 };
-                if !record.sink.try_start() {
+                if !record.answer.0.try_start() {
                     declined.push(dispatch);
                     return;
                 }
@@ -418,8 +453,8 @@ impl Engine {
                 let ended_well = piece.outcome.is_ok();
                 let count = piece.count;
                 if let Some(record) = self.calls.get_mut(&call) {
-                    record.sink.deliver(piece);
-                    record.items.release(self.scheduler.committed_below(call));
+                    record.items.settled(piece.start, piece.count);
+                    record.answer.0.deliver(piece);
                 }
                 self.tally(|progress, _| {
                     *(if ended_well { &mut progress.done } else { &mut progress.failed }) += count;
@@ -427,7 +462,7 @@ impl Engine {
             }
             Action::Finished { call, end } => {
                 if let Some(record) = self.calls.get_mut(&call) {
-                    record.sink.finish(end);
+                    record.answer.0.finish(end);
                     record.items = Items::default();
                 }
             }
@@ -455,14 +490,5 @@ impl Record {
     /// True when workers keep nothing of this call.
     fn is_stateless(&self) -> bool {
         self.work.shared.is_none() && !self.work.stateful
-    }
-}
-
-/// The engine must not leave anyone waiting, not even when it panics.
-impl Drop for Engine {
-    fn drop(&mut self) {
-        for record in self.calls.values() {
-            record.sink.finish(End::Deserted);
-        }
     }
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::{
     Shared,
     call::Options,
-    engine::{Command, Work},
+    engine::{Answer, Command, Work},
     mailbox::{Mailbox, Wanted},
 };
 use crate::{
@@ -57,6 +57,8 @@ pub(super) struct Flow<'p, I> {
     in_use: (u64, u64),
     unencodable: BTreeMap<u64, Failure>,
     end: Option<End>,
+    /// The limit, once the time is over.
+    late: Option<Duration>,
     pub(super) keep_going: bool,
 }
 
@@ -79,7 +81,7 @@ where
         let call = shared.new_call();
         let mailbox = Arc::new(Mailbox::default());
         let CallSpec { window_tasks, window_bytes, stop_at_error, .. } = spec;
-        shared.command(Command::Submit { call, spec, work, sink: mailbox.clone() })?;
+        shared.command(Command::Submit { call, spec, work, answer: Answer(mailbox.clone()) })?;
         Ok(Flow {
             shared,
             call,
@@ -97,6 +99,7 @@ where
             in_use: (0, 0),
             unencodable: BTreeMap::new(),
             end: None,
+            late: None,
             keep_going: !stop_at_error,
         })
     }
@@ -117,6 +120,7 @@ where
                 return Ok(Some(piece));
             }
             match self.end {
+                _ if self.late.is_some() => {}
                 None => {}
                 Some(End::Done | End::Stopped) => return Ok(None),
                 Some(End::Cancelled) => {
@@ -124,12 +128,20 @@ where
                 }
                 Some(End::Deserted) => return Err(self.shared.deserted()),
             }
+            if let Some(limit) = self.late {
+                return Err(Error::not_done_in(limit, self.taken, self.known_tasks() - self.taken));
+            }
             self.feed()?;
             let (arrived, end) = self.mailbox.take(self.wanted(), self.deadline.map(|(at, _)| at));
-            if arrived.is_empty() && end.is_none() {
-                let limit = self.deadline.map_or(Duration::ZERO, |(_, limit)| limit);
+            if let Some((at, limit)) = self.deadline
+                && end.is_none()
+                && Instant::now() >= at
+            {
+                // What is here is still given out; nothing else will be.
+                self.late = Some(limit);
                 self.cancel();
-                return Err(Error::not_done_in(limit, self.taken, self.known_tasks() - self.taken));
+                self.arrived = arrived;
+                continue;
             }
             (self.arrived, self.end) = (arrived, end);
         }
@@ -177,7 +189,7 @@ where
         let mut closed = false;
         while !closed {
             let began = Instant::now();
-            let mut room = (self.taken + self.window_tasks).saturating_sub(self.pulled);
+            let mut room = self.taken.saturating_add(self.window_tasks).saturating_sub(self.pulled);
             while room > 0 && block.len() < BLOCK_TASKS && block.size() < BLOCK_BYTES {
                 // At least one task is always let through, whatever its size.
                 if self.pulled > self.taken && self.fed_bytes + block.size() as u64 >= self.window_bytes {
@@ -196,7 +208,8 @@ where
                 }
                 self.pulled += 1;
                 room -= 1;
-                if block.len().is_multiple_of(64) && began.elapsed() > BLOCK_TIME {
+                let looks = block.len().is_multiple_of(64) || block.len().is_power_of_two();
+                if looks && began.elapsed() > BLOCK_TIME {
                     break;
                 }
             }

@@ -252,6 +252,11 @@ impl<R> Future<R> {
         }
     }
 
+    /// Takes back what [`watch`](Future::watch) has hung up.
+    pub(super) fn unwatch(&self, bell: &Arc<Bell>) {
+        self.cell.lock().watchers.retain(|watcher| !Arc::ptr_eq(&watcher.bell, bell));
+    }
+
     /// The same task, whichever reference it is seen through.
     pub(super) fn address(&self) -> *const Cell {
         Arc::as_ptr(&self.cell)

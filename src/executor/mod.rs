@@ -42,6 +42,9 @@ use crate::{
 /// How long running tasks are waited for when there is no time: at a panic, a signal, an exit.
 const PATIENCE: Duration = Duration::from_millis(500);
 
+/// The name of the thread that runs callbacks.
+const CALLBACKS: &str = "rankpool-callbacks";
+
 type Job = Box<dyn FnOnce() + Send>;
 
 /// What the executor, its futures and its streams share.
@@ -88,7 +91,7 @@ impl Shared {
                 }
             };
             // Without the thread the queue is closed, and callbacks are dropped with it.
-            let _ = thread::Builder::new().name("rankpool-callbacks".into()).spawn(run);
+            let _ = thread::Builder::new().name(CALLBACKS.into()).spawn(run);
             jobs
         });
         let _ = callbacks.send(job);
@@ -96,7 +99,8 @@ impl Shared {
 
     /// Waits until the callbacks queued so far have run.
     fn flush_callbacks(&self) {
-        if let Some(callbacks) = self.callbacks.get() {
+        let is_callback = thread::current().name() == Some(CALLBACKS);
+        if let Some(callbacks) = self.callbacks.get().filter(|_| !is_callback) {
             let (done, flushed) = mpsc::channel::<()>();
             if callbacks.send(Box::new(move || drop(done))).is_ok() {
                 let _ = flushed.recv();

@@ -60,6 +60,7 @@ pub fn wait<R>(futures: &[Future<R>], until: WaitFor, limit: Option<Duration>) -
             break;
         }
     }
+    futures.iter().for_each(|future| future.unwatch(&bell));
     let (done, not_done) = (0..futures.len()).partition(|number| futures[*number].failed().is_some());
     Waited { done, not_done }
 }
@@ -90,21 +91,35 @@ pub fn as_completed<'f, R: 'f>(
         futures.into_iter().filter(|future| seen.insert(future.address())).collect();
     let bell = Arc::new(Bell::default());
     futures.iter().enumerate().for_each(|(number, future)| future.watch(&bell, number));
-    let mut left = futures.len();
-    std::iter::from_fn(move || {
-        if left == 0 {
+    AsCompleted { left: futures.len(), futures, bell, deadline }
+}
+
+struct AsCompleted<'f, R> {
+    futures: Vec<&'f Future<R>>,
+    bell: Arc<Bell>,
+    deadline: Option<Instant>,
+    left: usize,
+}
+
+impl<'f, R> Iterator for AsCompleted<'f, R> {
+    type Item = Result<&'f Future<R>, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.left == 0 {
             return None;
         }
-        match bell.next(deadline) {
-            Some(number) => {
-                left -= 1;
-                Some(Ok(futures[number]))
-            }
-            None => {
-                let text = format!("{left} of {} futures were not done in time", futures.len());
-                left = 0;
-                Some(Err(Error::new(ErrorKind::Timeout, text)))
-            }
+        if let Some(number) = self.bell.next(self.deadline) {
+            self.left -= 1;
+            return Some(Ok(self.futures[number]));
         }
-    })
+        let text = format!("{} of {} futures were not done in time", self.left, self.futures.len());
+        self.left = 0;
+        Some(Err(Error::new(ErrorKind::Timeout, text)))
+    }
+}
+
+impl<R> Drop for AsCompleted<'_, R> {
+    fn drop(&mut self) {
+        self.futures.iter().for_each(|future| future.unwatch(&self.bell));
+    }
 }

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// How long goodbyes may take to leave.
-const FLUSH: Duration = Duration::from_secs(5);
+const FLUSH: Duration = Duration::from_secs(1);
 
 /// A worker stays responsive for this long after its last chunk; then it sleeps longer.
 const ALERT: Duration = Duration::from_millis(100);
@@ -74,7 +74,9 @@ impl Transport for Comm {
     }
 
     fn end(&mut self, ending: Ending, lost: bool) -> Result<(), Error> {
-        flush(&mut self.port);
+        if matches!(ending, Ending::Orderly { .. }) || !self.aborts(ending, lost) {
+            flush(&mut self.port);
+        }
         leave_world(&mut self.world, ending, lost)
     }
 }

@@ -44,6 +44,7 @@ const CONNECT: Duration = Duration::from_secs(5);
 pub(super) struct Lifelines {
     pub(super) token: [u8; 16],
     port: u16,
+    kept: bool,
     addresses: Vec<SocketAddr>,
     pub(super) news: Receiver<News>,
     lines: Arc<Mutex<HashMap<u32, TcpStream>>>,
@@ -54,6 +55,7 @@ pub(super) struct Lifelines {
 impl Lifelines {
     /// Listens on all addresses of this host; news wakes the calling thread.
     pub(super) fn listen() -> io::Result<Lifelines> {
+        raise_file_limit();
         let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0))
             .or_else(|_| TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)))?;
         listener.set_nonblocking(true)?;
@@ -79,7 +81,7 @@ impl Lifelines {
             scheduler: thread::current(),
         };
         thread::Builder::new().name("rankpool-lifelines".into()).spawn(move || watch.run())?;
-        Ok(Lifelines { token, port, addresses, news, lines, ending, wake: woken })
+        Ok(Lifelines { token, port, kept: false, addresses, news, lines, ending, wake: woken })
     }
 
     /// The addresses to try, for a worker on this host or on another one.
@@ -101,6 +103,15 @@ impl Lifelines {
         lock(&self.lines).contains_key(&rank)
     }
 
+    /// Leaves the connections open until this process ends: closing them would end the workers.
+    pub(super) fn keep_until_the_end(&mut self) {
+        self.kept = true;
+        // The watching thread ends when the last writer of its pipe is gone.
+        if let Ok(wake) = self.wake.try_clone() {
+            std::mem::forget(wake);
+        }
+    }
+
     /// From here on a closed lifeline is no news.
     pub(super) fn ending(&self) {
         self.ending.store(true, Ordering::Release);
@@ -110,6 +121,9 @@ impl Lifelines {
 impl Drop for Lifelines {
     fn drop(&mut self) {
         self.ending();
+        if self.kept {
+            return;
+        }
         let _ = rustix::io::write(&self.wake, &[0]);
     }
 }
@@ -157,10 +171,25 @@ impl Watch {
                 number += 1;
                 keep
             });
-            while let Ok((stream, _)) = self.listener.accept() {
-                if stream.set_nonblocking(true).is_ok() && keep_alive(&stream).is_ok() {
-                    lines.push(Line { stream, rank: None, received: Vec::new() });
+            self.accept(&mut lines);
+        }
+    }
+
+    fn accept(&self, lines: &mut Vec<Line>) {
+        loop {
+            let stream = match self.listener.accept() {
+                Ok((stream, _)) => stream,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) => {
+                    tracing::error!(
+                        "a worker's lifeline cannot be accepted: {error}; raise the limit on open files"
+                    );
+                    thread::sleep(Duration::from_secs(1));
+                    return;
                 }
+            };
+            if stream.set_nonblocking(true).is_ok() && keep_alive(&stream).is_ok() {
+                lines.push(Line { stream, rank: None, received: Vec::new() });
             }
         }
     }
@@ -213,6 +242,15 @@ impl Watch {
         let _ = self.out.send(news);
         self.scheduler.unpark();
     }
+}
+
+/// Each worker takes two descriptors, and 1024 is a usual limit.
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // A limit that stays serves fewer workers; accepting them says so.
+    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 /// Bounds the loss of a whole node, which closes no connection: about 15 s of silence.

@@ -232,7 +232,9 @@ impl Transport for Pool {
     }
 
     fn end(&mut self, ending: Ending, lost: bool) -> Result<(), Error> {
-        self.ports.iter_mut().for_each(flush);
+        if matches!(ending, Ending::Orderly { .. }) || !self.aborts(ending, lost) {
+            self.ports.iter_mut().for_each(flush);
+        }
         leave_world(&mut self.world, ending, lost)
     }
 }

@@ -104,7 +104,10 @@ pub(crate) struct Remote<T> {
     inbox: Vec<(u32, Incoming)>,
     losses: u32,
     failed_joins: u32,
+    /// The first workers have been welcomed.
     running: bool,
+    /// They are all at work.
+    gathered: bool,
 }
 
 impl<T: Transport> Remote<T> {
@@ -131,6 +134,7 @@ impl<T: Transport> Remote<T> {
             losses: 0,
             failed_joins: 0,
             running: false,
+            gathered: false,
         };
         match remote.gather() {
             Ok(workers) => Ok((remote, workers)),
@@ -207,6 +211,7 @@ impl<T: Transport> Remote<T> {
             }
         }
         workers.sort_by_key(|worker| worker.rank);
+        self.gathered = true;
         Ok(workers)
     }
 
@@ -313,7 +318,7 @@ impl<T: Transport> Remote<T> {
 
     fn lose(&mut self, rank: u32, reason: String, news: &mut Vec<News>) {
         let Some(stage) = self.strike(rank) else { return };
-        if matches!(stage, Stage::Working) || !self.running {
+        if matches!(stage, Stage::Working) || !self.gathered {
             news.push(News::Lost { rank, reason });
         } else {
             tracing::warn!("the replacement worker {rank} did not come up: {reason}");
@@ -338,7 +343,7 @@ impl<T: Transport> Remote<T> {
     }
 
     fn replace(&mut self) {
-        if !self.running || self.failed_joins >= FAILED_JOINS {
+        if !self.gathered || self.failed_joins >= FAILED_JOINS {
             return;
         }
         match self.transport.replace() {
@@ -431,14 +436,22 @@ impl<T: Transport> Fabric for Remote<T> {
                         "a worker was given up, and this mpiexec ends the run with an error for it unless it \
                          is started with --enable-recovery"
                     );
+                    // It would do so at once if the workers ended before this process.
+                    self.lifelines.keep_until_the_end();
                     return Ok(());
                 }
                 let mut header = Header::new(Kind::Shutdown);
                 header.attempt = u16::from(!lost);
                 for (rank, member) in &self.members {
                     match member.stage {
-                        Stage::Working => self.transport.send(*rank, Frame::new(header, Bytes::new())),
-                        _ => self.lifelines.order_exit(*rank, 0),
+                        Stage::Working | Stage::Welcomed(_) => {
+                            self.transport.send(*rank, Frame::new(header, Bytes::new()));
+                        }
+                        // It still comes up, and waits for its welcome.
+                        Stage::Awaited | Stage::Known(_) => {
+                            self.transport.send(*rank, Frame::bare(Kind::Refuse));
+                        }
+                        Stage::Lost => self.lifelines.order_exit(*rank, 0),
                     }
                 }
             }

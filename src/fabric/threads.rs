@@ -12,7 +12,7 @@ use crate::{
     error::{Error, ErrorKind},
     launch,
     wire::{Frame, Kind},
-    worker::{Board, Identity, Link, LinkError, serve},
+    worker::{Board, Identity, Link, LinkError, or_end, serve},
 };
 
 pub(crate) struct Threads {
@@ -38,7 +38,7 @@ pub(crate) fn start(count: usize, first_rank: u32) -> Result<(Threads, Vec<Worke
             .stack_size(launch::STACK_BYTES)
             .spawn(move || {
                 // A closed channel means that rank 0 has ended; there is nobody left to tell.
-                let _ = serve(&mut link, &identity);
+                let _ = or_end(|| serve(&mut link, &identity));
             })
             .map_err(|error| {
                 Error::new(ErrorKind::Launch, format!("worker thread {rank} could not be started: {error}"))

@@ -8,7 +8,7 @@ mod recovery;
 
 pub(crate) use recovery::watch_exit_code;
 #[cfg(feature = "mpi")]
-pub(crate) use recovery::{fail_launcher, launcher_survives_losses};
+pub(crate) use recovery::{fail_launcher, is_worker, launcher_survives_losses};
 
 use std::{io, path::PathBuf, sync::OnceLock};
 

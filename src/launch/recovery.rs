@@ -2,12 +2,24 @@
 //! mpiexec returns 0 whatever its ranks return. Asked to end, it returns 1: not rank 0's code, but
 //! no false success. So rank 0 asks it when the run has failed.
 
-use std::sync::OnceLock;
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicBool, Ordering},
+};
 
 /// Whether this mpiexec lets a run live on when one of its processes dies. It hands the flag down
 /// in the environment.
 pub(crate) fn launcher_survives_losses() -> bool {
     std::env::var("OMPI_MCA_orte_enable_recovery").is_ok_and(|value| matches!(value.as_str(), "1" | "true"))
+}
+
+/// Set in a process that turns out to be a worker. A spawned one cannot be told from a rank 0 before
+/// MPI is up.
+static WORKER: AtomicBool = AtomicBool::new(false);
+
+/// This process is a worker, whose exit code concerns nobody.
+pub(crate) fn is_worker() {
+    WORKER.store(true, Ordering::Release);
 }
 
 /// Makes a failure of this rank 0 known to a launcher that would return 0.
@@ -46,7 +58,7 @@ fn on_failure(then: fn()) {
             ) -> libc::c_int;
         }
         extern "C" fn at_exit(code: libc::c_int, _: *mut libc::c_void) {
-            if let (1.., Some(then)) = (code, THEN.get()) {
+            if let (1.., Some(then), false) = (code, THEN.get(), WORKER.load(Ordering::Acquire)) {
                 then();
             }
         }

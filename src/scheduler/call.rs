@@ -99,7 +99,10 @@ pub(super) struct Call {
     /// In the scheduler's queue of runnable calls.
     pub(super) enlisted: bool,
     seen: HashSet<WorkerId>,
+    /// Nanoseconds that tasks took, and how many tasks.
     timed: (u64, u64),
+    /// Bytes of the results, and of how many tasks.
+    sized: (u64, u64),
     overhead_nanos: f64,
 }
 
@@ -122,6 +125,7 @@ impl Call {
             enlisted: false,
             seen: HashSet::new(),
             timed: (0, 0),
+            sized: (0, 0),
             overhead_nanos: 3_000.0,
         }
     }
@@ -171,7 +175,8 @@ impl Call {
             cost_nanos,
             overhead_nanos: self.overhead_nanos,
         });
-        let count = size.min(end - self.next);
+        let most = if self.spec.chunk == Chunk::Auto { self.fitting(slots) } else { u64::MAX };
+        let count = size.min(most).min(end - self.next);
         let range = Range { start: self.next, count, attempt: 1, losses: 0 };
         self.next += count;
         Some(range)
@@ -191,10 +196,12 @@ impl Call {
     /// Records the outcome of tasks for good, and emits what has its turn.
     pub(super) fn commit(&mut self, piece: Piece, mut emit: impl FnMut(Piece)) {
         self.held_bytes += size_of(&piece);
+        self.sized.0 += size_of(&piece);
+        self.sized.1 += piece.count;
         if self.spec.ordered {
             self.held.insert(piece.start, Held::Piece(piece));
         } else {
-            self.held.insert(piece.start, Held::Mark { count: piece.count });
+            self.mark(piece.start, piece.count);
             emit(piece);
         }
         while let Some(entry) = self.held.first_entry()
@@ -208,6 +215,26 @@ impl Call {
                 }
             }
         }
+    }
+
+    /// Marks tasks as committed, in one mark with their neighbours.
+    fn mark(&mut self, mut start: u64, mut count: u64) {
+        if let Some((&before, &Held::Mark { count: length })) = self.held.range(..start).next_back()
+            && before + length == start
+        {
+            (start, count) = (before, length + count);
+        }
+        if let Some(&Held::Mark { count: length }) = self.held.get(&(start + count)) {
+            self.held.remove(&(start + count));
+            count += length;
+        }
+        self.held.insert(start, Held::Mark { count });
+    }
+
+    /// How many tasks' results fit into a worker's share of the window, by the sizes so far.
+    fn fitting(&self, slots: u64) -> u64 {
+        let mean = (self.sized.0 / self.sized.1.max(1)).max(1);
+        (self.spec.window_bytes / (2 * slots.max(1)) / mean).max(1)
     }
 
     /// Every task below `fed` is in exactly one place.

@@ -215,11 +215,6 @@ impl Scheduler {
         self.calls.is_empty()
     }
 
-    /// The index below which every task of the call is committed.
-    pub(crate) fn committed_below(&self, call: CallId) -> u64 {
-        self.calls.get(&call).map_or(u64::MAX, |state| state.cursor)
-    }
-
     fn joined(&mut self, worker: WorkerId, slots: u32, host: String) {
         let state = Worker {
             alive: true,
@@ -295,7 +290,7 @@ impl Scheduler {
         let again =
             matches!(failure.kind, FailureKind::Failed | FailureKind::Panicked | FailureKind::TimedOut);
         if again && dispatch.attempt <= call.spec.retries && !call.ended {
-            let attempt = dispatch.attempt + 1;
+            let attempt = dispatch.attempt.saturating_add(1);
             call.requeue(Range { start: task, count: 1, attempt, losses: dispatch.losses });
             return;
         }

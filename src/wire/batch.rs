@@ -112,6 +112,8 @@ impl Batch {
 #[derive(Default)]
 pub(crate) struct BatchBuilder {
     bytes: Vec<u8>,
+    /// Where the last whole value ends; what lies behind it was left by a `Serialize` that panicked.
+    whole: usize,
     count: usize,
     /// The size of every value so far, while they agree.
     size: usize,
@@ -129,6 +131,7 @@ impl BatchBuilder {
 
     /// Appends the encoding of `value`; on an error the builder is as it was.
     pub(crate) fn push<T: Serialize>(&mut self, value: &T) -> Result<(), CodecError> {
+        self.bytes.truncate(self.whole);
         let before = self.bytes.len();
         encode_into(value, &mut self.bytes)?;
         self.ended(self.bytes.len() - before);
@@ -137,6 +140,7 @@ impl BatchBuilder {
 
     /// Puts an empty value in the place of one that could not be encoded.
     pub(crate) fn push_hole(&mut self) {
+        self.bytes.truncate(self.whole);
         self.ended(0);
     }
 
@@ -155,6 +159,7 @@ impl BatchBuilder {
             self.ends = Some(ends);
         }
         self.count += 1;
+        self.whole = self.bytes.len();
         if let Some(ends) = &mut self.ends {
             ends.push(self.bytes.len() as u64);
         }
@@ -162,7 +167,8 @@ impl BatchBuilder {
 
     /// The values so far, as a batch; the builder starts anew.
     pub(crate) fn finish(&mut self) -> Batch {
-        let built = std::mem::take(self);
+        let mut built = std::mem::take(self);
+        built.bytes.truncate(built.whole);
         let layout = match built.ends {
             None => Layout::Uniform(built.size),
             Some(ends) => Layout::Table { ends: ends.into(), first: 0 },

@@ -20,7 +20,7 @@ pub use run::ChunkRun;
 use run::{Place, SharedValue, States, Surroundings, run_frame};
 pub(crate) use sink::{Collect, Fold, Node, append};
 pub use task::Task;
-pub(crate) use unwind::{catch, install_hook};
+pub(crate) use unwind::{catch, install_hook, or_end};
 
 use crate::wire::{Frame, Header, Kind};
 
@@ -100,7 +100,8 @@ pub(crate) fn serve(link: &mut dyn Link, identity: &Identity) -> Result<bool, Li
             Kind::Shutdown => return Ok(frame.header.attempt == 1),
             _ => {
                 if frame.header.kind == Kind::Forget {
-                    states.remove(&frame.header.call);
+                    // A state's Drop is the user's code.
+                    let _ = catch(|| states.remove(&frame.header.call));
                 }
                 desk.take(frame);
             }

@@ -61,7 +61,14 @@ pub(crate) fn run_chunk<P: Function, K: Sink<P::Value>>(run: &mut ChunkRun<'_>) 
                 run.reply.failed(failure);
             }
         }
-        state = prepared.ok().filter(|_| !panicked);
+        state = match prepared {
+            Ok(state) if panicked => {
+                // Its Drop may panic too; the task has failed already.
+                let _ = catch(|| drop(state));
+                None
+            }
+            other => other.ok(),
+        };
         if !run.goes_on(k as u64 + 1) {
             break;
         }

@@ -38,6 +38,9 @@ impl SharedValue {
     }
 }
 
+/// The clock is read at least after this many tasks: the next ones may take longer than the last.
+const LONGEST_STRIDE: u64 = 16;
+
 /// What a task thread keeps between chunks: the state of each call, by call.
 pub(super) type States = HashMap<u64, Box<dyn Any + Send>>;
 
@@ -166,7 +169,7 @@ impl ChunkRun<'_> {
         let since = now - self.looked;
         self.looked = now;
         self.stride = match since {
-            0..LOOK_NANOS => self.stride * 2,
+            0..LOOK_NANOS => (2 * self.stride).min(LONGEST_STRIDE),
             LISTEN_NANOS.. => (self.stride / 2).max(1),
             _ => self.stride,
         };

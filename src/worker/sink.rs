@@ -32,8 +32,10 @@ impl Default for Collect {
 
 impl<T: Serialize> Sink<T> for Collect {
     fn push(&mut self, _: u64, value: T, reply: &mut ReplyBuilder) {
-        // The user's Serialize may panic as well as refuse.
-        let failure = match catch(|| reply.value(&value)) {
+        // The user's Serialize may panic as well as refuse; so may Drop, when all is done.
+        let encoded = catch(|| reply.value(&value));
+        let _ = catch(|| drop(value));
+        let failure = match encoded {
             Ok(Ok(())) => return,
             Ok(Err(error)) => not_encoded(error),
             Err(failure) => failure,
@@ -106,7 +108,9 @@ impl<T: Serialize, C: Fn(T, T) -> T + Copy + 'static> Sink<T> for Fold<T, C> {
 
     fn close(&mut self, reply: &mut ReplyBuilder) {
         for node in std::mem::take(&mut self.nodes) {
-            let failure = match catch(|| reply.covering(&node)) {
+            let encoded = catch(|| reply.covering(&node));
+            let _ = catch(|| drop(node));
+            let failure = match encoded {
                 Ok(Ok(())) => continue,
                 Ok(Err(error)) => not_encoded(error),
                 Err(failure) => failure,

@@ -13,7 +13,7 @@ use std::{
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::{
-    Board, Desk, Identity, Link, LinkError, now_nanos,
+    Board, Desk, Identity, Link, LinkError, catch, now_nanos, or_end,
     run::{Place, SharedValue, States, Surroundings, run_frame},
 };
 use crate::wire::{Frame, Kind};
@@ -52,7 +52,7 @@ pub(super) fn serve(link: &mut dyn Link, identity: &Identity) -> Result<bool, Li
         thread::Builder::new()
             .name(format!("rankpool-task-{number}"))
             .stack_size(crate::launch::STACK_BYTES)
-            .spawn(move || hand.work())
+            .spawn(move || or_end(|| hand.work()))
             .map_err(|error| LinkError(format!("a task thread could not be started: {error}")))?;
     }
     let mut desk = Desk::default();
@@ -118,9 +118,10 @@ impl Hand {
             let received = now_nanos();
             let told = self.common.forgets.load(Ordering::Acquire);
             if told != forgets {
-                lock(&self.common.forgotten)[forgets as usize..].iter().for_each(|call| {
-                    states.remove(call);
-                });
+                for call in &lock(&self.common.forgotten)[forgets as usize..] {
+                    // A state's Drop is the user's code.
+                    let _ = catch(|| states.remove(call));
+                }
                 forgets = told;
             }
             let mut around = Around { hand: &self, dispatch: chunk.header.dispatch };

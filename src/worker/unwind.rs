@@ -48,6 +48,15 @@ pub(crate) fn catch<R>(code: impl FnOnce() -> R) -> Result<R, Failure> {
     })
 }
 
+/// Runs what must not panic: if it does all the same, the process ends, and with it the doubt
+/// whether anyone still works here. Rank 0 sees a lost worker.
+pub(crate) fn or_end<R>(code: impl FnOnce() -> R) -> R {
+    catch_unwind(AssertUnwindSafe(code)).unwrap_or_else(|_| {
+        eprintln!("rankpool: a thread that runs tasks panicked outside of a task; this process ends");
+        crate::launch::exit_now(crate::launch::EXIT_INTERNAL)
+    })
+}
+
 fn text(payload: &(dyn Any + Send)) -> &str {
     if let Some(text) = payload.downcast_ref::<&'static str>() {
         text

@@ -58,6 +58,9 @@ checks![
     an_item_that_cannot_be_encoded_is_its_tasks_error,
     an_item_that_cannot_be_decoded_is_its_tasks_error,
     a_result_that_cannot_be_encoded_is_its_tasks_error,
+    a_serialize_or_drop_that_panics_hurts_its_task_only,
+    a_window_without_end_is_fine,
+    a_time_limit_holds_while_results_keep_coming,
     a_result_that_cannot_be_decoded_is_its_tasks_error,
     retries_show_the_attempt_and_stop_at_success,
     random_numbers_depend_on_seed_and_index_alone,
@@ -506,6 +509,55 @@ fn a_result_that_cannot_be_encoded_is_its_tasks_error(pool: &Executor) {
     let outcomes = pool.call(Shy).chunk(6).outcomes(0..20).unwrap();
     codec_failure(&outcomes, "13 is not told");
     assert!(outcomes[13].as_ref().unwrap_err().host().is_some());
+}
+
+/// Panics in the middle of its encoding when it holds 13, and in its drop when it holds 14.
+#[derive(Debug, Deserialize)]
+struct Fragile(u64, u64);
+
+impl Serialize for Fragile {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeTupleStruct;
+        let mut fields = serializer.serialize_tuple_struct("Fragile", 2)?;
+        fields.serialize_field(&self.0)?;
+        assert_ne!(self.0, 13, "13 breaks halfway");
+        fields.serialize_field(&self.1)?;
+        fields.end()
+    }
+}
+
+impl Drop for Fragile {
+    fn drop(&mut self) {
+        // Only on workers: here the test itself would panic.
+        assert!(self.0 != 14 || Task::try_current().is_none(), "14 breaks when dropped");
+    }
+}
+
+fn a_serialize_or_drop_that_panics_hurts_its_task_only(pool: &Executor) {
+    let outcomes = pool.call(|n: u64| Fragile(n, n)).chunk(6).outcomes(0..20).unwrap();
+    for (n, outcome) in outcomes.iter().enumerate() {
+        match outcome {
+            Ok(value) => assert_eq!((value.0, value.1), (n as u64, n as u64)),
+            Err(error) => assert!(n == 13 && error.message().contains("13 breaks halfway"), "{error}"),
+        }
+    }
+    assert!(outcomes[13].is_err() && outcomes[14].is_ok());
+    let items = (0..20).map(|n| Fragile(n, n)).collect::<Vec<_>>();
+    let outcomes = pool.call(|item: Fragile| item.0 + item.1).outcomes(items).unwrap();
+    assert!((0..20).all(|n| n == 13 || n == 14 || outcomes[n] == Ok(2 * n as u64)), "{outcomes:?}");
+    assert!(outcomes[13].as_ref().unwrap_err().message().contains("13 breaks halfway"));
+}
+
+fn a_window_without_end_is_fine(pool: &Executor) {
+    assert_eq!(pool.call(same).window(u64::MAX).map(0..20_000).unwrap().len(), 20_000);
+}
+
+fn a_time_limit_holds_while_results_keep_coming(pool: &Executor) {
+    let began = Instant::now();
+    let endless = pool.call(same).time_limit(Duration::from_millis(200)).stream(0..).unwrap();
+    let last = endless.last().unwrap();
+    assert_eq!(last.unwrap_err().kind(), ErrorKind::Timeout);
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 }
 
 fn a_result_that_cannot_be_decoded_is_its_tasks_error(pool: &Executor) {
