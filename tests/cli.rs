@@ -314,7 +314,7 @@ fn workers_serve_for_longer_than_they_may_take_to_start() {
 
 #[test]
 fn list_speaks_once_under_mpiexec() {
-    assert_eq!(under(3, &["list"]).expect(0).stdout.matches("squares").count(), 1);
+    assert_eq!(under(3, &["list"]).expect(0).stdout.matches("mandelbrot").count(), 1);
 }
 
 #[test]

@@ -131,6 +131,9 @@ fn is_first_rank() -> bool {
 
 /// Says what is wrong with the command line, once for all ranks; help and version are no errors.
 fn refuse(error: &clap::Error) -> ExitCode {
+    if !is_first_rank() && error.use_stderr() {
+        launch::leave_the_word_to_rank_0();
+    }
     if is_first_rank() {
         // A closed standard output is nobody's error here.
         let _ = error.print();

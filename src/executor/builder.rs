@@ -143,8 +143,7 @@ impl Builder {
             self.launch(choice)
         });
         if started.is_err() && !first {
-            // Rank 0 says what is wrong; once is enough.
-            launch::exit_now(launch::EXIT_USAGE);
+            launch::leave_the_word_to_rank_0();
         }
         started
     }

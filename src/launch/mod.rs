@@ -87,6 +87,13 @@ pub(crate) fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// Ends a rank other than 0 after an error that rank 0 tells: a moment later, since a launcher ends
+/// the whole run when the first rank fails.
+pub(crate) fn leave_the_word_to_rank_0() -> ! {
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    exit_now(EXIT_USAGE)
+}
+
 /// Tells numerical libraries in this process how many threads they may start, unless the user
 /// has: the CPUs of the process divided by those who share them.
 pub(crate) fn limit_library_threads(cpus: usize, sharers: u32) {
