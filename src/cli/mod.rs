@@ -47,6 +47,7 @@ macro_rules! jobs {
 /// Exit codes: 0 all tasks done, 1 some tasks failed, 2 bad usage, 70 internal error or no worker
 /// left, 75 stopped early by a signal.
 pub fn main(jobs: impl IntoIterator<Item = Entry>) -> ExitCode {
+    #[cfg(feature = "mpi")]
     launch::watch_exit_code();
     let jobs: Vec<Entry> = jobs.into_iter().collect();
     let matches = match command(&jobs).try_get_matches() {

@@ -130,6 +130,7 @@ impl Builder {
         if processes::is_child() {
             processes::serve_as_child();
         }
+        #[cfg(feature = "mpi")]
         launch::watch_exit_code();
         let environment = |name: &str| std::env::var(name).ok();
         let launcher = launch::detect(environment);

@@ -4,11 +4,8 @@ mod detect;
 #[cfg(feature = "cli")]
 pub(crate) mod doctor;
 mod mode;
-mod recovery;
-
-pub(crate) use recovery::watch_exit_code;
 #[cfg(feature = "mpi")]
-pub(crate) use recovery::{fail_launcher, is_worker, launcher_survives_losses};
+mod recovery;
 
 use std::{io, path::PathBuf, sync::OnceLock};
 
@@ -17,6 +14,8 @@ pub use mode::Mode;
 #[cfg(feature = "mpi")]
 pub(crate) use mode::too_many_ranks;
 pub(crate) use mode::{Choice, choose, count_workers};
+#[cfg(feature = "mpi")]
+pub(crate) use recovery::{fail_launcher, is_worker, launcher_survives_losses, watch_exit_code};
 
 /// All tasks are done.
 pub(crate) const EXIT_DONE: i32 = 0;

@@ -33,7 +33,7 @@ const fn setting(name: &'static str, mode: Mode, world: u32, workers: i64, threa
     Setting { name, mode, world, workers, threads }
 }
 
-const SETTINGS: [Setting; 12] = [
+const SETTINGS: [Setting; 13] = [
     setting("serial", Mode::Serial, 0, 1, 1),
     setting("threads-1", Mode::Threads, 0, 1, 1),
     setting("threads-3", Mode::Threads, 0, 3, 1),
@@ -46,6 +46,7 @@ const SETTINGS: [Setting; 12] = [
     setting("comm-2x2", Mode::Comm, 2, 1, 2),
     setting("pool-1", Mode::Pool, 1, 1, 1),
     setting("pool-2", Mode::Pool, 1, 2, 1),
+    setting("pool-1x2", Mode::Pool, 1, 1, 2),
 ];
 
 /// How long all checks of a mode may take.
