@@ -261,6 +261,14 @@ fn pool_works_without_a_launcher() {
 }
 
 #[test]
+fn a_pool_without_its_launcher_on_path_is_an_error_that_says_so() {
+    let mut command = std::process::Command::new(RANKPOOL);
+    command.args(["run", "squares", "--mode", "pool", "--workers", "1", "--oversubscribe"]);
+    let ended = start(command.env("PATH", "/no/such/folder")).end().expect(70);
+    assert!(ended.stderr.contains("needs its own orted on PATH"), "{ended:?}");
+}
+
+#[test]
 fn auto_picks_pool_with_room_for_two_workers() {
     let mut command = mpiexec(&["--host", "localhost:3", "-n", "1", RANKPOOL, "run", "squares", "--json"]);
     let report = start(&mut command).end().expect(0).json();

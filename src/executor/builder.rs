@@ -280,6 +280,9 @@ impl Builder {
     fn start_mpi(self, mode: Mode, worker: &dyn Fn()) -> Result<Started, Error> {
         use crate::mpi::World;
 
+        if launch::detect(|name| std::env::var(name).ok())? == Launcher::None {
+            pool::preflight()?;
+        }
         if self.oversubscribe {
             pool::allow_oversubscription();
         }

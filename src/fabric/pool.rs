@@ -42,6 +42,40 @@ pub(crate) fn allow_oversubscription() {
     }
 }
 
+/// Looks before MPI starts whether a program without a launcher can spawn: MPI then starts a launcher
+/// of its own, and some libraries end the process when they do not find it.
+///
+/// # Errors
+/// What is missing, and what to do.
+pub(crate) fn preflight() -> Result<(), Error> {
+    let library = crate::mpi::library_version();
+    let launcher = if library.contains("Open MPI v4") {
+        "orted"
+    } else if library.contains("Open MPI") {
+        "prterun"
+    } else {
+        "mpiexec"
+    };
+    if launch::on_path(launcher).is_none() {
+        return Err(Error::new(
+            ErrorKind::Spawn,
+            format!(
+                "to spawn without mpiexec, {library} needs its own {launcher} on PATH: put the folder that holds it \
+                 first on PATH, or start the program with `mpiexec -n 1`"
+            ),
+        ));
+    }
+    let allowed = std::env::var_os("PRTE_ALLOW_RUN_AS_ROOT").is_some();
+    if launcher == "prterun" && rustix::process::geteuid().is_root() && !allowed {
+        return Err(Error::new(
+            ErrorKind::Spawn,
+            "Open MPI refuses to spawn as root: run as a user, or set PRTE_ALLOW_RUN_AS_ROOT=1 and \
+             PRTE_ALLOW_RUN_AS_ROOT_CONFIRM=1",
+        ));
+    }
+    Ok(())
+}
+
 fn oversubscription_allowed() -> bool {
     std::env::var("OMPI_MCA_rmaps_base_oversubscribe")
         .is_ok_and(|value| matches!(value.as_str(), "1" | "true"))

@@ -1,14 +1,14 @@
 //! The doctor's checks: each tries one part of a launch for real and says what mends it.
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
 use serde::Serialize;
 
-use super::{Launcher, cpu_limit, detect, executable, here};
+use super::{Launcher, cpu_limit, detect, executable, here, on_path};
 
 /// How long one trial may take.
 const TRIAL: Duration = Duration::from_secs(30);
@@ -192,11 +192,6 @@ fn slurm() -> Check {
             "start ranks with `mpirun` inside the allocation; plain srun would start unconnected copies",
         )
     }
-}
-
-fn on_path(program: &str) -> Option<PathBuf> {
-    let paths = std::env::var_os("PATH")?;
-    std::env::split_paths(&paths).map(|folder| folder.join(program)).find(|path| path.is_file())
 }
 
 /// Runs this program's own probe behind `launcher`; its last line, or why there is none.

@@ -73,6 +73,13 @@ pub(crate) fn executable() -> io::Result<PathBuf> {
     std::env::current_exe()
 }
 
+/// The file that `program` names on PATH.
+#[cfg(any(feature = "mpi", feature = "cli"))]
+pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
+    let paths = std::env::var_os("PATH")?;
+    std::env::split_paths(&paths).map(|folder| folder.join(program)).find(|path| path.is_file())
+}
+
 /// 128 random bits from the kernel.
 pub(crate) fn random_token() -> io::Result<[u8; 16]> {
     let mut token = [0; 16];

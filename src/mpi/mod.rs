@@ -180,7 +180,6 @@ impl World {
 }
 
 /// The library's own description of itself (section 9.1.1); needs no initialisation.
-#[cfg(feature = "cli")]
 pub(crate) fn library_version() -> String {
     // SAFETY: reading a constant of the library.
     let most = unsafe { ffi::RSMPI_MAX_LIBRARY_VERSION_STRING } as usize;

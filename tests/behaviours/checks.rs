@@ -159,11 +159,11 @@ fn stream_that_keeps_going_gives_every_outcome(pool: &Executor) {
 }
 
 fn a_time_limit_returns_what_is_done_and_says_what_is_not(pool: &Executor) {
-    let naps = [0, 1, 1500, 1500, 1500, 1500, 1500, 1500, 1500];
+    let naps = [0, 1, 2000, 2000, 2000, 2000, 2000, 2000, 2000];
     let limit = Duration::from_millis(400);
     let began = Instant::now();
     let outcomes = pool.call(nap).chunk(1).time_limit(limit).outcomes(naps).unwrap();
-    assert!(began.elapsed() < Duration::from_millis(1300), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_millis(1800), "{:?}", began.elapsed());
     assert_eq!(outcomes.len(), naps.len());
     assert_eq!(outcomes[0], Ok(0));
     assert_eq!(outcomes[8].as_ref().unwrap_err().kind(), FailureKind::NotDone);
@@ -360,20 +360,20 @@ fn status_only_moves_forward(pool: &Executor) {
 
 fn cancel_works_while_pending_and_not_after(pool: &Executor) {
     let slots: usize = pool.workers().iter().map(|worker| worker.threads as usize).sum();
-    let busy: Vec<_> = (0..2 * slots).map(|_| pool.submit(nap, 80).unwrap()).collect();
+    let busy: Vec<_> = (0..2 * slots).map(|_| pool.submit(nap, 400).unwrap()).collect();
     let waiting = pool.submit(square, 3).unwrap();
     let began = Instant::now();
     assert!(waiting.cancel() && waiting.cancel());
     assert_eq!(waiting.wait().unwrap_err().kind(), FailureKind::NotDone);
-    assert!(began.elapsed() < Duration::from_millis(50), "a cancelled future answers at once");
+    assert!(began.elapsed() < Duration::from_millis(300), "a cancelled future answers at once");
     assert_eq!(waiting.status(), Status::Cancelled);
     while busy[0].status() == Status::Pending {
         std::thread::yield_now();
     }
     assert!(!busy[0].cancel(), "it runs");
-    assert_eq!(busy[0].wait(), Ok(80));
+    assert_eq!(busy[0].wait(), Ok(400));
     assert!(!busy[0].cancel(), "it is done");
-    assert!(busy.iter().all(|future| future.wait() == Ok(80)));
+    assert!(busy.iter().all(|future| future.wait() == Ok(400)));
 }
 
 fn wait_timeout_that_expires_leaves_the_future_valid(pool: &Executor) {
