@@ -167,8 +167,12 @@ fn lines_of_progress_have_no_carriage_returns() {
 #[test]
 fn a_bar_is_drawn_where_it_is_asked_for() {
     let arguments = ["run", "sleep", "--tasks", "5", "--progress", "bar"].join(" ");
-    let ended =
-        start(Command::new("script").args(["-qec", &format!("{RANKPOOL} {arguments}"), "/dev/null"])).end();
+    let ended = start(
+        Command::new("script")
+            .args(["-qec", &format!("{RANKPOOL} {arguments}"), "/dev/null"])
+            .env("TERM", "xterm"),
+    )
+    .end();
     assert!(ended.stdout.contains("ETA") && ended.stdout.contains("workers busy"), "{ended:?}");
 }
 

@@ -120,6 +120,7 @@ impl<T: Transport> Remote<T> {
         ranks: impl IntoIterator<Item = u32>,
         settings: Settings,
     ) -> Result<(Remote<T>, Vec<WorkerInfo>), Error> {
+        launch::keep_freed_memory();
         let lifelines = Lifelines::listen().map_err(|error| {
             Error::new(ErrorKind::Launch, format!("rank 0 cannot listen for its workers' lifelines: {error}"))
         })?;

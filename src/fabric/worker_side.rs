@@ -46,6 +46,7 @@ pub(crate) fn serve_remote<L: Link>(
     }
     let welcome: Welcome = decode(&answer.body)
         .map_err(|error| LinkError(format!("rank 0 did not say welcome, but something that {error}")))?;
+    launch::keep_freed_memory();
     launch::limit_library_threads(here.cpus.len(), welcome.workers_on_host * welcome.threads);
     let board = Arc::new(Board::new(welcome.threads));
     let connected = lifeline::connect(&welcome.lifeline, welcome.token, welcome.rank, board.clone());

@@ -100,6 +100,18 @@ pub(crate) fn leave_the_word_to_rank_0() -> ! {
     exit_now(EXIT_USAGE)
 }
 
+/// Lets the allocator keep up to 64 MiB of freed memory instead of giving it back to the kernel, which
+/// would have to clear every page of the next block: for blocks of 1 MiB that costs more than to
+/// send them. Only glibc's allocator has and needs it.
+pub(crate) fn keep_freed_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: mallopt may be called at any time; it takes numbers, and refuses what it does not know.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 32 << 20);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 64 << 20);
+    }
+}
+
 /// Tells numerical libraries in this process how many threads they may start, unless the user
 /// has: the CPUs of the process divided by those who share them.
 pub(crate) fn limit_library_threads(cpus: usize, sharers: u32) {
