@@ -8,6 +8,10 @@ use super::{
 };
 use crate::wire::Piece;
 
+/// Results of an automatic chunk, in bytes: larger ones would only keep the worker and rank 0 waiting
+/// for each other, when they could send and compute at the same time.
+const CHUNK_BYTES: u64 = 4 << 20;
+
 /// What the scheduler needs to know of a call.
 #[derive(Clone, Debug)]
 pub(crate) struct CallSpec {
@@ -103,7 +107,8 @@ pub(super) struct Call {
     timed: (u64, u64),
     /// Bytes of the results, and of how many tasks.
     sized: (u64, u64),
-    overhead_nanos: f64,
+    /// What a worker spends around a chunk, smoothed.
+    pub(super) overhead_nanos: f64,
 }
 
 impl Call {
@@ -231,10 +236,11 @@ impl Call {
         self.held.insert(start, Held::Mark { count });
     }
 
-    /// How many tasks' results fit into a worker's share of the window, by the sizes so far.
+    /// How many tasks' results fit into a chunk, by the sizes so far: into a worker's share of the
+    /// window, and into what is worth sending at a time.
     fn fitting(&self, slots: u64) -> u64 {
         let mean = (self.sized.0 / self.sized.1.max(1)).max(1);
-        (self.spec.window_bytes / (2 * slots.max(1)) / mean).max(1)
+        (self.spec.window_bytes / (2 * slots.max(1))).min(CHUNK_BYTES).div_euclid(mean).max(1)
     }
 
     /// Every task below `fed` is in exactly one place.

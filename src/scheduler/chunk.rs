@@ -18,7 +18,8 @@ use std::{fmt, str::FromStr};
 /// `Auto` sends each worker one task as a probe. From then on, with m the mean time of a task, s
 /// rank 0's measured cost of a chunk and w a worker's, `floor = max(1, ceil(max(2Ps, 20(s + w)) / m))`
 /// keeps rank 0 below half of its capacity and the overhead below 5 %, and the chunk is
-/// `max(floor, ceil(R / 2P))`, or `ceil(R / P)` once R is below floor x P.
+/// `max(floor, ceil(R / 2P))`, or `ceil(R / P)` once R is below floor x P. Its results are kept to
+/// 4 MiB, as far as the sizes of earlier ones foretell.
 ///
 /// Results never depend on it.
 ///

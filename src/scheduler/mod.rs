@@ -32,8 +32,8 @@ pub(crate) struct CallId(pub(crate) u64);
 /// A task that was in flight on this many lost workers is not tried again.
 const QUARANTINE_AFTER: u8 = 3;
 
-/// A chunk that is expected to end sooner is sent its successor at once, so that its worker does
-/// not wait for the round trip.
+/// A chunk that is expected to end within this time, or within four times what its worker spends
+/// around a chunk, is sent its successor at once, so that the worker does not wait for the round trip.
 const SHORT_NANOS: f64 = 50_000.0;
 
 #[derive(Debug)]
@@ -109,6 +109,8 @@ pub(crate) struct Dispatch {
     losses: u8,
     /// Expected nanoseconds a task, 0 when unknown.
     pub(crate) mean_nanos: f64,
+    /// A chunk that is expected to take no longer is short.
+    short_nanos: f64,
 }
 
 #[derive(Debug)]
@@ -129,7 +131,7 @@ impl Worker {
 
     /// Busy, and wants its next chunk before the present one ends.
     fn is_eager(&self) -> bool {
-        let short = |d: &Dispatch| d.mean_nanos > 0.0 && d.mean_nanos * d.count as f64 <= SHORT_NANOS;
+        let short = |d: &Dispatch| d.mean_nanos > 0.0 && d.mean_nanos * d.count as f64 <= d.short_nanos;
         self.alive
             && self.outstanding.len() < 2 * self.slots
             && (self.asked || self.outstanding.iter().all(short))
@@ -248,7 +250,10 @@ impl Scheduler {
             call.measured(ran, busy, overhead);
             let mean = call.mean_nanos().unwrap_or(0.0);
             let same = |other: &&mut Dispatch| other.call == dispatch.call;
-            state.outstanding.iter_mut().filter(same).for_each(|other| other.mean_nanos = mean);
+            let short = SHORT_NANOS.max(4.0 * call.overhead_nanos);
+            for other in state.outstanding.iter_mut().filter(same) {
+                (other.mean_nanos, other.short_nanos) = (mean, short);
+            }
             self.settle(dispatch, &host, pieces);
         }
         self.offer(worker);
@@ -486,6 +491,7 @@ impl Scheduler {
             attempt: range.attempt,
             losses: range.losses,
             mean_nanos: call.mean_nanos().unwrap_or(0.0),
+            short_nanos: SHORT_NANOS.max(4.0 * call.overhead_nanos),
         };
         call.in_flight += 1;
         state.asked = false;
