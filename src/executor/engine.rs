@@ -441,7 +441,6 @@ impl Engine {
                 header.program = record.work.program;
                 header.seed = record.work.seed;
                 header.nanos = record.work.limit_nanos;
-                header.mean = dispatch.mean_nanos as u64;
                 self.fabric.send(rank, Frame::new(header, items.to_wire()));
             }
             Action::Revoke { worker, call, dispatch } => {

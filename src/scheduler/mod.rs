@@ -108,7 +108,7 @@ pub(crate) struct Dispatch {
     pub(crate) attempt: u16,
     losses: u8,
     /// Expected nanoseconds a task, 0 when unknown.
-    pub(crate) mean_nanos: f64,
+    mean_nanos: f64,
     /// A chunk that is expected to take no longer is short.
     short_nanos: f64,
 }
