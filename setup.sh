@@ -32,7 +32,7 @@ if [ -n "$missing" ]; then
         echo "setup: installing$missing"
         $sudo apt-get update -qq
         # shellcheck disable=SC2086  # a list of packages
-        DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends $missing >/dev/null
+        DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq $missing >/dev/null
     else
         cat >&2 <<'TEXT'
 setup: please install an MPI library with its headers and mpiexec, HDF5, clang with libclang, and pkg-config:
