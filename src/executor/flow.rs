@@ -119,17 +119,16 @@ where
                 }
                 return Ok(Some(piece));
             }
+            if let Some(limit) = self.late {
+                return Err(Error::not_done_in(limit, self.taken, self.known_tasks() - self.taken));
+            }
             match self.end {
-                _ if self.late.is_some() => {}
                 None => {}
                 Some(End::Done | End::Stopped) => return Ok(None),
                 Some(End::Cancelled) => {
                     return Err(Error::new(ErrorKind::Cancelled, "the executor was shut down"));
                 }
                 Some(End::Deserted) => return Err(self.shared.deserted()),
-            }
-            if let Some(limit) = self.late {
-                return Err(Error::not_done_in(limit, self.taken, self.known_tasks() - self.taken));
             }
             self.feed()?;
             let (arrived, end) = self.mailbox.take(self.wanted(), self.deadline.map(|(at, _)| at));

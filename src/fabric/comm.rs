@@ -74,15 +74,12 @@ impl Transport for Comm {
     }
 
     fn end(&mut self, ending: Ending, lost: bool) -> Result<(), Error> {
-        if matches!(ending, Ending::Orderly { .. }) || !self.aborts(ending, lost) {
-            flush(&mut self.port);
-        }
-        leave_world(&mut self.world, ending, lost)
+        leave_world(&mut self.world, std::slice::from_mut(&mut self.port), ending, lost)
     }
 }
 
 /// Waits until what was sent has left.
-pub(super) fn flush(port: &mut Port) {
+fn flush(port: &mut Port) {
     let deadline = Instant::now() + FLUSH;
     let mut idle = Idle::new(false);
     // A rank that is gone needs no goodbye.
@@ -102,10 +99,19 @@ pub(super) fn ends_by_abort(ending: Ending, lost: bool) -> bool {
 }
 
 /// Rank 0 leaves MPI. MPI_Finalize waits for every process, so it is left out when one is gone.
-pub(super) fn leave_world(world: &mut Option<World>, ending: Ending, lost: bool) -> Result<(), Error> {
+pub(super) fn leave_world(
+    world: &mut Option<World>,
+    ports: &mut [Port],
+    ending: Ending,
+    lost: bool,
+) -> Result<(), Error> {
+    let abort = ends_by_abort(ending, lost);
+    // Nobody waits for what has not left when the run is aborted by force.
+    if matches!(ending, Ending::Orderly { .. }) || !abort {
+        ports.iter_mut().for_each(flush);
+    }
     let Some(world) = world.take() else { return Ok(()) };
     let (Ending::Orderly { code } | Ending::Forced { code }) = ending;
-    let abort = ends_by_abort(ending, lost);
     match (ending, code) {
         (Ending::Orderly { .. }, _) if !lost => world.finalise()?,
         (_, Some(code)) if abort => world.abort(code),

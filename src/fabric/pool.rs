@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::mpsc, thread, time::Duration};
 
 use super::{
     Ending,
-    comm::{ends_by_abort, flush, leave_world, serve_on},
+    comm::{ends_by_abort, leave_world, serve_on},
     port::Port,
     remote::{Incoming, Transport},
 };
@@ -137,7 +137,7 @@ impl Pool {
         };
         if let Err(error) = pool.add(count, None) {
             // Without children there is nobody to wait for.
-            leave_world(&mut pool.world, Ending::Orderly { code: None }, false)?;
+            leave_world(&mut pool.world, &mut [], Ending::Orderly { code: None }, false)?;
             return Err(error);
         }
         Ok(pool)
@@ -266,10 +266,7 @@ impl Transport for Pool {
     }
 
     fn end(&mut self, ending: Ending, lost: bool) -> Result<(), Error> {
-        if matches!(ending, Ending::Orderly { .. }) || !self.aborts(ending, lost) {
-            self.ports.iter_mut().for_each(flush);
-        }
-        leave_world(&mut self.world, ending, lost)
+        leave_world(&mut self.world, &mut self.ports, ending, lost)
     }
 }
 
