@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rankpool::{Block, Error, Job};
+use rankpool::{Block, Error, Job, Rows};
 use serde::{Deserialize, Serialize};
 
 /// Draw the Mandelbrot set
@@ -117,6 +117,15 @@ impl Job for Mandelbrot {
     fn task(&self, row: u32) -> Result<Block<i32>, Box<dyn StdError>> {
         let im = self.coordinate(self.center.1, row);
         Ok((0..self.size).map(|column| self.escape(self.coordinate(self.center.0, column), im)).collect())
+    }
+
+    fn rows(&self) -> Rows {
+        let axis = |center: f64| (0..self.size).map(|k| self.coordinate(center, k)).collect::<Vec<f64>>();
+        Rows::new().unit("iterations").task_axis("imaginary", "1", axis(self.center.1)).row_axis(
+            "real",
+            "1",
+            axis(self.center.0),
+        )
     }
 
     fn summary(&self, results: impl Iterator<Item = (u64, Block<i32>)>) -> Result<Summary, Error> {

@@ -2,7 +2,7 @@
 
 use std::{error::Error as StdError, time::Duration};
 
-use rankpool::{Error, Job, Task, rand_chacha::rand_core::Rng};
+use rankpool::{Error, Job, Rows, Task, rand_chacha::rand_core::Rng};
 use serde::{Deserialize, Serialize};
 
 /// Sleep, to try schedules
@@ -70,6 +70,10 @@ impl Job for Sleep {
         let seconds = self.duration.as_secs_f64() * self.spread.factor(&mut Task::current().rng());
         std::thread::sleep(Duration::try_from_secs_f64(seconds)?);
         Ok(seconds)
+    }
+
+    fn rows(&self) -> Rows {
+        Rows::new().unit("s")
     }
 
     fn summary(&self, results: impl Iterator<Item = (u64, f64)>) -> Result<Summary, Error> {

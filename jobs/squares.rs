@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(clap::Args, Serialize, Deserialize)]
 pub struct Squares {
     /// The last number squared
-    #[arg(long, default_value_t = 5000)]
+    #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u64).range(..=u64::from(u32::MAX)))]
     n: u64,
 }
 
@@ -22,7 +22,7 @@ pub struct Summary {
 impl Job for Squares {
     const NAME: &'static str = "squares";
     type Item = u64;
-    type Output = u128;
+    type Output = u64;
     type Summary = Summary;
 
     fn items(&self) -> Result<impl Iterator<Item = u64>, Error> {
@@ -30,12 +30,12 @@ impl Job for Squares {
         Ok((0..last).map(|k| k as u64 + 1))
     }
 
-    fn task(&self, item: u64) -> Result<u128, Box<dyn StdError>> {
-        Ok(u128::from(item) * u128::from(item))
+    fn task(&self, item: u64) -> Result<u64, Box<dyn StdError>> {
+        Ok(item * item)
     }
 
-    fn summary(&self, results: impl Iterator<Item = (u64, u128)>) -> Result<Summary, Error> {
-        Ok(Summary { sum: results.map(|(_, square)| square).sum() })
+    fn summary(&self, results: impl Iterator<Item = (u64, u64)>) -> Result<Summary, Error> {
+        Ok(Summary { sum: results.map(|(_, square)| u128::from(square)).sum() })
     }
 }
 

@@ -60,6 +60,11 @@ impl Failure {
         Failure { kind, message: message.into(), place: None }
     }
 
+    /// The attempt that failed, from 1; 0 if it never ran.
+    pub(crate) fn attempt(&self) -> u16 {
+        self.place.as_ref().map_or(0, |place| place.attempt)
+    }
+
     pub(crate) fn at_task(self, index: u64) -> TaskError {
         TaskError { index, failure: self }
     }
@@ -110,7 +115,7 @@ impl TaskError {
 
     /// The attempt that failed last, from 1; 0 if the task never ran.
     pub fn attempt(&self) -> u16 {
-        self.failure.place.as_ref().map_or(0, |place| place.attempt)
+        self.failure.attempt()
     }
 }
 
@@ -155,6 +160,8 @@ pub enum ErrorKind {
     Timeout,
     /// The call was cancelled, or the executor was shut down.
     Cancelled,
+    /// A journal or a result file cannot be written or read: a full disk, a lost file system.
+    Storage,
     /// Something failed that should not: an MPI call, a socket, the scheduler itself.
     Internal,
 }

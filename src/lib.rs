@@ -40,6 +40,8 @@
 //! library, nor libclang, nor HDF5 is needed.
 #![deny(missing_docs)]
 #![warn(clippy::undocumented_unsafe_blocks)]
+// What only jobs and result files use is there without them, and unused.
+#![cfg_attr(not(all(feature = "cli", feature = "hdf5")), allow(dead_code, unused_imports))]
 
 #[cfg(feature = "cli")]
 pub mod cli;
@@ -51,9 +53,11 @@ mod job;
 mod launch;
 #[cfg(feature = "mpi")]
 mod mpi;
+mod rows;
 mod scheduler;
-#[cfg(feature = "hdf5")]
+#[cfg(feature = "cli")]
 mod store;
+mod task_set;
 mod wire;
 mod worker;
 
@@ -66,6 +70,7 @@ pub use fabric::WorkerInfo;
 pub use job::Job;
 pub use launch::Mode;
 pub use rand_chacha;
+pub use rows::Rows;
 pub use scheduler::Chunk;
 pub use wire::Block;
 pub use worker::{Function, Task};

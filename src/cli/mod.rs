@@ -1,10 +1,15 @@
 //! The command line, for this crate's own jobs and for a user's: [`main`] with [`jobs!`](crate::jobs).
 
 mod doctor;
+#[cfg(feature = "hdf5")]
+mod export;
 mod list;
+mod log;
 mod progress;
 mod run;
 mod settings;
+#[cfg(feature = "hdf5")]
+mod show;
 
 use std::{error::Error as StdError, process::ExitCode};
 
@@ -41,7 +46,7 @@ macro_rules! jobs {
     };
 }
 
-/// The `main` of a program that runs jobs: `list`, `run` and `doctor`, with every flag, for the
+/// The `main` of a program that runs jobs: `list`, `run`, `show`, `export` and `doctor`, with every flag, for the
 /// given jobs. On a worker it serves and does not return.
 ///
 /// Exit codes: 0 all tasks done, 1 some tasks failed, 2 bad usage, 70 internal error or no worker
@@ -55,11 +60,17 @@ pub fn main(jobs: impl IntoIterator<Item = Entry>) -> ExitCode {
         Err(error) => return refuse(&error),
     };
     let ended = match matches.subcommand() {
-        Some(("list" | "doctor", matches)) if !is_first_rank() && !doctor::is_probe(matches) => {
+        Some(("list" | "doctor" | "show" | "export", matches))
+            if !is_first_rank() && !doctor::is_probe(matches) =>
+        {
             Ok(ExitCode::SUCCESS)
         }
         Some(("list", _)) => list::execute(&jobs),
         Some(("doctor", matches)) => doctor::execute(matches),
+        #[cfg(feature = "hdf5")]
+        Some(("show", matches)) => show::execute(matches),
+        #[cfg(feature = "hdf5")]
+        Some(("export", matches)) => export::execute(matches),
         Some(("run", matches)) => match matches.subcommand() {
             Some((name, matches)) => jobs.iter().find(|job| job.name == name).map_or_else(
                 || Err(Error::usage(format!("there is no job {name}"))),
@@ -97,7 +108,7 @@ fn command(jobs: &[Entry]) -> Command {
         .disable_help_subcommand(true)
         .after_help(RUN_EXAMPLES)
         .subcommands(jobs.iter().map(|job| (job.command)()));
-    Command::new(program())
+    let program = Command::new(program())
         .version(env!("CARGO_PKG_VERSION"))
         .about("Runs jobs over many inputs, serially, on one node or on an MPI cluster")
         .subcommand_required(true)
@@ -106,14 +117,18 @@ fn command(jobs: &[Entry]) -> Command {
         .after_help(EXAMPLES)
         .subcommand(Command::new("list").about("List the jobs"))
         .subcommand(run)
-        .subcommand(doctor::command())
+        .subcommand(doctor::command());
+    #[cfg(feature = "hdf5")]
+    let program = program.subcommand(show::command()).subcommand(export::command());
+    program
 }
 
 const EXAMPLES: &str = "\
 Examples:
   rankpool list
   rankpool run pi --tasks 100
-  mpiexec -n 4 rankpool run pi --tasks 100
+  mpiexec -n 4 rankpool run pi --tasks 100 --output pi.h5
+  rankpool show pi.h5
   rankpool doctor";
 
 const RUN_EXAMPLES: &str = "\

@@ -1,38 +1,57 @@
 //! `rankpool run JOB`
 
 use std::{
+    collections::BTreeMap,
     io::Write,
+    path::PathBuf,
     process::ExitCode,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 
 use clap::{ArgMatches, Args, Command, FromArgMatches};
-use serde::Serialize;
 use serde_json::Value;
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
     iterator::Signals,
 };
 
-use super::{program, progress, settings::Settings};
+use super::{
+    log, program, progress,
+    settings::{Files, Settings},
+};
 use crate::{
     Job,
-    error::{Error, ErrorKind},
+    error::{Error, ErrorKind, TaskError},
     executor::Executor,
-    job::{self, Report},
+    job::{self, Report, Ui},
     launch,
 };
 
-/// Failures that are told one by one; the rest are counted.
+/// Failures that are told one by one as they come, and kinds of failures that are told at the end.
 const TOLD: u64 = 5;
+/// A message of a failure is cut to so many characters where failures are counted by it.
+const MESSAGE_CHARS: usize = 160;
+/// Messages that are counted; more are counted as others.
+const MESSAGES: usize = 1000;
 
 /// Set by the first signal.
 static STOPPING: AtomicBool = AtomicBool::new(false);
+
+/// What leaves on disk what is known, before a signal ends the run.
+static COMMIT: Mutex<Option<Box<dyn Fn() + Send>>> = Mutex::new(None);
 
 #[derive(Args, Clone, Debug)]
 struct Flags {
     #[command(flatten)]
     settings: Settings,
+    #[command(flatten)]
+    files: Files,
+    /// Write logs to a file for each rank in this folder instead of standard error
+    #[arg(long, value_name = "DIR", env = "RANKPOOL_LOG_DIR", help_heading = "Run options")]
+    log_dir: Option<PathBuf>,
     /// Print one JSON object, alone on standard output
     #[arg(long, help_heading = "Run options")]
     json: bool,
@@ -58,15 +77,11 @@ fn unreadable(error: &clap::Error) -> Error {
 pub(super) fn execute<J: Job + Args>(matches: &ArgMatches) -> Result<ExitCode, Error> {
     let job = J::from_arg_matches(matches).map_err(|error| unreadable(&error))?;
     let flags = Flags::from_arg_matches(matches).map_err(|error| unreadable(&error))?;
-    log_to_stderr();
+    flags.files.check()?;
+    log::start(flags.log_dir.as_deref())?;
     let pool = flags.settings.start()?;
     // From here on this is rank 0.
-    tracing::info!(
-        "rank 0 is process {}\n  with {} workers, mode {}",
-        std::process::id(),
-        pool.num_workers(),
-        pool.mode()
-    );
+    tracing::info!("process {} has {} workers, mode {}", std::process::id(), pool.num_workers(), pool.mode());
     stop_on_signals(&pool)?;
     let outcome = supervised(&job, &pool, &flags);
     let code = match outcome {
@@ -82,61 +97,126 @@ pub(super) fn execute<J: Job + Args>(matches: &ArgMatches) -> Result<ExitCode, E
 }
 
 fn supervised<J: Job>(job: &J, pool: &Executor, flags: &Flags) -> Result<i32, Error> {
-    let total = AtomicU64::new(0);
+    let teller = Teller { job: J::NAME, total: AtomicU64::new(0), failures: Mutex::default() };
     let over = AtomicBool::new(false);
-    let failures = AtomicU64::new(0);
     let report = std::thread::scope(|scope| {
-        let view = progress::View { pool, job: J::NAME, total: &total, over: &over };
+        let view = progress::View { pool, job: J::NAME, total: &teller.total, over: &over };
         let shown = scope.spawn(move || view.show(flags.settings.progress));
         let _stop = progress::StopOnDrop { over: &over, thread: shown.thread() };
-        job::run(
-            job,
-            pool,
-            &flags.settings.job_options(),
-            |expected| total.store(expected.unwrap_or(0), Ordering::Relaxed),
-            |error| {
-                if failures.fetch_add(1, Ordering::Relaxed) < TOLD {
-                    progress::print(&format!("{}: {error}", J::NAME));
-                }
-            },
-        )
+        job::run(job, pool, &flags.settings.job_options(&flags.files), &teller)
     })?;
-    if report.failed > TOLD {
-        eprintln!("{}: {} more tasks failed", J::NAME, report.failed - TOLD);
-    }
-    let told = if flags.json { tell_json(&report) } else { tell(&report, pool) };
+    teller.close(&report, pool);
+    let told = if flags.json { tell_json(&report) } else { tell(&report) };
     told.map_err(|error| {
         Error::new(ErrorKind::Internal, format!("the report could not be written: {error}"))
     })?;
     Ok(if report.failed > 0 { launch::EXIT_FAILED } else { launch::EXIT_DONE })
 }
 
-fn tell_json<S: Serialize>(report: &Report<S>) -> std::io::Result<()> {
+/// Failures so far: how many, and how many of each message with the first tasks that had it.
+#[derive(Default)]
+struct Failures {
+    count: u64,
+    by_message: BTreeMap<String, (u64, Vec<u64>)>,
+}
+
+/// Tells the user, on standard error.
+struct Teller {
+    job: &'static str,
+    /// How many tasks will be run; 0 while it is not known.
+    total: AtomicU64,
+    failures: Mutex<Failures>,
+}
+
+impl Ui for Teller {
+    fn expect(&self, to_run: Option<u64>) {
+        self.total.store(to_run.unwrap_or(0), Ordering::Relaxed);
+    }
+
+    fn failed(&self, error: &TaskError) {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.count += 1;
+        if failures.count <= TOLD {
+            progress::print(&format!("{}: {error}", self.job));
+        }
+        let mut message: String = error.message().chars().take(MESSAGE_CHARS).collect();
+        if failures.by_message.len() >= MESSAGES && !failures.by_message.contains_key(&message) {
+            message = "(other messages)".into();
+        }
+        let (count, tasks) = failures.by_message.entry(message).or_default();
+        *count += 1;
+        if tasks.len() < TOLD as usize {
+            tasks.push(error.index());
+        }
+    }
+
+    fn say(&self, text: &str) {
+        progress::print(&format!("{}: {text}", self.job));
+    }
+
+    fn before_stop(&self, commit: Box<dyn Fn() + Send>) {
+        *COMMIT.lock().unwrap_or_else(PoisonError::into_inner) = Some(commit);
+    }
+}
+
+impl Teller {
+    /// The closing words.
+    fn close(&self, report: &Report, pool: &Executor) {
+        let some =
+            |count: u64, what: &str| if count > 0 { format!(", {count} {what}") } else { String::new() };
+        eprintln!(
+            "{}: {} tasks ok, {} failed{}{}{} in {:.3} s ({:.0} tasks/s), mode {}, {} {}, utilisation {:.0}%",
+            report.job,
+            report.done,
+            report.failed,
+            some(report.not_run, "not run"),
+            some(report.retried, "retried"),
+            some(report.resumed, "resumed"),
+            report.wall_s,
+            report.tasks_per_s,
+            report.mode,
+            report.workers,
+            if report.workers == 1 { "worker" } else { "workers" },
+            100.0 * report.utilisation,
+        );
+        for (rank, share) in &pool.progress().by_rank {
+            eprintln!("  rank {rank:<3} {}  {} tasks", share.host, share.tasks);
+        }
+        if let Some(slowest) = report.slowest_task {
+            eprintln!("  slowest task {}, {:.6} s", slowest.task, slowest.seconds);
+        }
+        self.close_failures();
+        for file in &report.files {
+            eprintln!("  written {file}");
+        }
+    }
+
+    fn close_failures(&self) {
+        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counted: Vec<_> = failures.by_message.iter().collect();
+        counted.sort_by_key(|(_, (count, _))| std::cmp::Reverse(*count));
+        for (message, (count, tasks)) in counted.iter().take(TOLD as usize) {
+            let tasks: Vec<String> = tasks.iter().map(u64::to_string).collect();
+            let more = if *count > tasks.len() as u64 { ", ..." } else { "" };
+            eprintln!("  {count} failed (task {}{more}): {message}", tasks.join(", "));
+        }
+        if counted.len() > TOLD as usize {
+            eprintln!("  and {} more messages", counted.len() - TOLD as usize);
+        }
+    }
+}
+
+fn tell_json(report: &Report) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     serde_json::to_writer(&mut out, report)?;
     writeln!(out)?;
     out.flush()
 }
 
-fn tell<S: Serialize>(report: &Report<S>, pool: &Executor) -> std::io::Result<()> {
-    eprintln!(
-        "{}: {} tasks done, {} failed in {:.3} s ({:.0} tasks/s), mode {}, {} {}",
-        report.job,
-        report.done,
-        report.failed,
-        report.wall_s,
-        report.tasks_per_s,
-        report.mode,
-        report.workers,
-        if report.workers == 1 { "worker" } else { "workers" },
-    );
-    let by_rank = pool.progress().by_rank;
-    for (rank, share) in &by_rank {
-        eprintln!("  rank {rank:<3} {}  {} tasks", share.host, share.tasks);
-    }
+fn tell(report: &Report) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     let mut lines = Vec::new();
-    flatten(report.job, &serde_json::to_value(&report.summary)?, &mut lines);
+    flatten(&report.job, &report.summary, &mut lines);
     let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0).max("digest".len());
     for (name, value) in lines {
         writeln!(out, "{name:width$}  {value}")?;
@@ -154,19 +234,6 @@ fn flatten(name: &str, value: &Value, lines: &mut Vec<(String, String)>) {
     }
 }
 
-/// Logs go to standard error, warnings and worse unless RANKPOOL_LOG says otherwise.
-fn log_to_stderr() {
-    use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_env("RANKPOOL_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    // A user's program may have a subscriber of its own; it stays.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_target(false)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-        .try_init();
-}
-
 /// SIGINT and SIGTERM end the workers and the run, a second signal at once.
 fn stop_on_signals(pool: &Executor) -> Result<(), Error> {
     let mut signals = Signals::new([SIGINT, SIGTERM])
@@ -178,6 +245,10 @@ fn stop_on_signals(pool: &Executor) -> Result<(), Error> {
             let name = if signal == SIGINT { "SIGINT" } else { "SIGTERM" };
             progress::print(&format!("{}: {name}: ending the workers", program()));
             STOPPING.store(true, Ordering::Release);
+            if let Some(commit) = &*COMMIT.lock().unwrap_or_else(PoisonError::into_inner) {
+                commit();
+                progress::print(&format!("{}: what is done is in the journal; --resume goes on", program()));
+            }
             stop(launch::EXIT_STOPPED);
         }
         if caught.next().is_some() {

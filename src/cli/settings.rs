@@ -1,15 +1,16 @@
 //! The flags of every run: flag, then environment variable, then default.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 
 use crate::{
     error::Error,
     executor::{Builder, Executor},
-    job,
+    job::{self, Keep, MaxFailures},
     launch::Mode,
     scheduler::Chunk,
+    task_set::TaskSet,
 };
 
 /// How progress is shown.
@@ -36,6 +37,17 @@ fn duration(text: &str) -> Result<Duration, String> {
     if duration.is_zero() { Err("a time above 0 is needed".into()) } else { Ok(duration) }
 }
 
+fn max_failures(text: &str) -> Result<MaxFailures, String> {
+    let expected = || "expected a number of tasks, or a part of all as in 5%".to_string();
+    match text.strip_suffix('%') {
+        Some(percent) => {
+            let percent = percent.trim().parse::<f64>().map_err(|_| expected())?;
+            if (0.0..=100.0).contains(&percent) { Ok(MaxFailures::Percent(percent)) } else { Err(expected()) }
+        }
+        None => text.parse().map(MaxFailures::Tasks).map_err(|_| expected()),
+    }
+}
+
 fn info(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE, as in host=node7")?;
     Ok((key.to_string(), value.to_string()))
@@ -60,6 +72,12 @@ pub(super) struct Settings {
     /// How often a failed task is tried again
     #[arg(long, value_name = "N", env = "RANKPOOL_RETRIES", default_value_t = 0)]
     pub(super) retries: u16,
+    /// How long a failed task waits before it is tried again; twice as long each further time
+    #[arg(long, value_name = "TIME", env = "RANKPOOL_RETRY_DELAY", value_parser = duration)]
+    pub(super) retry_delay: Option<Duration>,
+    /// How many tasks may fail, as a number or as in 5%; one more ends the run
+    #[arg(long, value_name = "N|N%", env = "RANKPOOL_MAX_FAILURES", value_parser = max_failures)]
+    pub(super) max_failures: Option<MaxFailures>,
     /// How long one task may run, as in 90s or 5m (processes, comm, pool)
     #[arg(long, value_name = "TIME", env = "RANKPOOL_TASK_TIMEOUT", value_parser = duration)]
     pub(super) task_timeout: Option<Duration>,
@@ -109,12 +127,79 @@ impl Settings {
         self.builder().start()
     }
 
-    pub(super) fn job_options(&self) -> job::Options {
+    pub(super) fn job_options(&self, files: &Files) -> job::Options {
         job::Options {
             chunk: self.chunk,
             retries: self.retries,
+            retry_delay: self.retry_delay.unwrap_or_default(),
             task_timeout: self.task_timeout,
+            max_failures: self.max_failures,
             seed: self.seed,
+            events: files.events.clone(),
+            keep: files.keep(),
+        }
+    }
+}
+
+/// The files that a run leaves, and those that it goes on from.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Results")]
+pub(super) struct Files {
+    /// Write the results to this HDF5 file; an existing one is refused
+    #[arg(long, short = 'o', value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Where the journal is kept until the run has ended; FILE.journal beside the output by default
+    #[arg(long, value_name = "PATH", conflicts_with = "no_journal")]
+    journal: Option<PathBuf>,
+    /// Keep no journal: a run that is interrupted begins anew
+    #[arg(long, requires = "output")]
+    no_journal: bool,
+    /// Go on from the journal: tasks whose outcomes are in it are not run again
+    #[arg(long, conflicts_with_all = ["no_journal", "force"])]
+    resume: bool,
+    /// With --resume, run the tasks again that failed
+    #[arg(long, requires = "resume")]
+    retry_failed: bool,
+    /// Replace an existing output, and an existing journal
+    #[arg(long)]
+    force: bool,
+    /// Compress the results, at a level of 1 to 9
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=9))]
+    compress: u8,
+    /// Run only these tasks, as in 3,17,40-60
+    #[arg(long, value_name = "TASKS")]
+    only: Option<TaskSet>,
+    /// Run only the tasks that failed in the run that left this file, and take over its results
+    #[arg(long, value_name = "FILE", requires = "output")]
+    failed_from: Option<PathBuf>,
+    /// Append what happens to this file, a JSON object a line
+    #[arg(long, value_name = "FILE")]
+    events: Option<PathBuf>,
+}
+
+impl Files {
+    /// What no single flag shows.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        if self.resume && self.output.is_none() && self.journal.is_none() {
+            return Err(Error::usage("--resume goes on from a journal: name it by --output or --journal"));
+        }
+        if self.compress > 0 && self.output.is_none() {
+            return Err(Error::usage("--compress is for an output: name it by --output"));
+        }
+        Ok(())
+    }
+
+    fn keep(&self) -> Keep {
+        Keep {
+            output: self.output.clone(),
+            journal: self.journal.clone(),
+            no_journal: self.no_journal,
+            resume: self.resume,
+            retry_failed: self.retry_failed,
+            force: self.force,
+            compress: self.compress,
+            only: self.only.clone(),
+            failed_from: self.failed_from.clone(),
         }
     }
 }

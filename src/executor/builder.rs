@@ -207,7 +207,10 @@ impl Builder {
         // The fabric watches its own time where it can; a spawn that hangs inside MPI it cannot.
         let patience = limit + Duration::from_secs(5);
         let (workers, mode) = match reported.recv_timeout(patience) {
-            Ok(Ok(Role::Scheduler { workers, mode })) => (workers, mode),
+            Ok(Ok(Role::Scheduler { workers, mode })) => {
+                launch::set_rank(0);
+                (workers, mode)
+            }
             Ok(Ok(Role::Worker)) => {
                 // The other thread serves and ends the process, unless it panics.
                 let _ = thread.join();

@@ -29,6 +29,7 @@ const WINDOW_BYTES: u64 = 1 << 26;
 pub(super) struct Options {
     chunk: Chunk,
     retries: u16,
+    retry_delay: Duration,
     task_timeout: Option<Duration>,
     pub(super) time_limit: Option<Duration>,
     window: u64,
@@ -57,6 +58,7 @@ impl Options {
         Ok(CallSpec {
             chunk: self.chunk,
             retries: self.retries,
+            retry_delay_nanos: self.retry_delay.as_nanos().try_into().unwrap_or(u64::MAX),
             window_tasks: self.window,
             window_bytes: WINDOW_BYTES,
             ordered,
@@ -98,6 +100,7 @@ impl<'p, T: Function> Call<'p, T> {
         let options = Options {
             chunk: Chunk::Auto,
             retries: 0,
+            retry_delay: Duration::ZERO,
             task_timeout: None,
             time_limit: None,
             window: WINDOW_TASKS,
@@ -118,6 +121,13 @@ impl<'p, T: Function> Call<'p, T> {
     /// [`Task::attempt`](crate::Task::attempt). A task whose worker was lost is run again in any case.
     pub fn retries(mut self, retries: u16) -> Self {
         self.options.retries = retries;
+        self
+    }
+
+    /// How long a failed task waits before it is tried again: this long the first time, and twice as long
+    /// each further time, up to an hour. Nothing else waits for it. No time by default.
+    pub fn retry_delay(mut self, delay: Duration) -> Self {
+        self.options.retry_delay = delay;
         self
     }
 
@@ -248,6 +258,25 @@ impl<'p, T: Function> Call<'p, T> {
         Ok(Unordered::new(self.flow(items.into_iter(), entry::<T>(), false, Taste::AsTheyCome)?))
     }
 
+    /// Runs the function over the items that are not in `skip`, and yields what came of them as it is on
+    /// the wire, in the order in which tasks end.
+    ///
+    /// # Errors
+    /// As [`stream`](Call::stream).
+    pub(crate) fn pieces<I>(
+        self,
+        items: I,
+        skip: crate::task_set::TaskSet,
+        ordered: bool,
+    ) -> Result<super::Pieces<'p, I::IntoIter>, Error>
+    where
+        I: IntoIterator<Item = T::Item>,
+    {
+        Ok(super::Pieces(
+            self.flow(items.into_iter(), entry::<T>(), ordered, Taste::AsTheyCome)?.without(skip),
+        ))
+    }
+
     /// Runs the function over all items and folds the results with `combine`, left before right.
     /// `None` without items.
     ///
@@ -363,7 +392,7 @@ pub(super) fn each<R: serde::de::DeserializeOwned>(
 }
 
 /// Decodes value `k` of a batch, which is the result of task `index`.
-pub(super) fn value<R: serde::de::DeserializeOwned>(
+pub(crate) fn value<R: serde::de::DeserializeOwned>(
     batch: &crate::wire::Batch,
     k: usize,
     index: u64,

@@ -12,6 +12,7 @@ use bytes::Bytes;
 
 use crate::{
     error::{Error, Failure, FailureKind},
+    executor::watch::{Happening, Span, Watching},
     fabric::{Ending, Fabric, Idle, News, Pause, WorkerInfo},
     launch,
     scheduler::{Action, CallId, CallSpec, Dispatch, End, Event, Scheduler, WorkerId},
@@ -53,11 +54,33 @@ pub(super) struct Work {
 }
 
 pub(super) enum Command {
-    Submit { call: CallId, spec: CallSpec, work: Work, answer: Answer },
-    Feed { call: CallId, items: Batch },
-    Close { call: CallId },
-    Consumed { call: CallId, tasks: u64, bytes: u64 },
-    Cancel { call: CallId },
+    Submit {
+        call: CallId,
+        spec: CallSpec,
+        work: Work,
+        answer: Answer,
+    },
+    Feed {
+        call: CallId,
+        items: Batch,
+    },
+    Skip {
+        call: CallId,
+        tasks: u64,
+    },
+    Close {
+        call: CallId,
+    },
+    Consumed {
+        call: CallId,
+        tasks: u64,
+        bytes: u64,
+    },
+    Cancel {
+        call: CallId,
+    },
+    /// Tell what happens from now on; `None` ends the watch.
+    Watch(Option<Watching>),
     End(Farewell),
 }
 
@@ -135,6 +158,11 @@ impl Items {
         self.fed += count;
     }
 
+    /// The next tasks have no items.
+    fn skip(&mut self, count: u64) {
+        self.fed += count;
+    }
+
     fn slice(&self, start: u64, count: u64) -> Batch {
         let end = start + count;
         let first = self.blocks.partition_point(|block| block.end() <= start);
@@ -179,6 +207,10 @@ pub(super) struct Engine {
     idle: Idle,
     cost_nanos: f64,
     returned: u32,
+    began: Instant,
+    watching: Option<Watching>,
+    /// When each chunk that is with a worker was sent, while somebody watches.
+    sent: HashMap<u64, Instant>,
 }
 
 impl Engine {
@@ -201,6 +233,9 @@ impl Engine {
             idle: Idle::new(spin),
             cost_nanos: 2_000.0,
             returned: 0,
+            began: Instant::now(),
+            watching: None,
+            sent: HashMap::new(),
         };
         workers.iter().for_each(|info| engine.joined(info.clone()));
         engine
@@ -214,6 +249,7 @@ impl Engine {
         let mut news = Vec::new();
         loop {
             let began = Instant::now();
+            self.scheduler.set_now((began - self.began).as_nanos() as u64);
             let mut moved = self.take_commands();
             match self.fabric.poll(&mut news) {
                 Ok(any) => moved |= any,
@@ -221,6 +257,9 @@ impl Engine {
             }
             news.drain(..).for_each(|item| self.on_news(item));
             self.check_deserted();
+            if self.scheduler.next_due().is_some_and(|due| self.began + Duration::from_nanos(due) <= began) {
+                self.tell(Event::Tick);
+            }
             if moved {
                 self.idle.reset();
                 self.measure(began);
@@ -300,9 +339,19 @@ impl Engine {
                     self.tell(Event::Fed { call, tasks });
                 }
             }
+            Command::Skip { call, tasks } => {
+                if let Some(record) = self.calls.get_mut(&call) {
+                    record.items.skip(tasks);
+                    self.tell(Event::Skipped { call, tasks });
+                }
+            }
             Command::Close { call } => self.tell(Event::Closed { call }),
             Command::Consumed { call, tasks, bytes } => self.tell(Event::Consumed { call, tasks, bytes }),
             Command::Cancel { call } => self.tell(Event::Cancelled { call }),
+            Command::Watch(watching) => {
+                self.watching = watching;
+                self.sent.clear();
+            }
             Command::End(farewell) => {
                 if farewell.cancel {
                     let mut open: Vec<CallId> = self.calls.keys().copied().collect();
@@ -328,14 +377,15 @@ impl Engine {
             News::Lost { rank, reason } => {
                 if let Some(info) = self.workers.remove(&rank) {
                     tracing::warn!("worker {rank} on {} (pid {}) was lost: {reason}", info.host, info.pid);
-                    self.tally(|progress, _| progress.lost += 1);
+                    self.lost(&info, &reason);
                     self.tell(Event::Lost { worker: WorkerId(rank) });
                 }
             }
             News::Overdue { rank, dispatch, task, limit } => {
-                if self.workers.remove(&rank).is_some() {
-                    tracing::warn!("worker {rank} is given up: task {task} runs longer than {limit:?}");
-                    self.tally(|progress, _| progress.lost += 1);
+                if let Some(info) = self.workers.remove(&rank) {
+                    let reason = format!("given up: task {task} runs longer than {limit:?}");
+                    tracing::warn!("worker {rank} is {reason}");
+                    self.lost(&info, &reason);
                     self.fabric.give_up(rank);
                     let failure =
                         Failure::new(FailureKind::TimedOut, format!("it ran longer than {limit:?}"));
@@ -345,7 +395,17 @@ impl Engine {
         }
     }
 
+    fn lost(&mut self, worker: &WorkerInfo, reason: &str) {
+        self.tally(|progress, _| progress.lost += 1);
+        if let Some(watching) = &mut self.watching {
+            watching.tell(Happening::Lost { worker, reason });
+        }
+    }
+
     fn joined(&mut self, info: WorkerInfo) {
+        if let Some(watching) = &mut self.watching {
+            watching.tell(Happening::Joined(&info));
+        }
         let share = Share { host: info.host.clone(), tasks: 0 };
         self.tally(|progress, _| {
             progress.by_rank.insert(info.rank, share);
@@ -376,6 +436,7 @@ impl Engine {
 
     fn returned_with(&mut self, worker: WorkerId, frame: &Frame, pieces: Vec<Piece>) {
         self.returned += 1;
+        self.watch_returned(worker, &frame.header);
         self.tell(Event::Returned {
             worker,
             dispatch: frame.header.dispatch,
@@ -383,6 +444,25 @@ impl Engine {
             busy_nanos: frame.header.seed,
             overhead_nanos: frame.header.nanos,
         });
+    }
+
+    fn watch_returned(&mut self, worker: WorkerId, header: &Header) {
+        if let Some(watching) = &mut self.watching
+            && let Some(sent) = self.sent.remove(&header.dispatch)
+        {
+            let (ended, dispatched) = (watching.since.elapsed(), sent - watching.since);
+            let span = Span {
+                start: header.start,
+                count: header.count,
+                rank: worker.0,
+                dispatched,
+                started: ended.saturating_sub(Duration::from_nanos(header.seed)).max(dispatched),
+                ended,
+                slowest: header.slowest,
+                slowest_time: Duration::from_nanos(header.slowest_nanos),
+            };
+            watching.tell(Happening::Returned(span));
+        }
     }
 
     fn check_deserted(&mut self) {
@@ -424,6 +504,11 @@ impl Engine {
                     return;
                 }
                 let rank = dispatch.worker.0;
+                if let Some(watching) = &mut self.watching {
+                    self.sent.insert(dispatch.epoch, Instant::now());
+                    let Dispatch { start, count, attempt, .. } = dispatch;
+                    watching.tell(Happening::Dispatched { rank, start, count, attempt });
+                }
                 let mut header = Header::new(Kind::Chunk);
                 header.call = dispatch.call.0;
                 if record.known_to.insert(rank)
@@ -451,6 +536,9 @@ impl Engine {
             Action::Emit { call, piece } => {
                 let ended_well = piece.outcome.is_ok();
                 let count = piece.count;
+                if let (Some(watching), Err(failure)) = (&mut self.watching, &piece.outcome) {
+                    watching.tell(Happening::Failed { task: piece.start, failure, last: true });
+                }
                 if let Some(record) = self.calls.get_mut(&call) {
                     record.items.settled(piece.start, piece.count);
                     record.answer.0.deliver(piece);
@@ -458,6 +546,12 @@ impl Engine {
                 self.tally(|progress, _| {
                     *(if ended_well { &mut progress.done } else { &mut progress.failed }) += count;
                 });
+            }
+            Action::Retry { task, failure } => {
+                tracing::debug!("{}; it will be tried again", failure.clone().at_task(task));
+                if let Some(watching) = &mut self.watching {
+                    watching.tell(Happening::Failed { task, failure: &failure, last: false });
+                }
             }
             Action::Finished { call, end } => {
                 if let Some(record) = self.calls.get_mut(&call) {

@@ -16,7 +16,8 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind, Failure, FailureKind, TaskError},
-    scheduler::{CallId, CallSpec, End, size_of},
+    scheduler::{CallId, CallSpec, End},
+    task_set::TaskSet,
     wire::{BatchBuilder, Piece},
     worker::catch,
 };
@@ -44,6 +45,8 @@ pub(super) struct Flow<'p, I> {
     mailbox: Arc<Mailbox>,
     taste: Taste,
     items: Option<I>,
+    /// Tasks that are not run.
+    skip: TaskSet,
     window_tasks: u64,
     window_bytes: u64,
     deadline: Option<(Instant, Duration)>,
@@ -88,6 +91,7 @@ where
             mailbox,
             taste,
             items: Some(items),
+            skip: TaskSet::default(),
             window_tasks,
             window_bytes,
             deadline: options.time_limit.and_then(|limit| Some((Instant::now().checked_add(limit)?, limit))),
@@ -104,6 +108,12 @@ where
         })
     }
 
+    /// Leaves these tasks out: their items are pulled and dropped.
+    pub(super) fn without(mut self, skip: TaskSet) -> Self {
+        self.skip = skip;
+        self
+    }
+
     /// The next piece; `None` when the map is over, be it at its end or at a failure.
     ///
     /// # Errors
@@ -113,7 +123,7 @@ where
         loop {
             if let Some(mut piece) = self.arrived.pop_front() {
                 // What it weighs is what the scheduler counted, whatever the user sees.
-                self.in_use = (piece.count, size_of(&piece));
+                self.in_use = (piece.count, piece.size());
                 if let Some(failure) = self.unencodable.get(&piece.start) {
                     piece.outcome = Err(failure.clone());
                 }
@@ -189,10 +199,21 @@ where
         while !closed {
             let began = Instant::now();
             let mut room = self.taken.saturating_add(self.window_tasks).saturating_sub(self.pulled);
-            while room > 0 && block.len() < BLOCK_TASKS && block.size() < BLOCK_BYTES {
+            while !closed && room > 0 && block.len() < BLOCK_TASKS && block.size() < BLOCK_BYTES {
                 // At least one task is always let through, whatever its size.
                 if self.pulled > self.taken && self.fed_bytes + block.size() as u64 >= self.window_bytes {
                     break;
+                }
+                if let Some((start, end)) = self.skip.run_at(self.pulled) {
+                    if block.len() > 0 {
+                        break;
+                    }
+                    let found = items.take(usize::try_from(end - start).unwrap_or(usize::MAX)).count() as u64;
+                    closed = found < end - start;
+                    self.pulled += found;
+                    self.taken += found;
+                    self.shared.command(Command::Skip { call: self.call, tasks: found })?;
+                    continue;
                 }
                 let Some(item) = items.next() else {
                     closed = true;
@@ -249,4 +270,26 @@ impl<I> Drop for Flow<'_, I> {
 /// The outcome of task `index` that is known not to have been run.
 pub(super) fn not_done(index: u64, reason: &str) -> TaskError {
     Failure::new(FailureKind::NotDone, reason).at_task(index)
+}
+
+/// What comes of the tasks of a map, as it is on the wire.
+pub(crate) struct Pieces<'p, I>(pub(super) Flow<'p, I>);
+
+impl<I> Pieces<'_, I>
+where
+    I: Iterator,
+    I::Item: Serialize,
+{
+    /// The next piece; `None` when the map is over.
+    ///
+    /// # Errors
+    /// When the map cannot go on.
+    pub(crate) fn next(&mut self) -> Result<Option<Piece>, Error> {
+        self.0.next_piece()
+    }
+
+    /// Tasks whose items have been pulled, those left out included; all of them when the map is over.
+    pub(crate) fn pulled(&self) -> u64 {
+        self.0.pulled
+    }
 }

@@ -7,10 +7,7 @@ use std::{
 };
 
 use super::engine::Sink;
-use crate::{
-    scheduler::{End, size_of},
-    wire::Piece,
-};
+use crate::{scheduler::End, wire::Piece};
 
 #[derive(Default)]
 struct Contents {
@@ -78,7 +75,7 @@ impl Sink for Mailbox {
     fn deliver(&self, piece: Piece) {
         let mut contents = self.lock();
         contents.tasks += piece.count;
-        contents.bytes += size_of(&piece);
+        contents.bytes += piece.size();
         contents.pieces.push_back(piece);
         if contents.is_worth_it() {
             self.worth_it.notify_one();

@@ -8,6 +8,7 @@ mod future;
 mod mailbox;
 mod stream;
 mod wait;
+mod watch;
 
 use std::{
     sync::{
@@ -16,7 +17,7 @@ use std::{
         mpsc,
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -29,6 +30,12 @@ pub use engine::{Progress, Share};
 pub use future::{Future, Status};
 pub use stream::{Stream, Unordered};
 pub use wait::{WaitFor, Waited, as_completed, wait};
+use watch::Watching;
+pub(crate) use {
+    call::value,
+    flow::Pieces,
+    watch::{Happening, Span, Watch},
+};
 
 use crate::{
     error::{Error, ErrorKind, Failure, FailureKind},
@@ -172,6 +179,14 @@ impl Executor {
     /// The workers at the start: rank, host, process, CPUs.
     pub fn workers(&self) -> &[WorkerInfo] {
         &self.workers
+    }
+
+    /// Tells `watch` what happens from now on, with times since `since`; `None` ends the watch.
+    ///
+    /// # Errors
+    /// When the executor has ended.
+    pub(crate) fn watch(&self, watch: Option<Box<dyn Watch>>, since: Instant) -> Result<(), Error> {
+        self.shared.command(Command::Watch(watch.map(|watch| Watching { watch, since })))
     }
 
     /// What has been done so far, over all calls.
@@ -471,7 +486,6 @@ impl Executor {
     }
 
     /// Ends the workers and the program, as [`exit`](Executor::exit), from another thread.
-    #[cfg(feature = "cli")]
     pub(crate) fn stopper(&self) -> impl Fn(i32) + Send + use<> {
         let shared = self.shared.clone();
         move |code| {

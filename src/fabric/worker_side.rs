@@ -46,6 +46,7 @@ pub(crate) fn serve_remote<L: Link>(
     }
     let welcome: Welcome = decode(&answer.body)
         .map_err(|error| LinkError(format!("rank 0 did not say welcome, but something that {error}")))?;
+    launch::set_rank(welcome.rank);
     launch::keep_freed_memory();
     launch::limit_library_threads(here.cpus.len(), welcome.workers_on_host * welcome.threads);
     let board = Arc::new(Board::new(welcome.threads));
@@ -56,6 +57,7 @@ pub(crate) fn serve_remote<L: Link>(
         &Ready { lifeline_error: connected.err().map(|error| error.to_string()) },
     ))?;
     let identity = Identity { rank: welcome.rank, threads: welcome.threads, board };
+    tracing::debug!("process {} serves", std::process::id());
     let finalize = serve(link, &identity)?;
     lifeline::leave();
     Ok(Served::Goodbye { finalize })

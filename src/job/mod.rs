@@ -1,16 +1,32 @@
 //! Jobs: maps that have a name and parameters, so that the command line can run them.
 
 #[cfg(feature = "cli")]
+mod events;
+#[cfg(feature = "cli")]
+mod gather;
+#[cfg(feature = "cli")]
+mod keep;
+#[cfg(feature = "cli")]
+mod record;
+#[cfg(feature = "cli")]
+mod report;
+#[cfg(feature = "cli")]
 mod run;
+#[cfg(feature = "cli")]
+mod session;
 
 use std::error::Error as StdError;
 
 use serde::{Serialize, de::DeserializeOwned};
 
 #[cfg(feature = "cli")]
-pub(crate) use run::{Options, Report, run};
+pub(crate) use {
+    keep::Keep,
+    report::Report,
+    run::{MaxFailures, Options, Ui, run},
+};
 
-use crate::error::Error;
+use crate::{error::Error, rows::Rows};
 
 /// A named, parameterised map: items, a task for each, and a summary of the results.
 ///
@@ -74,6 +90,12 @@ pub trait Job: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// # Errors
     /// Whatever fails the task; the others go on.
     fn task(&self, item: Self::Item) -> Result<Self::Output, Box<dyn StdError>>;
+
+    /// How the results lie in the result file, beyond what follows from the type [`Output`](Job::Output):
+    /// units and axes. Nothing by default.
+    fn rows(&self) -> Rows {
+        Rows::new()
+    }
 
     /// Sums the results up, on rank 0: task index and output of each task that ended well, in
     /// order, as they come.

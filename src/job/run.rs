@@ -1,16 +1,26 @@
 //! A run of a job, from its items to its report.
 
-use std::time::{Duration, Instant};
+use std::{path::PathBuf, time::Duration};
 
-use serde::Serialize;
-use xxhash_rust::xxh3::Xxh3;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 
-use super::Job;
+use super::{
+    Job, Keep, Report,
+    gather::Gather,
+    keep::{Kept, Opened},
+    report::{SlowestTask, processes, provenance},
+    session::Session,
+};
 use crate::{
-    error::{Error, TaskError},
-    executor::Executor,
+    error::{Error, ErrorKind, TaskError},
+    executor::{Executor, Pieces},
     scheduler::Chunk,
-    wire::encode_into,
+    store::{
+        file::ResultFile,
+        journal::{Complete, Entry},
+    },
+    wire::Piece,
 };
 
 /// How a job is to be run.
@@ -18,163 +28,296 @@ use crate::{
 pub(crate) struct Options {
     pub(crate) chunk: Chunk,
     pub(crate) retries: u16,
+    pub(crate) retry_delay: Duration,
     pub(crate) task_timeout: Option<Duration>,
+    pub(crate) max_failures: Option<MaxFailures>,
     pub(crate) seed: u64,
+    pub(crate) events: Option<PathBuf>,
+    pub(crate) keep: Keep,
 }
 
-/// What came of a run. The fields and their names are part of the command line's promise.
-#[derive(Debug, Serialize)]
-pub(crate) struct Report<S> {
-    pub(crate) job: &'static str,
-    pub(crate) mode: String,
-    /// Processes: rank 0 and its workers.
-    pub(crate) ranks: usize,
-    pub(crate) workers: usize,
-    pub(crate) tasks: u64,
-    pub(crate) done: u64,
-    pub(crate) failed: u64,
-    pub(crate) wall_s: f64,
-    pub(crate) tasks_per_s: f64,
-    pub(crate) chunk: String,
-    pub(crate) seed: u64,
-    /// A hash of the outcomes in order: equal for equal results, in any mode.
-    pub(crate) results_digest: String,
-    pub(crate) summary: S,
+/// How many tasks may fail; one more ends the run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum MaxFailures {
+    Tasks(u64),
+    /// Of all tasks.
+    Percent(f64),
 }
 
-/// Runs the job; each failure is given to `on_failure` as it comes in its turn.
+impl MaxFailures {
+    fn tasks(self, all: Option<u64>) -> Result<u64, Error> {
+        match (self, all) {
+            (MaxFailures::Tasks(tasks), _) => Ok(tasks),
+            (MaxFailures::Percent(percent), Some(all)) => Ok((percent / 100.0 * all as f64) as u64),
+            (MaxFailures::Percent(_), None) => Err(Error::usage(
+                "--max-failures in percent needs a job that knows how many tasks it has: give a number",
+            )),
+        }
+    }
+}
+
+/// Who is told how a run goes.
+pub(crate) trait Ui {
+    /// How many tasks will be run, where that is known.
+    fn expect(&self, to_run: Option<u64>);
+    /// A task failed for good.
+    fn failed(&self, error: &TaskError);
+    /// Something that the user should know.
+    fn say(&self, text: &str);
+    /// `commit` leaves on disk what is known; who ends the run from outside is to call it before.
+    fn before_stop(&self, commit: Box<dyn Fn() + Send>);
+}
+
+/// Runs the job.
 ///
 /// # Errors
-/// When the job cannot be run or summed up; failed tasks are counted in the report.
-pub(crate) fn run<J: Job>(
-    job: &J,
-    pool: &Executor,
-    options: &Options,
-    expect: impl FnOnce(Option<u64>),
-    mut on_failure: impl FnMut(&TaskError),
-) -> Result<Report<J::Summary>, Error> {
-    let began = Instant::now();
+/// When the job cannot be run or summed up, or its files cannot be written; failed tasks are counted in
+/// the report.
+pub(crate) fn run<J: Job>(job: &J, pool: &Executor, options: &Options, ui: &dyn Ui) -> Result<Report, Error> {
     let items = job.items()?;
     let (least, most) = items.size_hint();
-    expect(most.filter(|most| *most == least).map(|most| most as u64));
-    let mut call = pool
-        .try_call_with(job, J::task)
-        .label(J::NAME)
-        .chunk(options.chunk)
-        .retries(options.retries)
-        .seed(options.seed)
-        .keep_going();
-    if let Some(limit) = options.task_timeout {
-        call = call.task_timeout(limit);
+    let tasks = most.filter(|most| *most == least).map(|most| most as u64);
+    let kept = match options.keep.open(job, options.seed, tasks)? {
+        Opened::Ready(kept) => *kept,
+        Opened::Ended(report) => {
+            ui.say(
+                "the run that is to be resumed has ended, and its file is complete: nothing is left to do",
+            );
+            return Ok(*report);
+        }
+    };
+    greet(&kept, options, ui);
+    let to_run = tasks.map(|tasks| kept.skip.missing_below(tasks).len());
+    ui.expect(to_run);
+    let session = Session::begin(pool, &kept, options.events.as_deref(), (tasks, to_run))?;
+    let outcome = Run { job, pool, options, ui, session: &session }.run(items, tasks, kept);
+    session.ended(&outcome);
+    outcome
+}
+
+/// Says what was found, and how to keep it.
+fn greet(kept: &Kept, options: &Options, ui: &dyn Ui) {
+    if let Some(journal) = &kept.journal {
+        journal.damage.iter().for_each(|damage| ui.say(damage));
+        let queue = journal.queue();
+        ui.before_stop(Box::new(move || {
+            if let Err(error) = queue.commit() {
+                tracing::error!("{error}");
+            }
+        }));
     }
-    let mut stream = call.stream(items)?;
-    let mut digest = Digest::default();
-    let (mut done, mut failed) = (0u64, 0u64);
-    let mut broken = None;
-    let mut results = std::iter::from_fn(|| {
-        loop {
-            let index = done + failed;
-            match stream.next()? {
-                Ok(output) => {
-                    done += 1;
-                    digest.result(&output);
-                    return Some((index, output));
-                }
-                Err(error) => match error.task() {
-                    Some(task) => {
-                        failed += 1;
-                        digest.failure(index);
-                        on_failure(task);
-                    }
-                    None => {
-                        broken = Some(error);
-                        return None;
-                    }
-                },
+    if options.keep.resume {
+        ui.say(&match kept.known {
+            0 => "nothing to resume: the run begins".to_string(),
+            known => format!("resumed: the outcomes of {known} tasks are known"),
+        });
+    }
+}
+
+/// What the steps of a run share.
+struct Run<'r, J> {
+    job: &'r J,
+    pool: &'r Executor,
+    options: &'r Options,
+    ui: &'r dyn Ui,
+    session: &'r Session<'r>,
+}
+
+impl<J: Job> Run<'_, J> {
+    fn run(
+        &self,
+        items: impl Iterator<Item = J::Item>,
+        tasks: Option<u64>,
+        mut kept: Kept,
+    ) -> Result<Report, Error> {
+        let options = self.options;
+        let limit = options.max_failures.map(|limit| limit.tasks(tasks)).transpose()?;
+        let mut call = self
+            .pool
+            .try_call_with(self.job, J::task)
+            .label(J::NAME)
+            .chunk(options.chunk)
+            .retries(options.retries)
+            .retry_delay(options.retry_delay)
+            .seed(options.seed)
+            .keep_going();
+        if let Some(limit) = options.task_timeout {
+            call = call.task_timeout(limit);
+        }
+        let skip = std::mem::take(&mut kept.skip);
+        let pieces = call.pieces(items, skip, kept.journal.is_none())?;
+        let mut live = Live { pieces, ui: self.ui, limit, failed: 0, stopped: false };
+
+        let gathered = if kept.journal.is_some() {
+            self.through_the_journal(&mut live, &mut kept)?
+        } else {
+            self.gather(&mut || live.next(), &mut kept)?
+        };
+        let all = tasks.unwrap_or(live.pieces.pulled());
+        drop(live);
+        if let Some(only) = options.keep.only.as_ref().filter(|only| only.end() > all) {
+            self.ui.say(&format!("--only names task {}, and there are {all} tasks, from 0", only.end() - 1));
+        }
+        self.finish(all, kept, gathered)
+    }
+
+    /// Runs the tasks in any order, each into the journal as it ends; then reads the journal in order.
+    fn through_the_journal<I>(&self, live: &mut Live<'_, I>, kept: &mut Kept) -> Result<Gathered, Error>
+    where
+        I: Iterator,
+        I::Item: Serialize,
+    {
+        let Some(journal) = kept.journal.take() else {
+            return Err(Error::new(ErrorKind::Internal, "there is no journal"));
+        };
+        let queue = journal.queue();
+        while let Some(piece) = live.next()? {
+            queue.append(Entry::Outcome(piece))?;
+        }
+        let map_time = self.session.began.elapsed();
+        let mut journal = journal.finish()?;
+        let mut pieces = journal.pieces();
+        let gathered = self.gather(&mut || pieces.next().transpose(), kept)?;
+        drop(pieces);
+        Ok(Gathered { map_time, journal: Some(journal), ..gathered })
+    }
+
+    /// Takes outcomes in order: into the file, and into the summary.
+    fn gather(
+        &self,
+        source: &mut dyn FnMut() -> Result<Option<Piece>, Error>,
+        kept: &mut Kept,
+    ) -> Result<Gathered, Error> {
+        let compress = self.options.keep.compress;
+        let file = match (kept.target.take(), kept.schema.take()) {
+            (Some(target), Some(schema)) => {
+                Some(ResultFile::create(target, schema, self.job.rows(), compress)?)
+            }
+            _ => None,
+        };
+        let mut gather: Gather<'_, J::Output> = Gather::new(source, file);
+        let summary = self.job.summary(&mut gather);
+        // A summary that stops early does not stop the run; one that fails does not hide why.
+        gather.drain()?;
+        let summary = serde_json::to_value(&summary?).map_err(|error| {
+            Error::new(ErrorKind::Internal, format!("the summary cannot be told: {error}"))
+        })?;
+        Ok(Gathered::new(summary, gather, self.session.began.elapsed()))
+    }
+
+    /// Completes the file, and lets the journal go if nothing needs it any more.
+    fn finish(&self, all: u64, kept: Kept, mut gathered: Gathered) -> Result<Report, Error> {
+        let mut report = self.report(all, kept.known, &gathered);
+        let keep = &self.options.keep;
+        let left = report.failed + report.not_run > 0;
+        let journal_stays = gathered.journal.is_some() && (left || gathered.file.is_none());
+        report.files.extend(keep.output.iter().map(|path| path.display().to_string()));
+        if journal_stays {
+            report.files.extend(keep.journal().iter().map(|path| path.display().to_string()));
+        }
+        if let Some(mut file) = gathered.file.take() {
+            if let Some(journal) = &gathered.journal {
+                journal.attempts().try_for_each(|attempt| file.attempt(&attempt?))?;
+                journal.trace().try_for_each(|block| file.trace(&block?))?;
+            } else {
+                let notes = self.session.notes.lock();
+                notes.attempts.iter().try_for_each(|attempt| file.attempt(attempt))?;
+                file.trace(&notes.trace)?;
+            }
+            file.finish(all, &provenance(&kept, self.pool, &report))?;
+        }
+        if let Some(journal) = gathered.journal.filter(|_| !journal_stays) {
+            journal.remove()?;
+        }
+        Ok(report)
+    }
+
+    fn report(&self, all: u64, known: u64, gathered: &Gathered) -> Report {
+        let notes = self.session.notes.lock();
+        let slots: u32 = self.pool.workers().iter().map(|worker| worker.threads.max(1)).sum();
+        let wall_s = self.session.began.elapsed().as_secs_f64();
+        let (done, failed) = (gathered.done, gathered.failed);
+        let map_s = gathered.map_time.as_secs_f64().max(1e-9);
+        Report {
+            job: J::NAME.into(),
+            mode: self.pool.mode().to_string(),
+            ranks: processes(self.pool),
+            workers: self.pool.num_workers(),
+            tasks: all,
+            done,
+            failed,
+            not_run: all.saturating_sub(done + failed),
+            resumed: known,
+            retried: notes.retried,
+            wall_s,
+            tasks_per_s: (done + failed).saturating_sub(known) as f64 / wall_s.max(1e-9),
+            utilisation: notes.busy.as_secs_f64() / (f64::from(slots.max(1)) * map_s),
+            slowest_task: notes.slowest.map(|(task, time)| SlowestTask { task, seconds: time.as_secs_f64() }),
+            chunk: self.options.chunk.to_string(),
+            seed: self.options.seed,
+            results_digest: gathered.digest.clone(),
+            files: Vec::new(),
+            summary: gathered.summary.clone(),
+        }
+    }
+}
+
+/// What is known when all outcomes have been seen.
+struct Gathered {
+    done: u64,
+    failed: u64,
+    digest: String,
+    summary: Value,
+    file: Option<ResultFile>,
+    journal: Option<Complete>,
+    /// How long the tasks were being run.
+    map_time: Duration,
+}
+
+impl Gathered {
+    fn new<T: DeserializeOwned>(summary: Value, mut gather: Gather<'_, T>, map_time: Duration) -> Gathered {
+        Gathered {
+            done: gather.done,
+            failed: gather.failed,
+            digest: gather.digest(),
+            summary,
+            file: gather.file.take(),
+            journal: None,
+            map_time,
+        }
+    }
+}
+
+/// The outcomes as they come, up to the failures that are allowed.
+struct Live<'r, I> {
+    pieces: Pieces<'r, I>,
+    ui: &'r dyn Ui,
+    limit: Option<u64>,
+    failed: u64,
+    stopped: bool,
+}
+
+impl<I> Live<'_, I>
+where
+    I: Iterator,
+    I::Item: Serialize,
+{
+    fn next(&mut self) -> Result<Option<Piece>, Error> {
+        if self.stopped {
+            return Ok(None);
+        }
+        let piece = self.pieces.next()?;
+        if let Some(Piece { start, outcome: Err(failure), .. }) = &piece {
+            self.ui.failed(&failure.clone().at_task(*start));
+            self.failed += 1;
+            if self.limit.is_some_and(|limit| self.failed > limit) {
+                self.ui.say(&format!(
+                    "{} tasks have failed, more than --max-failures allows: the run ends here",
+                    self.failed
+                ));
+                self.stopped = true;
             }
         }
-    });
-    let summary = job.summary(&mut results)?;
-    // A summary that stops early does not stop the run.
-    results.for_each(drop);
-    if let Some(error) = broken {
-        return Err(error);
-    }
-    let wall_s = began.elapsed().as_secs_f64();
-    let mut processes: Vec<(&str, u32)> =
-        pool.workers().iter().map(|worker| (worker.host.as_str(), worker.pid)).collect();
-    processes.push((&crate::launch::here().host, std::process::id()));
-    processes.sort_unstable();
-    processes.dedup();
-    Ok(Report {
-        job: J::NAME,
-        mode: pool.mode().to_string(),
-        ranks: processes.len(),
-        workers: pool.num_workers(),
-        tasks: done + failed,
-        done,
-        failed,
-        wall_s,
-        tasks_per_s: (done + failed) as f64 / wall_s.max(1e-9),
-        chunk: options.chunk.to_string(),
-        seed: options.seed,
-        results_digest: digest.finish(),
-        summary,
-    })
-}
-
-/// A hash of outcomes in order, over their encodings.
-#[derive(Default)]
-struct Digest {
-    hash: Xxh3,
-    buffer: Vec<u8>,
-}
-
-impl Digest {
-    fn result<T: Serialize>(&mut self, output: &T) {
-        self.buffer.clear();
-        self.buffer.push(1);
-        // It was decoded a moment ago; a type that cannot go back counts as empty.
-        let _ = encode_into(output, &mut self.buffer);
-        self.hash.update(&self.buffer);
-    }
-
-    fn failure(&mut self, index: u64) {
-        self.hash.update(&[0]);
-        self.hash.update(&index.to_le_bytes());
-    }
-
-    fn finish(&self) -> String {
-        format!("xxh3-{:032x}", self.hash.digest128())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn digest(outcomes: &[Option<f64>]) -> String {
-        let mut digest = Digest::default();
-        for (index, outcome) in outcomes.iter().enumerate() {
-            match outcome {
-                Some(value) => digest.result(value),
-                None => digest.failure(index as u64),
-            }
-        }
-        digest.finish()
-    }
-
-    #[test]
-    fn the_digest_tells_values_order_and_failures_apart() {
-        let all = [
-            digest(&[Some(1.0), Some(2.0)]),
-            digest(&[Some(2.0), Some(1.0)]),
-            digest(&[Some(1.0), None]),
-            digest(&[None, Some(1.0)]),
-            digest(&[Some(1.0)]),
-        ];
-        let distinct: std::collections::HashSet<&String> = all.iter().collect();
-        assert_eq!(distinct.len(), all.len());
-        assert_eq!(digest(&[Some(1.0)]), all[4]);
+        Ok(piece)
     }
 }

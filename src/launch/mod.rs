@@ -7,7 +7,14 @@ mod mode;
 #[cfg(feature = "mpi")]
 mod recovery;
 
-use std::{io, path::PathBuf, sync::OnceLock};
+use std::{
+    io,
+    path::PathBuf,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+};
 
 pub(crate) use detect::{Launcher, detect, is_first_copy};
 pub use mode::Mode;
@@ -61,6 +68,19 @@ fn allowed_cpus() -> Vec<u32> {
         return cpus.filter(|cpu| set.is_set(*cpu)).map(|cpu| cpu as u32).collect();
     }
     (0..cpu_limit() as u32).collect()
+}
+
+/// The rank of this process, once it is known.
+static RANK: AtomicU32 = AtomicU32::new(u32::MAX);
+
+/// This process has learnt its rank.
+pub(crate) fn set_rank(rank: u32) {
+    RANK.store(rank, Ordering::Relaxed);
+}
+
+/// The rank of this process, if it is known yet: for the log.
+pub(crate) fn rank() -> Option<u32> {
+    Some(RANK.load(Ordering::Relaxed)).filter(|rank| *rank != u32::MAX)
 }
 
 /// How many CPUs' worth of time this process may use: affinity and the control group's quota.

@@ -1,6 +1,6 @@
 //! One call: which of its tasks are where.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use super::{
     Dispatch, WorkerId,
@@ -12,12 +12,17 @@ use crate::wire::Piece;
 /// for each other, when they could send and compute at the same time.
 const CHUNK_BYTES: u64 = 4 << 20;
 
+/// The longest wait before a task is tried again.
+const LONGEST_DELAY_NANOS: u64 = 3600 * 1_000_000_000;
+
 /// What the scheduler needs to know of a call.
 #[derive(Clone, Debug)]
 pub(crate) struct CallSpec {
     pub(crate) chunk: Chunk,
     /// How often a failed task is tried again.
     pub(crate) retries: u16,
+    /// How long a failed task waits for its second attempt; each further wait is twice as long.
+    pub(crate) retry_delay_nanos: u64,
     /// Tasks that may be handed out beyond those that the user has taken.
     pub(crate) window_tasks: u64,
     /// Bytes of results that may wait for the user.
@@ -88,6 +93,10 @@ pub(super) struct Call {
     /// Tasks below have been handed out at least once.
     next: u64,
     queued: BTreeMap<u64, Range>,
+    /// Tasks that failed and will be tried again, by when.
+    waiting: BTreeMap<(u64, u64), Range>,
+    /// Start and count of the tasks above `next` that are not to be run.
+    skipped: VecDeque<(u64, u64)>,
     /// Dispatches that are with workers.
     pub(super) in_flight: usize,
     /// Tasks below are committed, and in an ordered call emitted.
@@ -122,6 +131,8 @@ impl Call {
             queued: BTreeMap::new(),
             in_flight: 0,
             cursor: 0,
+            waiting: BTreeMap::new(),
+            skipped: VecDeque::new(),
             held: BTreeMap::new(),
             consumed: 0,
             held_bytes: 0,
@@ -137,6 +148,52 @@ impl Call {
 
     pub(super) fn requeue(&mut self, range: Range) {
         self.queued.insert(range.start, range);
+    }
+
+    /// Queues a task for its next attempt, after its wait.
+    pub(super) fn retry(&mut self, range: Range, now: u64) {
+        let doublings = u32::from(range.attempt.saturating_sub(2)).min(40);
+        let delay = self.spec.retry_delay_nanos.saturating_mul(1 << doublings);
+        match delay.min(LONGEST_DELAY_NANOS.max(self.spec.retry_delay_nanos)) {
+            0 => self.requeue(range),
+            delay => drop(self.waiting.insert((now.saturating_add(delay), range.start), range)),
+        }
+    }
+
+    pub(super) fn next_due(&self) -> Option<u64> {
+        self.waiting.first_key_value().map(|(&(due, _), _)| due)
+    }
+
+    /// Queues the tasks whose wait is over.
+    pub(super) fn release(&mut self, now: u64) {
+        while let Some(entry) = self.waiting.first_entry()
+            && entry.key().0 <= now
+        {
+            let range = entry.remove();
+            self.requeue(range);
+        }
+    }
+
+    /// The next `tasks` tasks are as good as committed, and not emitted.
+    pub(super) fn skip(&mut self, tasks: u64) {
+        if tasks > 0 {
+            self.skipped.push_back((self.fed, tasks));
+            self.fed += tasks;
+            self.consumed += tasks;
+            self.pass_skipped();
+        }
+    }
+
+    /// Tasks that are handed out next begin behind those that are skipped.
+    fn pass_skipped(&mut self) {
+        while let Some(&(start, count)) = self.skipped.front()
+            && start == self.next
+        {
+            self.skipped.pop_front();
+            self.next += count;
+            self.mark(start, count);
+        }
+        self.advance(|_| {});
     }
 
     pub(super) fn is_complete(&self) -> bool {
@@ -181,9 +238,11 @@ impl Call {
             overhead_nanos: self.overhead_nanos,
         });
         let most = if self.spec.chunk == Chunk::Auto { self.fitting(slots) } else { u64::MAX };
-        let count = size.min(most).min(end - self.next);
+        let run = self.skipped.front().map_or(u64::MAX, |(start, _)| start - self.next);
+        let count = size.min(most).min(end - self.next).min(run);
         let range = Range { start: self.next, count, attempt: 1, losses: 0 };
         self.next += count;
+        self.pass_skipped();
         Some(range)
     }
 
@@ -200,8 +259,8 @@ impl Call {
 
     /// Records the outcome of tasks for good, and emits what has its turn.
     pub(super) fn commit(&mut self, piece: Piece, mut emit: impl FnMut(Piece)) {
-        self.held_bytes += size_of(&piece);
-        self.sized.0 += size_of(&piece);
+        self.held_bytes += piece.size();
+        self.sized.0 += piece.size();
         self.sized.1 += piece.count;
         if self.spec.ordered {
             self.held.insert(piece.start, Held::Piece(piece));
@@ -209,6 +268,11 @@ impl Call {
             self.mark(piece.start, piece.count);
             emit(piece);
         }
+        self.advance(emit);
+    }
+
+    /// Moves the cursor over what is committed, and emits what has its turn.
+    fn advance(&mut self, mut emit: impl FnMut(Piece)) {
         while let Some(entry) = self.held.first_entry()
             && *entry.key() == self.cursor
         {
@@ -247,7 +311,8 @@ impl Call {
     #[cfg(test)]
     pub(super) fn sanity_check(&self, flying: impl Iterator<Item = (u64, u64)>) {
         let mut ranges: Vec<(u64, u64)> = flying.collect();
-        ranges.extend(self.queued.values().map(|range| (range.start, range.count)));
+        let again = self.queued.values().chain(self.waiting.values());
+        ranges.extend(again.map(|range| (range.start, range.count)));
         ranges.extend(self.held.iter().map(|(&start, held)| match held {
             Held::Mark { count } => (start, *count),
             Held::Piece(piece) => (start, piece.count),
@@ -261,13 +326,5 @@ impl Call {
         assert_eq!(at, self.next, "tasks handed out are accounted for");
         assert!(self.next <= self.fed && self.consumed <= self.fed);
         assert!(self.next <= self.consumed.saturating_add(self.spec.window_tasks), "beyond the window");
-    }
-}
-
-/// What a piece weighs in the window: its values, or a failure's text.
-pub(crate) fn size_of(piece: &Piece) -> u64 {
-    match &piece.outcome {
-        Ok(batch) => batch.size() as u64,
-        Err(failure) => failure.message.len() as u64,
     }
 }

@@ -12,8 +12,8 @@ mod tests;
 
 use std::collections::{HashMap, VecDeque};
 
+pub(crate) use call::CallSpec;
 use call::{Call, Range};
-pub(crate) use call::{CallSpec, size_of};
 pub use chunk::Chunk;
 
 use crate::{
@@ -54,12 +54,16 @@ pub(crate) enum Event {
     Submitted { call: CallId, spec: CallSpec },
     /// This many more tasks are there.
     Fed { call: CallId, tasks: u64 },
+    /// The next tasks are not to be run: their outcomes are known, or not wanted.
+    Skipped { call: CallId, tasks: u64 },
     /// No more tasks will come.
     Closed { call: CallId },
     /// The user has taken results out of the window.
     Consumed { call: CallId, tasks: u64, bytes: u64 },
     /// Nobody waits for the rest of this call.
     Cancelled { call: CallId },
+    /// Time has passed: [`Scheduler::next_due`] is over.
+    Tick,
 }
 
 #[derive(Debug)]
@@ -74,6 +78,11 @@ pub(crate) enum Action {
     Emit {
         call: CallId,
         piece: Piece,
+    },
+    /// An attempt at a task failed; the task will be tried again.
+    Retry {
+        task: u64,
+        failure: Failure,
     },
     Finished {
         call: CallId,
@@ -152,6 +161,8 @@ pub(crate) struct Scheduler {
     in_flight: usize,
     epoch: u64,
     cost_nanos: f64,
+    /// Nanoseconds since some start; see [`Scheduler::set_now`].
+    now: u64,
     actions: Vec<Action>,
 }
 
@@ -186,12 +197,19 @@ impl Scheduler {
                 self.calls.insert(call, Call::new(spec));
             }
             Event::Fed { call, tasks } => self.with_call(call, |state| state.fed += tasks),
+            Event::Skipped { call, tasks } => self.with_call(call, |state| state.skip(tasks)),
             Event::Closed { call } => self.with_call(call, |state| state.closed = true),
             Event::Consumed { call, tasks, bytes } => self.with_call(call, |state| {
                 state.consumed += tasks;
                 state.held_bytes -= bytes;
             }),
             Event::Cancelled { call } => self.end(call, End::Cancelled),
+            Event::Tick => {
+                let mut open: Vec<CallId> = self.calls.keys().copied().collect();
+                open.sort();
+                let now = self.now;
+                open.into_iter().for_each(|call| self.with_call(call, |state| state.release(now)));
+            }
         }
         self.dispatch();
         actions.append(&mut self.actions);
@@ -200,6 +218,16 @@ impl Scheduler {
     /// The measured time that rank 0 spends on a chunk.
     pub(crate) fn set_cost(&mut self, nanos: f64) {
         self.cost_nanos = nanos;
+    }
+
+    /// The time, in nanoseconds since any fixed start; the events that follow happen at it.
+    pub(crate) fn set_now(&mut self, nanos: u64) {
+        self.now = nanos;
+    }
+
+    /// When a task that waits to be tried again may go: a [`Event::Tick`] is due then.
+    pub(crate) fn next_due(&self) -> Option<u64> {
+        self.calls.values().filter_map(Call::next_due).min()
     }
 
     /// Chunks that are with workers.
@@ -294,13 +322,14 @@ impl Scheduler {
         };
         let again =
             matches!(failure.kind, FailureKind::Failed | FailureKind::Panicked | FailureKind::TimedOut);
-        if again && dispatch.attempt <= call.spec.retries && !call.ended {
-            let attempt = dispatch.attempt.saturating_add(1);
-            call.requeue(Range { start: task, count: 1, attempt, losses: dispatch.losses });
-            return;
-        }
         failure.place =
             Some(Place { rank: dispatch.worker.0, host: host.to_string(), attempt: dispatch.attempt });
+        if again && dispatch.attempt <= call.spec.retries && !call.ended {
+            let attempt = dispatch.attempt.saturating_add(1);
+            call.retry(Range { start: task, count: 1, attempt, losses: dispatch.losses }, self.now);
+            self.actions.push(Action::Retry { task, failure });
+            return;
+        }
         if call.spec.stop_at_error && task < call.stop_before {
             call.stop_before = task;
             self.revoke_above(dispatch.call, task);

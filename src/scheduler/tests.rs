@@ -25,6 +25,7 @@ fn spec(chunk: Chunk) -> CallSpec {
     CallSpec {
         chunk,
         retries: 0,
+        retry_delay_nanos: 0,
         window_tasks: 1 << 18,
         window_bytes: 1 << 26,
         ordered: true,
@@ -71,6 +72,7 @@ impl Fleet {
             match action {
                 Action::Emit { call, .. } | Action::Finished { call, .. } | Action::Forget { call }
                     if call != CALL => {}
+                Action::Retry { .. } => {}
                 Action::Send(dispatch) => self.held.push(dispatch),
                 Action::Revoke { dispatch, .. } => self.revoked.push(dispatch),
                 Action::Forget { .. } => self.forgotten = true,

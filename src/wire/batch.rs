@@ -32,6 +32,11 @@ impl Batch {
         self.bytes.len()
     }
 
+    /// The encodings of all values, back to back.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Value `k`'s first byte within `bytes`; `k == len` gives the end.
     fn offset(&self, k: usize) -> usize {
         match &self.layout {
@@ -92,6 +97,16 @@ impl Batch {
         let bytes = wire.slice(count * 8..);
         let whole = end == bytes.len() as u64;
         whole.then(|| Batch { bytes, count, layout: Layout::Table { ends: ends.into(), first: 0 } })
+    }
+
+    /// A batch of values that are encoded already.
+    pub(crate) fn of_encoded(values: &[Vec<u8>]) -> Batch {
+        let mut builder = BatchBuilder::default();
+        for value in values {
+            builder.bytes.extend_from_slice(value);
+            builder.ended(value.len());
+        }
+        builder.finish()
     }
 
     /// One batch of several, in order.

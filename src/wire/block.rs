@@ -1,6 +1,6 @@
 //! Arrays of plain numbers as one raw block.
 
-use std::{fmt, marker::PhantomData, ops};
+use std::{any::TypeId, fmt, marker::PhantomData, ops};
 
 use bytemuck::Pod;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -63,19 +63,53 @@ impl<T: fmt::Debug> fmt::Debug for Block<T> {
 
 impl<T: Pod> Serialize for Block<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(bytemuck::cast_slice(&self.0))
+        struct Raw<'b>(&'b [u8]);
+
+        impl Serialize for Raw<'_> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_bytes(self.0)
+            }
+        }
+
+        serializer.serialize_newtype_struct(name::<T>(), &Raw(bytemuck::cast_slice(&self.0)))
     }
+}
+
+/// The name that a block goes by in serde. The codec does not write it; it tells those who ask for the
+/// type of a row what the bytes are.
+fn name<T: 'static>() -> &'static str {
+    macro_rules! first_of {
+        ($($number:ty),*) => {
+            $(if TypeId::of::<T>() == TypeId::of::<$number>() {
+                return concat!("rankpool::Block<", stringify!($number), ">");
+            })*
+        };
+    }
+    first_of!(f64, f32, i8, i16, i32, i64, u8, u16, u32, u64);
+    "rankpool::Block<_>"
+}
+
+/// The element type of the block that goes by this name, `_` for one without a name; `None` for what is no block.
+pub(crate) fn element_of_block(name: &str) -> Option<&str> {
+    name.strip_prefix("rankpool::Block<")?.strip_suffix('>')
 }
 
 impl<'de, T: Pod> Deserialize<'de> for Block<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct RawBytes<T>(PhantomData<T>);
 
-        impl<T: Pod> de::Visitor<'_> for RawBytes<T> {
+        impl<'de, T: Pod> de::Visitor<'de> for RawBytes<T> {
             type Value = Block<T>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 write!(f, "a block of {}-byte numbers", size_of::<T>())
+            }
+
+            fn visit_newtype_struct<D: Deserializer<'de>>(
+                self,
+                deserializer: D,
+            ) -> Result<Block<T>, D::Error> {
+                deserializer.deserialize_bytes(self)
             }
 
             fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Block<T>, E> {
@@ -86,7 +120,7 @@ impl<'de, T: Pod> Deserialize<'de> for Block<T> {
             }
         }
 
-        deserializer.deserialize_bytes(RawBytes(PhantomData))
+        deserializer.deserialize_newtype_struct(name::<T>(), RawBytes(PhantomData))
     }
 }
 

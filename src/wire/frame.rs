@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 /// Bytes of an encoded header.
-pub(crate) const HEADER_BYTES: usize = 72;
+pub(crate) const HEADER_BYTES: usize = 88;
 
 /// The largest body that is accepted. A larger one can only be noise.
 pub(crate) const FRAME_LIMIT: u64 = 1 << 42;
@@ -50,7 +50,7 @@ impl Kind {
     }
 }
 
-/// Eleven fixed fields; the order on the wire is the order here. A field that a kind does not use is 0.
+/// Thirteen fixed fields; the order on the wire is the order here. A field that a kind does not use is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) kind: Kind,
@@ -73,6 +73,9 @@ pub(crate) struct Header {
     /// Chunk: time limit of a task in nanoseconds, 0 for none. Result: nanoseconds that the
     /// worker spent around the chunk.
     pub(crate) nanos: u64,
+    /// Result: the task that took longest, and its nanoseconds.
+    pub(crate) slowest: u64,
+    pub(crate) slowest_nanos: u64,
 }
 
 impl Header {
@@ -89,6 +92,8 @@ impl Header {
             program: 0,
             seed: 0,
             nanos: 0,
+            slowest: 0,
+            slowest_nanos: 0,
         }
     }
 
@@ -107,6 +112,8 @@ impl Header {
             self.program,
             self.seed,
             self.nanos,
+            self.slowest,
+            self.slowest_nanos,
         ];
         for (place, word) in out[8..].chunks_exact_mut(8).zip(words) {
             place.copy_from_slice(&word.to_le_bytes());
@@ -145,6 +152,8 @@ impl Header {
             program: word(5),
             seed: word(6),
             nanos: word(7),
+            slowest: word(8),
+            slowest_nanos: word(9),
         })
     }
 }
@@ -176,11 +185,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_header_comes_back(kind in 1u8..=11, layout: u8, attempt: u16, words: [u32; 8]) {
+        fn a_header_comes_back(kind in 1u8..=11, layout: u8, attempt: u16, words: [u32; 10]) {
             let w = words.map(u64::from);
             let header = Header {
                 kind: Kind::from_u8(kind).unwrap(), layout, attempt, body: w[0], call: w[1],
-                dispatch: w[2], start: w[3], count: w[4], program: w[5], seed: w[6], nanos: w[7],
+                dispatch: w[2], start: w[3], count: w[4], program: w[5], seed: w[6], nanos: w[7], slowest: w[8],
+                slowest_nanos: w[9],
             };
             prop_assert_eq!(header.kind as u8, kind);
             prop_assert_eq!(Header::from_bytes(&header.to_bytes()), Some(header));

@@ -14,6 +14,7 @@ mod reply;
 
 pub(crate) use batch::{Batch, BatchBuilder};
 pub use block::Block;
+pub(crate) use block::element_of_block;
 pub use codec::CodecError;
 pub(crate) use codec::{decode, encode, encode_into};
 pub(crate) use frame::{Frame, HEADER_BYTES, Header, Kind, LAYOUT_TABLE};

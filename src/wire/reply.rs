@@ -18,6 +18,16 @@ pub(crate) struct Piece {
     pub(crate) outcome: Result<Batch, Failure>,
 }
 
+impl Piece {
+    /// What it weighs, in bytes: its values, or a failure's text.
+    pub(crate) fn size(&self) -> u64 {
+        match &self.outcome {
+            Ok(batch) => batch.size() as u64,
+            Err(failure) => failure.message.len() as u64,
+        }
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 struct Segment {
     start: u64,
@@ -90,6 +100,11 @@ pub(crate) struct ReplyBuilder {
 impl ReplyBuilder {
     pub(crate) fn new(start: u64) -> ReplyBuilder {
         ReplyBuilder { first: start, start, next: start, values: BatchBuilder::default(), closed: Vec::new() }
+    }
+
+    /// How many tasks' outcomes are known.
+    pub(crate) fn len(&self) -> u64 {
+        self.next - self.first
     }
 
     /// The next task ended well with this value.

@@ -67,6 +67,10 @@ pub struct ChunkRun<'a> {
     started: u64,
     listened: u64,
     looked: u64,
+    /// Tasks done when the clock was last read.
+    timed: u64,
+    /// The task that took longest, and its nanoseconds; of tasks between two looks the mean.
+    slowest: (u64, u64),
     next_look: u64,
     stride: u64,
 }
@@ -106,12 +110,18 @@ pub(super) fn run_frame(frame: &Frame, shared: Option<Arc<SharedValue>>, place: 
         started,
         listened: started,
         looked: started,
+        timed: 0,
+        slowest: (header.start, 0),
         next_look: 1,
         stride: 1,
     };
     entry(&mut run);
-    let busy = now_nanos() - started;
-    run.reply.finish(header, busy)
+    let ended = now_nanos();
+    run.time_tasks(run.reply.len(), ended);
+    let slowest = run.slowest;
+    let mut answer = run.reply.finish(header, ended - started);
+    (answer.header.slowest, answer.header.slowest_nanos) = slowest;
+    answer
 }
 
 impl ChunkRun<'_> {
@@ -163,11 +173,20 @@ impl ChunkRun<'_> {
         done < self.next_look || self.look(done)
     }
 
+    /// Takes note of the time that the tasks took since the clock was last read.
+    fn time_tasks(&mut self, done: u64, now: u64) {
+        let mean = (now - self.looked).checked_div(done.saturating_sub(self.timed)).unwrap_or(0);
+        if mean > self.slowest.1 {
+            self.slowest = (self.header.start + done - 1, mean);
+        }
+        (self.looked, self.timed) = (now, done);
+    }
+
     #[cold]
     fn look(&mut self, done: u64) -> bool {
         let now = now_nanos();
         let since = now - self.looked;
-        self.looked = now;
+        self.time_tasks(done, now);
         self.stride = match since {
             0..LOOK_NANOS => (2 * self.stride).min(LONGEST_STRIDE),
             LISTEN_NANOS.. => (self.stride / 2).max(1),

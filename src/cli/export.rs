@@ -1,0 +1,146 @@
+//! `rankpool export FILE --csv|--npy`
+
+use std::{
+    fs::OpenOptions,
+    io::{self, BufWriter, IsTerminal, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{ArgMatches, Args, Command, FromArgMatches};
+use serde_json::Value;
+
+use crate::{
+    error::{Error, ErrorKind},
+    store::{
+        file::{Reader, Status, npy_type},
+        schema::{self, Schema},
+    },
+};
+
+#[derive(Args, Clone, Debug)]
+struct Flags {
+    /// A result file
+    file: PathBuf,
+    /// A line a task: its index, its status, and a column for each field
+    #[arg(long, required_unless_present = "npy")]
+    csv: bool,
+    /// One dataset as numpy keeps arrays
+    #[arg(long, conflicts_with = "csv")]
+    npy: bool,
+    /// The dataset that becomes an npy file, such as results/values
+    #[arg(long, value_name = "PATH", default_value = "results", requires = "npy")]
+    dataset: String,
+    /// Where to write; standard output by default
+    #[arg(long, value_name = "FILE")]
+    to: Option<PathBuf>,
+    /// Replace an existing file
+    #[arg(long, requires = "to")]
+    force: bool,
+}
+
+pub(super) fn command() -> Command {
+    Flags::augment_args(Command::new("export"))
+        .about("Export the results of a file as CSV or npy")
+        .long_about(None)
+        .after_help(
+            "Examples:\n  rankpool export out.h5 --csv > out.csv\n  \
+             rankpool export out.h5 --npy --dataset results/values --to values.npy",
+        )
+}
+
+pub(super) fn execute(matches: &ArgMatches) -> Result<ExitCode, Error> {
+    let flags = Flags::from_arg_matches(matches).map_err(|error| Error::usage(error.to_string()))?;
+    let reader = Reader::open(&flags.file)?;
+    if flags.csv {
+        let mut out = csv::Writer::from_writer(open(&flags)?);
+        write_csv(&reader, &mut out, &flags.file)?;
+        return flush(out.flush());
+    }
+    let dataset = reader.dataset(&flags.dataset)?;
+    let named = |why: &str| Error::usage(format!("{}: {}: {why}", flags.file.display(), flags.dataset));
+    let element = dataset
+        .dtype()
+        .and_then(|dtype| dtype.to_descriptor())
+        .map_err(|error| named(&error.to_string()))?
+        .to_packed_repr();
+    let descr = npy_type(&element).ok_or_else(|| named("texts have no place in npy; use --csv"))?;
+    if flags.to.is_none() && io::stdout().is_terminal() {
+        return Err(Error::usage("npy is not for a terminal: name a file by --to, or redirect"));
+    }
+    let mut out = open(&flags)?;
+    flush(out.write_all(&npy_header(&descr, &dataset.shape())))?;
+    reader.bytes(&dataset, &element, &mut |bytes| out.write_all(bytes))?;
+    flush(out.flush())
+}
+
+fn flush(written: io::Result<()>) -> Result<ExitCode, Error> {
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Error::new(ErrorKind::Storage, format!("cannot be written: {error}")))
+        }
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+fn open(flags: &Flags) -> Result<Box<dyn Write>, Error> {
+    let Some(path) = &flags.to else {
+        return Ok(Box::new(BufWriter::new(io::stdout())));
+    };
+    let mut options = OpenOptions::new();
+    options.write(true).create(flags.force).truncate(flags.force).create_new(!flags.force);
+    let file = options.open(path).map_err(|error| {
+        let fix = if error.kind() == io::ErrorKind::AlreadyExists { "; --force replaces it" } else { "" };
+        Error::usage(format!("{}: {error}{fix}", path.display()))
+    })?;
+    Ok(Box::new(BufWriter::new(file)))
+}
+
+fn write_csv(reader: &Reader, out: &mut csv::Writer<impl Write>, path: &Path) -> Result<(), Error> {
+    let fields: Vec<&str> = match &reader.schema {
+        Schema::Struct(fields) => fields.iter().map(|(name, _)| name.as_str()).collect(),
+        _ => vec!["value"],
+    };
+    let header = ["task", "status"].into_iter().chain(fields.iter().copied());
+    let mut written = out.write_record(header);
+    for (task, row) in reader.rows()?.enumerate() {
+        let (status, bytes) = row?;
+        let mut record = vec![task.to_string(), status.name().to_string()];
+        if status == Status::Ok {
+            let value = schema::json(&reader.schema, &mut bytes.as_slice()).map_err(|_| {
+                let text = format!("{}: the row of task {task} does not fit its type", path.display());
+                Error::new(ErrorKind::Storage, text)
+            })?;
+            match (&reader.schema, value) {
+                (Schema::Struct(_), Value::Object(values)) => record.extend(values.values().map(cell)),
+                (_, value) => record.push(cell(&value)),
+            }
+        }
+        record.resize(2 + fields.len(), String::new());
+        written = written.and_then(|()| out.write_record(&record));
+    }
+    let written = written.map_err(|error| match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        other => io::Error::other(format!("{other:?}")),
+    });
+    flush(written).map(drop)
+}
+
+/// Texts and numbers as they are, anything else as JSON.
+fn cell(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), ToString::to_string)
+}
+
+/// The header of an npy file (NEP 1, version 2): padded so that the data begins at a multiple of 64.
+fn npy_header(descr: &str, shape: &[usize]) -> Vec<u8> {
+    let shape: String = shape.iter().map(|length| format!("{length}, ")).collect();
+    let mut header = format!("{{'descr': {descr}, 'fortran_order': False, 'shape': ({shape}), }}");
+    let before = 12;
+    let padding = (before + header.len() + 1).next_multiple_of(64) - before - header.len() - 1;
+    header.extend(std::iter::repeat_n(' ', padding));
+    header.push('\n');
+    let mut out = b"\x93NUMPY\x02\x00".to_vec();
+    out.extend_from_slice(&(header.len() as u32).to_le_bytes());
+    out.extend_from_slice(header.as_bytes());
+    out
+}

@@ -1,0 +1,169 @@
+//! `rankpool show FILE`
+
+use std::{io::Write, path::PathBuf, process::ExitCode};
+
+use clap::{ArgMatches, Args, Command, FromArgMatches};
+use serde_json::{Value, json};
+
+use crate::{
+    error::{Error, ErrorKind},
+    store::{
+        file::{Reader, Status},
+        schema,
+    },
+};
+
+/// Failures and chunks that are shown.
+const SHOWN: usize = 5;
+
+#[derive(Args, Clone, Debug)]
+struct Flags {
+    /// A result file
+    file: PathBuf,
+    /// How many rows to show
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    rows: usize,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn command() -> Command {
+    Flags::augment_args(Command::new("show"))
+        .about("Show a result file: what ran, how it ended, its rows, failures and slowest chunks")
+        .long_about(None)
+        .after_help("Examples:\n  rankpool show out.h5\n  rankpool show out.h5 --rows 20 --json")
+}
+
+pub(super) fn execute(matches: &ArgMatches) -> Result<ExitCode, Error> {
+    let flags = Flags::from_arg_matches(matches).map_err(|error| Error::usage(error.to_string()))?;
+    let shown = examine(&flags)?;
+    let text = if flags.json { format!("{shown}\n") } else { tell(&shown) };
+    std::io::stdout()
+        .write_all(text.as_bytes())
+        .map_err(|error| Error::new(ErrorKind::Internal, format!("standard output: {error}")))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Everything that is shown.
+fn examine(flags: &Flags) -> Result<Value, Error> {
+    let reader = Reader::open(&flags.file)?;
+    let report: Value = serde_json::from_str(&reader.text("report")).unwrap_or_default();
+    let malformed = |task: usize| {
+        let text = format!("{}: the row of task {task} does not fit its type", flags.file.display());
+        Error::new(ErrorKind::Storage, text)
+    };
+    let mut rows = Vec::new();
+    for (task, row) in reader.rows()?.take(flags.rows).enumerate() {
+        let (status, bytes) = row?;
+        let value = schema::json(&reader.schema, &mut bytes.as_slice()).map_err(|_| malformed(task))?;
+        let value = if status == Status::Ok { value } else { Value::Null };
+        rows.push(json!({"task": task, "status": status.name(), "value": value}));
+    }
+    let errors = reader.errors()?;
+    let mut trace = reader.trace()?;
+    let busy: f64 = trace.iter().map(|(row, _)| row.ended - row.started).sum();
+    trace.sort_by(|(a, _), (b, _)| (b.ended - b.started).total_cmp(&(a.ended - a.started)));
+    let slowest: Vec<Value> = trace
+        .iter()
+        .take(SHOWN)
+        .map(|(row, host)| {
+            json!({"start": row.start, "count": row.count, "rank": row.rank, "host": host,
+                "seconds": row.ended - row.started, "slowest_task": row.slowest, "slowest_task_s": row.slowest_s})
+        })
+        .collect();
+    let datasets: Vec<Value> =
+        reader.shapes().iter().map(|(path, shape)| json!({"path": path, "shape": shape})).collect();
+    let text = |name: &str| Value::from(reader.text(name));
+    Ok(json!({
+        "file": flags.file.display().to_string(),
+        "run": text("run"),
+        "job": text("job"),
+        "parameters": serde_json::from_str::<Value>(&reader.text("parameters")).unwrap_or_default(),
+        "seed": reader.whole("seed"),
+        "rankpool_version": text("rankpool_version"),
+        "build_id": text("build_id"),
+        "mode": text("mode"),
+        "ranks": reader.whole("ranks"),
+        "workers": reader.whole("workers"),
+        "hosts": reader.texts("hosts"),
+        "mpi_library": text("mpi_library"),
+        "started": text("started"),
+        "ended": text("ended"),
+        "command_line": text("command_line"),
+        "tasks": reader.tasks,
+        "done": report["done"],
+        "failed": report["failed"],
+        "not_run": report["not_run"],
+        "wall_s": reader.real("wall_s"),
+        "busy_s": busy,
+        "utilisation": report["utilisation"],
+        "results_digest": report["results_digest"],
+        "summary": report["summary"],
+        "datasets": datasets,
+        "rows": rows,
+        "failed_attempts": errors.len(),
+        "failures": errors.into_iter().take(SHOWN).collect::<Vec<_>>(),
+        "chunks": trace.len(),
+        "slowest_chunks": slowest,
+    }))
+}
+
+fn tell(shown: &Value) -> String {
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), ToString::to_string);
+    let real = |value: &Value| value.as_f64().unwrap_or(0.0);
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let [job, done, failed, not_run] = ["job", "done", "failed", "not_run"].map(|name| text(&shown[name]));
+    let mut out = format!("{job}: {} tasks: {done} ok, {failed} failed, {not_run} not run\n", shown["tasks"]);
+    for name in ["parameters", "seed", "mode", "ranks", "workers", "hosts", "mpi_library"] {
+        out += &format!("  {name:16} {}\n", text(&shown[name]));
+    }
+    for name in
+        ["started", "ended", "rankpool_version", "build_id", "command_line", "results_digest", "summary"]
+    {
+        out += &format!("  {name:16} {}\n", text(&shown[name]));
+    }
+    out += &format!(
+        "  {:16} {:.3} s in {} chunks over {:.3} s, utilisation {:.0}%\n",
+        "busy",
+        real(&shown["busy_s"]),
+        shown["chunks"],
+        real(&shown["wall_s"]),
+        100.0 * real(&shown["utilisation"]),
+    );
+    out += "datasets\n";
+    for dataset in list(&shown["datasets"]) {
+        out += &format!("  {:16} {}\n", text(&dataset["path"]), dataset["shape"]);
+    }
+    out += "rows\n";
+    for row in list(&shown["rows"]) {
+        let value = if row["value"].is_null() { text(&row["status"]) } else { row["value"].to_string() };
+        out += &format!("  {:<16} {value}\n", row["task"]);
+    }
+    if shown["failed_attempts"] != 0 {
+        out += &format!("failed attempts: {}\n", shown["failed_attempts"]);
+    }
+    for failure in list(&shown["failures"]) {
+        out += &format!(
+            "  task {} attempt {} on rank {} ({}): {}: {}\n",
+            failure["task"],
+            failure["attempt"],
+            failure["rank"],
+            text(&failure["host"]),
+            text(&failure["kind"]),
+            text(&failure["message"]),
+        );
+    }
+    out += "slowest chunks\n";
+    for chunk in list(&shown["slowest_chunks"]) {
+        out += &format!(
+            "  {} tasks from {} on rank {} ({}): {:.6} s\n",
+            chunk["count"],
+            chunk["start"],
+            chunk["rank"],
+            text(&chunk["host"]),
+            real(&chunk["seconds"]),
+        );
+    }
+    out
+}

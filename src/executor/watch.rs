@@ -1,0 +1,62 @@
+//! What happens on rank 0, for those who record it.
+
+use std::time::{Duration, Instant};
+
+use crate::{error::Failure, fabric::WorkerInfo};
+
+/// Is told what happens, on the scheduler's thread: it must be quick and must not wait for the user.
+pub(crate) trait Watch: Send {
+    /// `at` is the time since the watch began.
+    fn happened(&mut self, at: Duration, happening: Happening<'_>);
+}
+
+pub(crate) enum Happening<'a> {
+    Joined(&'a WorkerInfo),
+    Lost {
+        worker: &'a WorkerInfo,
+        reason: &'a str,
+    },
+    Dispatched {
+        rank: u32,
+        start: u64,
+        count: u64,
+        attempt: u16,
+    },
+    Returned(Span),
+    /// An attempt at a task failed; it was the last one, or the task will be tried again.
+    Failed {
+        task: u64,
+        failure: &'a Failure,
+        last: bool,
+    },
+}
+
+/// When and where a chunk was run.
+///
+/// All times are rank 0's: `ended` is when the result arrived, and `started` is as long before it as
+/// the worker measured, so both are late by the time that the result travelled.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Span {
+    pub(crate) start: u64,
+    /// Tasks that were attempted.
+    pub(crate) count: u64,
+    pub(crate) rank: u32,
+    pub(crate) dispatched: Duration,
+    pub(crate) started: Duration,
+    pub(crate) ended: Duration,
+    /// The task that took longest, and its time; of short tasks the mean of some neighbours.
+    pub(crate) slowest: u64,
+    pub(crate) slowest_time: Duration,
+}
+
+/// Who watches, and since when.
+pub(super) struct Watching {
+    pub(super) watch: Box<dyn Watch>,
+    pub(super) since: Instant,
+}
+
+impl Watching {
+    pub(super) fn tell(&mut self, happening: Happening<'_>) {
+        self.watch.happened(self.since.elapsed(), happening);
+    }
+}

@@ -1,0 +1,181 @@
+//! What happens in a run, as lines of JSON in a file, for tools that watch; docs/events.md has the schema.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{BufWriter, Write},
+    path::Path,
+    sync::mpsc,
+    thread,
+};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::{
+    error::{Error, ErrorKind},
+    executor::Happening,
+    fabric::WorkerInfo,
+};
+
+/// One line, but for its time.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub(super) enum Event {
+    RunStarted {
+        time: String,
+        run: String,
+        job: String,
+        parameters: Value,
+        seed: u64,
+        mode: String,
+        workers: Vec<WorkerInfo>,
+        /// All tasks, and those that this run has to do; null while that is not known.
+        tasks: Option<u64>,
+        to_run: Option<u64>,
+    },
+    ChunkDispatched {
+        rank: u32,
+        start: u64,
+        count: u64,
+        attempt: u16,
+    },
+    ChunkDone {
+        rank: u32,
+        start: u64,
+        count: u64,
+        busy_s: f64,
+    },
+    TaskFailed {
+        task: u64,
+        attempt: u16,
+        kind: String,
+        rank: Option<u32>,
+        host: Option<String>,
+        message: String,
+        /// The task will not be tried again.
+        last: bool,
+    },
+    WorkerJoined {
+        rank: u32,
+        host: String,
+        pid: u32,
+    },
+    WorkerLost {
+        rank: u32,
+        host: String,
+        pid: u32,
+        reason: String,
+    },
+    RunEnded {
+        time: String,
+        /// Null when the run could not be summed up.
+        done: Option<u64>,
+        failed: Option<u64>,
+        not_run: Option<u64>,
+        wall_s: f64,
+        /// Why the run ended early, if it did.
+        error: Option<String>,
+    },
+}
+
+impl Event {
+    pub(super) fn of(happening: &Happening<'_>) -> Event {
+        match happening {
+            Happening::Joined(worker) => {
+                Event::WorkerJoined { rank: worker.rank, host: worker.host.clone(), pid: worker.pid }
+            }
+            Happening::Lost { worker, reason } => Event::WorkerLost {
+                rank: worker.rank,
+                host: worker.host.clone(),
+                pid: worker.pid,
+                reason: reason.to_string(),
+            },
+            &Happening::Dispatched { rank, start, count, attempt } => {
+                Event::ChunkDispatched { rank, start, count, attempt }
+            }
+            Happening::Returned(span) => Event::ChunkDone {
+                rank: span.rank,
+                start: span.start,
+                count: span.count,
+                busy_s: (span.ended - span.started).as_secs_f64(),
+            },
+            Happening::Failed { task, failure, last } => Event::TaskFailed {
+                task: *task,
+                attempt: failure.attempt(),
+                kind: failure.kind.to_string(),
+                rank: failure.place.as_ref().map(|place| place.rank),
+                host: failure.place.as_ref().map(|place| place.host.clone()),
+                message: failure.message.clone(),
+                last: *last,
+            },
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Line {
+    /// Seconds since the run began.
+    t: f64,
+    #[serde(flatten)]
+    event: Event,
+}
+
+/// The file, behind a thread: whoever tells something does not wait for it.
+#[derive(Clone)]
+pub(super) struct Events(mpsc::Sender<Line>);
+
+/// The thread that writes the file; its end is waited for when this is dropped, after every [`Events`].
+pub(super) struct EventsFile(Option<thread::JoinHandle<()>>);
+
+impl Drop for EventsFile {
+    fn drop(&mut self) {
+        if let Some(thread) = self.0.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Events {
+    /// Appends to the file, which is made if it is not there.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub(super) fn open(path: &Path) -> Result<(Events, EventsFile), Error> {
+        let file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(path)
+            .map_err(|error| Error::usage(format!("{}: {error}", path.display())))?;
+        let (lines, told) = mpsc::channel();
+        let name = path.display().to_string();
+        let thread = thread::Builder::new()
+            .name("rankpool-events".into())
+            .spawn(move || {
+                if let Err(error) = write(file, &told) {
+                    tracing::error!("{name}: {error}: no more events are written");
+                }
+            })
+            .map_err(|error| Error::new(ErrorKind::Internal, format!("no thread for events: {error}")))?;
+        Ok((Events(lines), EventsFile(Some(thread))))
+    }
+
+    pub(super) fn tell(&self, t: f64, event: Event) {
+        // The thread has ended when the file is broken, and has said so.
+        let _ = self.0.send(Line { t, event });
+    }
+}
+
+/// Writes whole lines, and as soon as nothing more is there, all of them.
+fn write(file: File, told: &mpsc::Receiver<Line>) -> std::io::Result<()> {
+    let mut out = BufWriter::new(file);
+    while let Ok(line) = told.recv() {
+        let mut next = Some(line);
+        while let Some(line) = next {
+            serde_json::to_writer(&mut out, &line)?;
+            out.write_all(b"\n")?;
+            next = told.try_recv().ok();
+        }
+        out.flush()?;
+    }
+    Ok(())
+}

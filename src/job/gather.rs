@@ -1,0 +1,191 @@
+//! The outcomes of a run in the order of the tasks: hashed, written to the file, and given on.
+
+use std::marker::PhantomData;
+
+use serde::de::DeserializeOwned;
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::{error::Error, executor::value, store::file::ResultFile, wire::Piece};
+
+/// Yields index and output of each task that ended well, and takes note of the others.
+pub(super) struct Gather<'s, T> {
+    source: &'s mut dyn FnMut() -> Result<Option<Piece>, Error>,
+    pub(super) file: Option<ResultFile>,
+    digest: Digest,
+    pub(super) done: u64,
+    pub(super) failed: u64,
+    /// The piece whose outputs are being yielded, and how many were.
+    current: Option<(Piece, usize)>,
+    /// Why it ended before its end.
+    pub(super) broken: Option<Error>,
+    output: PhantomData<fn() -> T>,
+}
+
+impl<'s, T: DeserializeOwned> Gather<'s, T> {
+    pub(super) fn new(
+        source: &'s mut dyn FnMut() -> Result<Option<Piece>, Error>,
+        file: Option<ResultFile>,
+    ) -> Gather<'s, T> {
+        Gather {
+            source,
+            file,
+            digest: Digest::default(),
+            done: 0,
+            failed: 0,
+            current: None,
+            broken: None,
+            output: PhantomData,
+        }
+    }
+
+    /// Takes what is left, when nobody wants to see it.
+    pub(super) fn drain(&mut self) -> Result<(), Error> {
+        self.by_ref().for_each(drop);
+        self.broken.take().map_or(Ok(()), Err)
+    }
+
+    pub(super) fn digest(&self) -> String {
+        self.digest.finish()
+    }
+
+    fn pull(&mut self) -> Result<Option<Piece>, Error> {
+        let Some(piece) = (self.source)()? else {
+            return Ok(None);
+        };
+        if let Some(file) = &mut self.file {
+            file.append(&piece)?;
+        }
+        self.digest.piece(&piece);
+        Ok(Some(piece))
+    }
+}
+
+impl<T: DeserializeOwned> Iterator for Gather<'_, T> {
+    type Item = (u64, T);
+
+    fn next(&mut self) -> Option<(u64, T)> {
+        loop {
+            if let Some((piece, k)) = &mut self.current
+                && let Ok(batch) = &piece.outcome
+                && *k < batch.len()
+            {
+                let index = piece.start + *k as u64;
+                let output = value(batch, *k, index);
+                *k += 1;
+                match output {
+                    Ok(output) => {
+                        self.done += 1;
+                        return Some((index, output));
+                    }
+                    Err(error) => {
+                        tracing::error!("{error}");
+                        self.failed += 1;
+                        continue;
+                    }
+                }
+            }
+            if self.broken.is_some() {
+                return None;
+            }
+            match self.pull() {
+                Ok(Some(piece)) => {
+                    self.failed += if piece.outcome.is_err() { piece.count } else { 0 };
+                    self.current = Some((piece, 0));
+                }
+                Ok(None) => {
+                    self.current = None;
+                    return None;
+                }
+                Err(error) => {
+                    self.broken = Some(error);
+                    return None;
+                }
+            }
+        }
+    }
+}
+
+/// A hash of outcomes in order, over their encodings.
+#[derive(Default)]
+struct Digest {
+    hash: Xxh3,
+    buffer: Vec<u8>,
+}
+
+impl Digest {
+    fn piece(&mut self, piece: &Piece) {
+        let Ok(batch) = &piece.outcome else {
+            for task in piece.start..piece.start + piece.count {
+                self.hash.update(&[0]);
+                self.hash.update(&task.to_le_bytes());
+            }
+            return;
+        };
+        for k in 0..batch.len() {
+            self.buffer.push(1);
+            self.buffer.extend_from_slice(batch.get(k));
+            if self.buffer.len() > 1 << 16 {
+                self.hash.update(&self.buffer);
+                self.buffer.clear();
+            }
+        }
+        self.hash.update(&self.buffer);
+        self.buffer.clear();
+    }
+
+    fn finish(&self) -> String {
+        format!("xxh3-{:032x}", self.hash.digest128())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        error::{Failure, FailureKind},
+        wire::BatchBuilder,
+    };
+
+    /// The digest of outcomes that come in pieces of `size`.
+    fn digest(outcomes: &[Option<f64>], size: usize) -> String {
+        let mut digest = Digest::default();
+        let mut values = BatchBuilder::default();
+        let mut start = 0;
+        for (index, outcome) in outcomes.iter().enumerate() {
+            if let Some(value) = outcome {
+                values.push(value).unwrap();
+            }
+            if outcome.is_none() || values.len() == size || index + 1 == outcomes.len() {
+                let batch = values.finish();
+                let count = batch.len() as u64;
+                digest.piece(&Piece { start, count, outcome: Ok(batch) });
+                start += count;
+            }
+            if outcome.is_none() {
+                let failure = Failure::new(FailureKind::Failed, "no");
+                digest.piece(&Piece { start, count: 1, outcome: Err(failure) });
+                start += 1;
+            }
+        }
+        digest.finish()
+    }
+
+    #[test]
+    fn the_digest_tells_values_order_and_failures_apart() {
+        let all = [
+            digest(&[Some(1.0), Some(2.0)], 9),
+            digest(&[Some(2.0), Some(1.0)], 9),
+            digest(&[Some(1.0), None], 9),
+            digest(&[None, Some(1.0)], 9),
+            digest(&[Some(1.0)], 9),
+        ];
+        let distinct: std::collections::HashSet<&String> = all.iter().collect();
+        assert_eq!(distinct.len(), all.len());
+    }
+
+    #[test]
+    fn the_digest_does_not_depend_on_the_pieces() {
+        let outcomes = [Some(1.0), Some(2.0), None, Some(3.0), Some(4.0), Some(5.0)];
+        assert_eq!(digest(&outcomes, 1), digest(&outcomes, 4));
+    }
+}

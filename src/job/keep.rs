@@ -1,0 +1,295 @@
+//! What a run keeps on disk: which files it is to have, and whether it may have them.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::{Job, Report};
+use crate::{
+    error::Error,
+    launch,
+    store::{
+        file::Target,
+        journal::{Entry, Existing, Identity, Journal},
+        now,
+        schema::Schema,
+    },
+    task_set::TaskSet,
+};
+
+/// The files that a run is to leave, as the user asked for them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Keep {
+    pub(crate) output: Option<PathBuf>,
+    /// The journal's file; beside the output when it is not named.
+    pub(crate) journal: Option<PathBuf>,
+    pub(crate) no_journal: bool,
+    /// Go on from the journal.
+    pub(crate) resume: bool,
+    /// Run the tasks again that failed.
+    pub(crate) retry_failed: bool,
+    /// Replace what is there.
+    pub(crate) force: bool,
+    /// The level of compression, 0 for none.
+    pub(crate) compress: u8,
+    /// Run only these tasks.
+    pub(crate) only: Option<TaskSet>,
+    /// Run only the tasks that failed in the run that left this file, and take over the others.
+    pub(crate) failed_from: Option<PathBuf>,
+}
+
+/// The files of a run that may begin.
+pub(super) struct Kept {
+    pub(super) identity: Identity,
+    pub(super) target: Option<Target>,
+    pub(super) journal: Option<Journal>,
+    /// The type of the rows, if they are to be in a file.
+    pub(super) schema: Option<Schema>,
+    /// Tasks that are not to be run, because their outcomes are known or not wanted.
+    pub(super) skip: TaskSet,
+    /// Tasks whose outcomes were in the journal.
+    pub(super) known: u64,
+}
+
+pub(super) enum Opened {
+    Ready(Box<Kept>),
+    /// The run that is to be resumed has ended: this is its report.
+    Ended(Box<Report>),
+}
+
+impl Keep {
+    /// Where the journal is, if there is to be one.
+    pub(crate) fn journal(&self) -> Option<PathBuf> {
+        if self.no_journal {
+            return None;
+        }
+        self.journal.clone().or_else(|| {
+            let mut path = self.output.as_ref()?.as_os_str().to_owned();
+            path.push(".journal");
+            Some(path.into())
+        })
+    }
+
+    /// Opens the files, before any task is run.
+    ///
+    /// # Errors
+    /// When a file is there that must not be replaced, is of another run, or cannot be written.
+    pub(super) fn open<J: Job>(&self, job: &J, seed: u64, tasks: Option<u64>) -> Result<Opened, Error> {
+        let schema = Schema::of::<J::Output>();
+        let unfit = |why: &String| {
+            Error::usage(format!("the results of {} cannot be written to a file: {why}", J::NAME))
+        };
+        let row = match (&schema, &self.output) {
+            (Ok(schema), _) => serde_json::to_value(schema).unwrap_or_default(),
+            (Err(why), Some(_)) => return Err(unfit(why)),
+            (Err(_), None) => Value::from(std::any::type_name::<J::Output>()),
+        };
+        let identity = Identity {
+            job: J::NAME.into(),
+            parameters: serde_json::to_value(job)
+                .map_err(|error| Error::usage(format!("the parameters of {} {error}", J::NAME)))?,
+            seed,
+            tasks,
+            row,
+            run: new_name(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            began: now(),
+        };
+        if let (Some(only), Some(tasks)) = (&self.only, tasks)
+            && only.end() > tasks
+        {
+            return Err(Error::usage(format!(
+                "--only names task {}, and {} has {tasks} tasks, from 0",
+                only.end() - 1,
+                J::NAME
+            )));
+        }
+        let journal_path = self.journal();
+        if self.resume
+            && let Some(report) = self.ended(&identity, journal_path.as_deref())?
+        {
+            return Ok(Opened::Ended(Box::new(report)));
+        }
+        let mut kept = self.begin(identity, journal_path.as_deref())?;
+        kept.schema = schema.ok().filter(|_| self.output.is_some());
+        self.choose(&mut kept)?;
+        Ok(Opened::Ready(Box::new(kept)))
+    }
+
+    /// Opens journal and target: the target first, so that a run that is refused leaves no journal; of a run
+    /// that is resumed the journal first, since it knows which file may be replaced.
+    fn begin(&self, identity: Identity, journal: Option<&Path>) -> Result<Kept, Error> {
+        let resumed = self.resume && journal.is_some_and(Path::exists);
+        let reserve = |run: &str, replace: bool| {
+            self.output.as_deref().map(|path| Target::reserve(path, run, replace)).transpose()
+        };
+        let mut target = if resumed { None } else { reserve(&identity.run, self.force)? };
+        let existing = match (self.resume, self.force) {
+            (true, _) => Existing::Resume,
+            (false, true) => Existing::Replace,
+            (false, false) => Existing::Refuse,
+        };
+        let journal = journal.map(|path| Journal::open(path, identity.clone(), existing)).transpose()?;
+        let identity = journal.as_ref().map_or(identity, |journal| journal.identity.clone());
+        if resumed {
+            let same = self.output.as_deref().is_some_and(|path| is_of_run(path, &identity.run));
+            target = reserve(&identity.run, self.force || same)?;
+        }
+        Ok(Kept { identity, target, journal, schema: None, skip: TaskSet::default(), known: 0 })
+    }
+
+    /// Decides which tasks are not run.
+    fn choose(&self, kept: &mut Kept) -> Result<(), Error> {
+        let mut wanted = self.only.clone();
+        if let Some(path) = &self.failed_from {
+            let failed = take_over(path, kept)?;
+            wanted = Some(match wanted {
+                Some(only) => failed
+                    .missing_below(u64::MAX)
+                    .union(&only.missing_below(u64::MAX))
+                    .missing_below(u64::MAX),
+                None => failed,
+            });
+        }
+        if let Some(wanted) = wanted {
+            kept.skip = wanted.missing_below(u64::MAX);
+        }
+        if let Some(journal) = &kept.journal {
+            let mut known = journal.done.clone();
+            if !self.retry_failed {
+                known = known.union(&journal.failed);
+            }
+            kept.known = known.len();
+            kept.skip = kept.skip.union(&known);
+        }
+        Ok(())
+    }
+}
+
+/// A name for a run.
+fn new_name() -> String {
+    let random = launch::random_token().unwrap_or_default();
+    random[..6].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(not(feature = "hdf5"))]
+mod earlier {
+    use super::*;
+
+    impl Keep {
+        pub(super) fn ended(&self, _: &Identity, _: Option<&Path>) -> Result<Option<Report>, Error> {
+            Ok(None)
+        }
+    }
+
+    pub(super) fn is_of_run(_: &Path, _: &str) -> bool {
+        false
+    }
+
+    pub(super) fn take_over(path: &Path, _: &mut Kept) -> Result<TaskSet, Error> {
+        Err(Error::usage(format!(
+            "{}: this program was built without HDF5: build it with the feature `hdf5`",
+            path.display()
+        )))
+    }
+}
+
+#[cfg(feature = "hdf5")]
+mod earlier {
+    use super::*;
+    use crate::{
+        store::file::{Reader, Status},
+        wire::{Batch, Piece},
+    };
+
+    /// Rows that are taken over at a time.
+    const ROWS_AT_A_TIME: u64 = 1 << 12;
+
+    impl Keep {
+        /// The report of the run that is to be resumed, if it has ended: its file is there, its journal gone.
+        pub(super) fn ended(
+            &self,
+            identity: &Identity,
+            journal: Option<&Path>,
+        ) -> Result<Option<Report>, Error> {
+            let Some(path) = self.output.as_deref().filter(|path| path.exists()) else {
+                return Ok(None);
+            };
+            if journal.is_some_and(Path::exists) || self.force {
+                return Ok(None);
+            }
+            let reader = Reader::open(path)?;
+            check(&reader, path, identity)?;
+            let report: Report = serde_json::from_str(&reader.text("report")).map_err(|error| {
+                Error::usage(format!("{}: its report cannot be read: {error}", path.display()))
+            })?;
+            if self.retry_failed && report.failed > 0 {
+                return Err(Error::usage(format!(
+                    "{}: the journal is gone; `--failed-from {} --output ANOTHER` runs the failed tasks again",
+                    path.display(),
+                    path.display()
+                )));
+            }
+            Ok(Some(report))
+        }
+    }
+
+    /// Makes sure that a file is of the same job, parameters, seed, rows and tasks.
+    fn check(reader: &Reader, path: &Path, identity: &Identity) -> Result<(), Error> {
+        let of_file = Identity {
+            job: reader.text("job"),
+            parameters: serde_json::from_str(&reader.text("parameters")).unwrap_or_default(),
+            seed: reader.whole("seed"),
+            tasks: identity.tasks.map(|_| reader.tasks),
+            row: serde_json::to_value(&reader.schema).unwrap_or_default(),
+            ..identity.clone()
+        };
+        match identity.difference(&of_file) {
+            Some(difference) => Err(Error::usage(format!("{}: {difference}", path.display()))),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn is_of_run(path: &Path, run: &str) -> bool {
+        path.exists() && Reader::open(path).is_ok_and(|reader| reader.text("run") == run)
+    }
+
+    /// Puts the results of an earlier run into the journal; returns the tasks that failed there.
+    pub(super) fn take_over(path: &Path, kept: &mut Kept) -> Result<TaskSet, Error> {
+        let Some(journal) = &mut kept.journal else {
+            return Err(Error::usage(
+                "--failed-from needs a journal: name an --output, without --no-journal",
+            ));
+        };
+        let reader = Reader::open(path)?;
+        check(&reader, path, &kept.identity)?;
+        let mut failed = TaskSet::default();
+        let (mut start, mut rows) = (0, Vec::new());
+        let queue = journal.queue();
+        let flush = |start: u64, rows: &mut Vec<Vec<u8>>| {
+            let count = rows.len() as u64;
+            let outcome = Ok(Batch::of_encoded(rows));
+            rows.clear();
+            if count == 0 { Ok(()) } else { queue.append(Entry::Outcome(Piece { start, count, outcome })) }
+        };
+        for (task, row) in reader.rows()?.enumerate() {
+            let (task, (status, row)) = (task as u64, row?);
+            match status {
+                Status::Ok if !journal.done.contains(task) => {
+                    journal.done.insert(task, task + 1);
+                    if start + rows.len() as u64 != task || rows.len() as u64 == ROWS_AT_A_TIME {
+                        flush(start, &mut rows)?;
+                        start = task;
+                    }
+                    rows.push(row);
+                }
+                Status::Ok | Status::NotRun => {}
+                Status::Failed | Status::TimedOut | Status::Quarantined => failed.insert(task, task + 1),
+            }
+        }
+        flush(start, &mut rows)?;
+        Ok(failed)
+    }
+}
+
+use earlier::{is_of_run, take_over};

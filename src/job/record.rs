@@ -1,0 +1,131 @@
+//! What is taken down while a job runs, on the scheduler's thread: for the journal, the result file, the
+//! events and the closing words.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use super::events::{Event, Events};
+use crate::{
+    executor::{Happening, Span, Watch},
+    fabric::WorkerInfo,
+    store::{
+        Attempt, TraceBlock, TraceRow,
+        journal::{Entry, Queue},
+    },
+};
+
+/// What was taken down so far.
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    /// Attempts that failed and were followed by another.
+    pub(super) retried: u64,
+    /// The time that workers spent in chunks.
+    pub(super) busy: Duration,
+    /// The task that took longest, and its time.
+    pub(super) slowest: Option<(u64, Duration)>,
+    /// For a result file that is written without a journal.
+    pub(super) attempts: Vec<Attempt>,
+    pub(super) trace: TraceBlock,
+}
+
+#[derive(Clone, Default)]
+pub(super) struct Shared(Arc<Mutex<Notes>>);
+
+impl Shared {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Notes> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where attempts and the trace go.
+pub(super) enum Trail {
+    Nowhere,
+    Journal(Arc<Queue>),
+    /// Into the notes, for whoever writes the file.
+    Notes,
+}
+
+pub(super) struct Recorder {
+    notes: Shared,
+    trail: Trail,
+    events: Option<Events>,
+    hosts: HashMap<u32, Arc<str>>,
+    /// Seconds from the beginning of the run to that of this session.
+    offset: f64,
+}
+
+impl Recorder {
+    pub(super) fn new(
+        notes: Shared,
+        trail: Trail,
+        events: Option<Events>,
+        workers: &[WorkerInfo],
+        offset: f64,
+    ) -> Recorder {
+        let hosts = workers.iter().map(|worker| (worker.rank, worker.host.as_str().into())).collect();
+        Recorder { notes, trail, events, hosts, offset }
+    }
+
+    fn chunk(&mut self, span: &Span) {
+        let mut notes = self.notes.lock();
+        notes.busy += span.ended - span.started;
+        if notes.slowest.is_none_or(|(_, time)| span.slowest_time > time) {
+            notes.slowest = Some((span.slowest, span.slowest_time));
+        }
+        let host = self.hosts.get(&span.rank).cloned().unwrap_or_else(|| "".into());
+        let row = row_of(span, self.offset);
+        match &self.trail {
+            Trail::Nowhere => {}
+            Trail::Journal(queue) => queue.push(Entry::Chunk { row, host }),
+            Trail::Notes => notes.trace.push(row, &host),
+        }
+    }
+
+    fn failed(&mut self, attempt: Attempt, last: bool) {
+        let mut notes = self.notes.lock();
+        notes.retried += u64::from(!last);
+        match &self.trail {
+            Trail::Nowhere => {}
+            // The last one is the task's outcome, and written as such.
+            Trail::Journal(queue) if !last => {
+                queue.push(Entry::Attempt { task: attempt.task, failure: attempt.failure });
+            }
+            Trail::Journal(_) => {}
+            Trail::Notes => notes.attempts.push(attempt),
+        }
+    }
+}
+
+impl Watch for Recorder {
+    fn happened(&mut self, at: Duration, happening: Happening<'_>) {
+        if let Some(events) = &self.events {
+            events.tell(at.as_secs_f64() + self.offset, Event::of(&happening));
+        }
+        match happening {
+            Happening::Joined(worker) => drop(self.hosts.insert(worker.rank, worker.host.as_str().into())),
+            Happening::Returned(span) => self.chunk(&span),
+            Happening::Failed { task, failure, last } => {
+                self.failed(Attempt { task, failure: failure.clone() }, last);
+            }
+            Happening::Lost { .. } | Happening::Dispatched { .. } => {}
+        }
+    }
+}
+
+/// The row of a chunk, in a session that began `offset` seconds after the run.
+fn row_of(span: &Span, offset: f64) -> TraceRow {
+    TraceRow {
+        start: span.start,
+        count: span.count,
+        rank: span.rank,
+        host: 0,
+        dispatched: offset + span.dispatched.as_secs_f64(),
+        started: offset + span.started.as_secs_f64(),
+        ended: offset + span.ended.as_secs_f64(),
+        slowest: span.slowest,
+        slowest_s: span.slowest_time.as_secs_f64(),
+    }
+}

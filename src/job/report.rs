@@ -1,0 +1,100 @@
+//! What came of a run, and where it comes from.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{keep::Kept, session::time_of_day};
+use crate::{
+    executor::Executor,
+    function, launch,
+    store::{file::Attribute, now},
+};
+
+/// What came of a run. The fields and their names are part of the command line's promise.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Report {
+    pub(crate) job: String,
+    pub(crate) mode: String,
+    /// Processes: rank 0 and its workers.
+    pub(crate) ranks: usize,
+    pub(crate) workers: usize,
+    /// All tasks of the job.
+    pub(crate) tasks: u64,
+    pub(crate) done: u64,
+    pub(crate) failed: u64,
+    pub(crate) not_run: u64,
+    /// Tasks whose outcomes came from an earlier run.
+    pub(crate) resumed: u64,
+    /// Attempts that failed and were followed by another.
+    pub(crate) retried: u64,
+    pub(crate) wall_s: f64,
+    pub(crate) tasks_per_s: f64,
+    /// The part of the workers' time that was spent in tasks.
+    pub(crate) utilisation: f64,
+    pub(crate) slowest_task: Option<SlowestTask>,
+    pub(crate) chunk: String,
+    pub(crate) seed: u64,
+    /// A hash of the outcomes in order: equal for equal results, in any mode.
+    pub(crate) results_digest: String,
+    /// The result file, and the journal if it is kept.
+    pub(crate) files: Vec<String>,
+    pub(crate) summary: Value,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct SlowestTask {
+    pub(crate) task: u64,
+    pub(crate) seconds: f64,
+}
+
+/// How many processes take part, rank 0 included.
+pub(super) fn processes(pool: &Executor) -> usize {
+    let mut processes: Vec<(&str, u32)> =
+        pool.workers().iter().map(|worker| (worker.host.as_str(), worker.pid)).collect();
+    processes.push((&launch::here().host, std::process::id()));
+    processes.sort_unstable();
+    processes.dedup();
+    processes.len()
+}
+
+/// Where the results come from, for the file's attributes.
+pub(super) fn provenance(kept: &Kept, pool: &Executor, report: &Report) -> Vec<(&'static str, Attribute)> {
+    let text = |text: &str| Attribute::Text(text.to_string());
+    let mut hosts: Vec<String> = pool.workers().iter().map(|worker| worker.host.clone()).collect();
+    hosts.sort_unstable();
+    hosts.dedup();
+    let command: Vec<String> = std::env::args().collect();
+    vec![
+        ("run", text(&kept.identity.run)),
+        ("job", text(&report.job)),
+        ("parameters", text(&kept.identity.parameters.to_string())),
+        ("seed", Attribute::Whole(report.seed)),
+        ("rankpool_version", text(env!("CARGO_PKG_VERSION"))),
+        ("build_id", text(function::build())),
+        ("mode", text(&report.mode)),
+        ("ranks", Attribute::Whole(report.ranks as u64)),
+        ("workers", Attribute::Whole(report.workers as u64)),
+        ("hosts", Attribute::Texts(hosts)),
+        ("mpi_library", text(&mpi_library(pool))),
+        ("started", text(&time_of_day(kept.identity.began))),
+        ("ended", text(&time_of_day(now()))),
+        ("command_line", text(&command.join(" "))),
+        ("tasks", Attribute::Whole(report.tasks)),
+        ("wall_s", Attribute::Real(report.wall_s)),
+        ("report", text(&serde_json::to_string(report).unwrap_or_default())),
+    ]
+}
+
+/// The MPI library, of a run that used one.
+#[cfg(feature = "mpi")]
+fn mpi_library(pool: &Executor) -> String {
+    match pool.mode() {
+        launch::Mode::Comm | launch::Mode::Pool => crate::mpi::library_version(),
+        _ => String::new(),
+    }
+}
+
+#[cfg(not(feature = "mpi"))]
+fn mpi_library(_: &Executor) -> String {
+    String::new()
+}

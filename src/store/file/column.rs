@@ -1,0 +1,425 @@
+//! Rows, as they are encoded, into datasets: a column for each part of a row.
+
+use std::str::FromStr;
+
+use hdf5::{
+    Dataset, Extent, Group, SimpleExtents,
+    types::{
+        CompoundField, CompoundType, EnumMember, EnumType, FloatSize, IntSize, TypeDescriptor, VarLenUnicode,
+    },
+};
+
+use super::raw;
+use crate::store::schema::{Malformed, Scalar, Schema, take, take_char, take_length, take_text};
+
+/// Chunks of a dataset have about this many bytes; smaller ones cost more to find than to read.
+const CHUNK_BYTES: usize = 1 << 20;
+/// Rows are gathered into writes of this many bytes.
+const WRITE_BYTES: usize = 4 << 20;
+/// Texts are gathered into writes of this many.
+const WRITE_TEXTS: usize = 1 << 14;
+
+/// What goes wrong with a column.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ColumnError {
+    #[error(transparent)]
+    Hdf5(#[from] hdf5::Error),
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    #[error("it has {found} values, and its axes have room for {expected}")]
+    Shape { found: usize, expected: usize },
+    #[error("its {found} values do not fill lines of {width}")]
+    Line { found: usize, width: usize },
+}
+
+type Result<T> = std::result::Result<T, ColumnError>;
+
+/// How the elements of the outermost list of a row are laid out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// One after the other, and each row as long as it is.
+    #[default]
+    Ragged,
+    /// Lines of this many elements, and each row as many lines as it has.
+    Lines(usize),
+    /// The same dimensions in every row.
+    Fixed(Vec<usize>),
+}
+
+/// The element's type in the file; `None` for what has no bytes.
+pub(super) fn descriptor(schema: &Schema) -> Option<TypeDescriptor> {
+    if schema.fixed_size()? == 0 {
+        return None;
+    }
+    Some(match schema {
+        Schema::Scalar(scalar) => match scalar {
+            Scalar::Bool => TypeDescriptor::Boolean,
+            Scalar::I8 => TypeDescriptor::Integer(IntSize::U1),
+            Scalar::I16 => TypeDescriptor::Integer(IntSize::U2),
+            Scalar::I32 => TypeDescriptor::Integer(IntSize::U4),
+            Scalar::I64 => TypeDescriptor::Integer(IntSize::U8),
+            Scalar::U8 => TypeDescriptor::Unsigned(IntSize::U1),
+            Scalar::U16 => TypeDescriptor::Unsigned(IntSize::U2),
+            Scalar::U32 => TypeDescriptor::Unsigned(IntSize::U4),
+            Scalar::U64 => TypeDescriptor::Unsigned(IntSize::U8),
+            Scalar::F32 => TypeDescriptor::Float(FloatSize::U4),
+            Scalar::F64 => TypeDescriptor::Float(FloatSize::U8),
+        },
+        Schema::Enum(names) => enumeration(IntSize::U4, names),
+        Schema::Array(of, count) => TypeDescriptor::FixedArray(Box::new(descriptor(of)?), *count as usize),
+        Schema::Struct(fields) => compound(
+            fields
+                .iter()
+                .filter_map(|(name, field)| Some((name.as_str(), descriptor(field)?, field.fixed_size()?))),
+        ),
+        _ => return None,
+    })
+}
+
+/// An enumeration of these names, from 0.
+pub(super) fn enumeration(size: IntSize, names: &[impl ToString]) -> TypeDescriptor {
+    let members =
+        (0..).zip(names).map(|(value, name)| EnumMember { name: name.to_string(), value }).collect();
+    TypeDescriptor::Enum(EnumType { size, signed: false, members })
+}
+
+/// A compound of these fields, with nothing between them.
+pub(super) fn compound<'f>(fields: impl Iterator<Item = (&'f str, TypeDescriptor, usize)>) -> TypeDescriptor {
+    let mut size = 0;
+    let fields = fields
+        .enumerate()
+        .map(|(index, (name, ty, bytes))| {
+            size += bytes;
+            CompoundField::new(name, ty, size - bytes, index)
+        })
+        .collect();
+    TypeDescriptor::Compound(CompoundType { fields, size })
+}
+
+/// Where a column is to be, and how.
+#[derive(Clone)]
+pub(super) struct Place {
+    pub(super) parent: Group,
+    pub(super) name: String,
+    /// The level of compression, 0 for none.
+    pub(super) compress: u8,
+}
+
+impl Place {
+    fn group(&self) -> Result<Group> {
+        Ok(self.parent.create_group(&self.name)?)
+    }
+
+    fn inside(&self, parent: &Group, name: &str) -> Place {
+        Place { parent: parent.clone(), name: name.to_string(), compress: self.compress }
+    }
+
+    fn create(
+        &self,
+        element: &TypeDescriptor,
+        rows: usize,
+        row: &[usize],
+        row_bytes: usize,
+    ) -> Result<Dataset> {
+        let extents =
+            std::iter::once(Extent::resizable(0)).chain(row.iter().map(|length| Extent::fixed(*length)));
+        let chunk: Vec<usize> = std::iter::once(rows_of(CHUNK_BYTES, row_bytes).min(rows.max(1)))
+            .chain(row.iter().copied())
+            .collect();
+        let mut builder = self
+            .parent
+            .new_dataset_builder()
+            .packed(true)
+            .empty_as(element)
+            .shape(SimpleExtents::from_vec(extents.collect::<Vec<_>>()))
+            .chunk(chunk);
+        if self.compress > 0 {
+            builder = builder.shuffle().deflate(self.compress);
+        }
+        Ok(builder.create(self.name.as_str())?)
+    }
+}
+
+fn rows_of(bytes: usize, row_bytes: usize) -> usize {
+    (bytes / row_bytes.max(1)).max(1)
+}
+
+/// Part of a row, as it is written.
+pub(super) enum Column {
+    /// Without bytes: nothing is written.
+    Nothing,
+    Fixed(Fixed),
+    Text {
+        texts: Texts,
+        char: bool,
+    },
+    /// Values, and where those of each row start.
+    List {
+        counted: Counted,
+        of: Box<Column>,
+        offsets: Fixed,
+        total: u64,
+        width: usize,
+    },
+    Group(Vec<Column>),
+}
+
+/// How a list tells its length.
+#[derive(Clone, Copy)]
+pub(super) enum Counted {
+    Values,
+    /// In bytes of values of this size.
+    Bytes(usize),
+    /// None or one.
+    Option,
+    Always(usize),
+}
+
+impl Counted {
+    pub(super) fn take(self, bytes: &mut &[u8]) -> std::result::Result<usize, Malformed> {
+        match self {
+            Counted::Values => take_length(bytes),
+            Counted::Bytes(size) => Ok(take_length(bytes)? / size.max(1)),
+            Counted::Option => Ok(usize::from(take(bytes, 1)? != [0])),
+            Counted::Always(count) => Ok(count),
+        }
+    }
+
+    /// How lists of the schema tell their length, and what they hold.
+    pub(super) fn of(schema: &Schema) -> Option<(Counted, &Schema)> {
+        match schema {
+            Schema::List(of) => Some((Counted::Values, of)),
+            Schema::Block(of) => Some((Counted::Bytes(of.fixed_size()?), of)),
+            Schema::Option(of) => Some((Counted::Option, of)),
+            Schema::Array(of, count) => Some((Counted::Always(*count as usize), of)),
+            _ => None,
+        }
+    }
+}
+
+impl Column {
+    /// The column, or the columns, for rows of this type.
+    pub(super) fn create(place: Place, schema: &Schema, shape: &Shape) -> Result<Column> {
+        if let (Shape::Fixed(dimensions), Some((counted, of))) = (shape, Counted::of(schema))
+            && let Some(element) = descriptor(of)
+        {
+            let size = of.fixed_size().unwrap_or(0);
+            return Ok(Column::Fixed(Fixed::new(place, element, size, dimensions.clone(), Some(counted))));
+        }
+        if let Some(size) = schema.fixed_size() {
+            // The dimensions of a fixed array are dimensions of the dataset.
+            let (mut of, mut dimensions) = (schema, Vec::new());
+            while let Schema::Array(inner, count) = of {
+                dimensions.push(*count as usize);
+                of = inner;
+            }
+            return Ok(match descriptor(of) {
+                Some(element) if size > 0 => {
+                    Column::Fixed(Fixed::new(place, element, of.fixed_size().unwrap_or(0), dimensions, None))
+                }
+                _ => Column::Nothing,
+            });
+        }
+        if let Some((counted, of)) = Counted::of(schema) {
+            let group = place.group()?;
+            let width = if let Shape::Lines(width) = shape { (*width).max(1) } else { 1 };
+            let values = place.inside(&group, "values");
+            let of = match (shape, descriptor(of), of.fixed_size()) {
+                (Shape::Lines(_), Some(element), Some(size)) => {
+                    Column::Fixed(Fixed::new(values, element, size, vec![width], None))
+                }
+                _ => Column::create(values, of, &Shape::Ragged)?,
+            };
+            let offset = TypeDescriptor::Unsigned(IntSize::U8);
+            let mut offsets = Fixed::new(place.inside(&group, "offsets"), offset, 8, vec![], None);
+            offsets.append(&0u64.to_le_bytes())?;
+            return Ok(Column::List { counted, of: Box::new(of), offsets, total: 0, width });
+        }
+        match schema {
+            Schema::Struct(fields) => {
+                let group = place.group()?;
+                let column = |(name, field): &(String, Schema)| {
+                    Column::create(place.inside(&group, name), field, &Shape::Ragged)
+                };
+                Ok(Column::Group(fields.iter().map(column).collect::<Result<_>>()?))
+            }
+            _ => Ok(Column::Text { texts: Texts::new(place), char: *schema == Schema::Char }),
+        }
+    }
+
+    /// Takes a row off the front of `bytes` and appends it.
+    pub(super) fn append(&mut self, bytes: &mut &[u8]) -> Result<()> {
+        match self {
+            Column::Nothing => Ok(()),
+            Column::Fixed(fixed) => {
+                if let Some(counted) = fixed.counted {
+                    let (found, expected) = (counted.take(bytes)?, fixed.row_bytes / fixed.size);
+                    if found != expected {
+                        return Err(ColumnError::Shape { found, expected });
+                    }
+                }
+                fixed.append(take(bytes, fixed.row_bytes)?)
+            }
+            Column::Text { texts, char } => {
+                let text = if *char { take_char(bytes)? } else { take_text(bytes)? };
+                texts.append(text)
+            }
+            Column::List { counted, of, offsets, total, width } => {
+                let count = counted.take(bytes)?;
+                if !count.is_multiple_of(*width) {
+                    return Err(ColumnError::Line { found: count, width: *width });
+                }
+                match &mut **of {
+                    Column::Fixed(fixed) => {
+                        let size = count.checked_mul(fixed.row_bytes / *width).ok_or(Malformed)?;
+                        fixed.append(take(bytes, size)?)?;
+                    }
+                    of => (0..count).try_for_each(|_| of.append(bytes))?,
+                }
+                *total += (count / *width) as u64;
+                offsets.append(&total.to_le_bytes())
+            }
+            Column::Group(columns) => columns.iter_mut().try_for_each(|column| column.append(bytes)),
+        }
+    }
+
+    /// Appends rows of one size that lie back to back, if that can be done at a stroke.
+    pub(super) fn append_all(&mut self, bytes: &[u8]) -> Result<bool> {
+        match self {
+            Column::Fixed(fixed) if fixed.counted.is_none() => fixed.append(bytes).map(|()| true),
+            _ => Ok(false),
+        }
+    }
+
+    /// Writes what is left.
+    pub(super) fn finish(&mut self) -> Result<()> {
+        match self {
+            Column::Nothing => Ok(()),
+            Column::Fixed(fixed) => fixed.finish(),
+            Column::Text { texts, .. } => texts.finish(),
+            Column::List { of, offsets, .. } => {
+                of.finish()?;
+                offsets.finish()
+            }
+            Column::Group(columns) => columns.iter_mut().try_for_each(Column::finish),
+        }
+    }
+}
+
+/// Rows of one size: a dataset, made when the first of them are written, and grown with the rest.
+pub(super) struct Fixed {
+    place: Place,
+    element: TypeDescriptor,
+    /// Bytes of an element.
+    size: usize,
+    /// The dimensions of a row, and its bytes.
+    row: Vec<usize>,
+    row_bytes: usize,
+    /// A row comes with its length.
+    counted: Option<Counted>,
+    dataset: Option<Dataset>,
+    rows: usize,
+    buffer: Vec<u8>,
+}
+
+impl Fixed {
+    pub(super) fn new(
+        place: Place,
+        element: TypeDescriptor,
+        size: usize,
+        row: Vec<usize>,
+        counted: Option<Counted>,
+    ) -> Fixed {
+        let row_bytes = size * row.iter().product::<usize>();
+        Fixed { place, element, size, row, row_bytes, counted, dataset: None, rows: 0, buffer: Vec::new() }
+    }
+
+    /// Appends whole rows.
+    pub(super) fn append(&mut self, mut bytes: &[u8]) -> Result<()> {
+        // Whole chunks are written at a time, so that none is read back to be completed.
+        let unit = rows_of(CHUNK_BYTES, self.row_bytes) * self.row_bytes.max(1);
+        let most = unit * (WRITE_BYTES / unit).max(1);
+        while self.buffer.len() + bytes.len() >= most {
+            if self.buffer.is_empty() {
+                let (now, later) = bytes.split_at(bytes.len() / unit * unit);
+                self.write(now)?;
+                bytes = later;
+                break;
+            }
+            let (now, later) = bytes.split_at(most - self.buffer.len());
+            let mut whole = std::mem::take(&mut self.buffer);
+            whole.extend_from_slice(now);
+            self.write(&whole)?;
+            whole.clear();
+            (self.buffer, bytes) = (whole, later);
+        }
+        self.buffer.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        let count = bytes.len() / self.row_bytes.max(1);
+        let dataset = match &self.dataset {
+            Some(dataset) => dataset,
+            None => {
+                self.dataset.insert(self.place.create(&self.element, count, &self.row, self.row_bytes)?)
+            }
+        };
+        if count > 0 {
+            let mut shape = vec![self.rows + count];
+            shape.extend_from_slice(&self.row);
+            dataset.resize(shape)?;
+            raw::write(dataset, self.rows, count, &self.element, bytes)?;
+            self.rows += count;
+        }
+        Ok(())
+    }
+
+    pub(super) fn finish(&mut self) -> Result<()> {
+        let rest = std::mem::take(&mut self.buffer);
+        if rest.is_empty() && self.dataset.is_some() { Ok(()) } else { self.write(&rest) }
+    }
+}
+
+/// Texts: a dataset, made when the first of them are written.
+pub(super) struct Texts {
+    place: Place,
+    dataset: Option<Dataset>,
+    rows: usize,
+    buffer: Vec<VarLenUnicode>,
+}
+
+impl Texts {
+    fn new(place: Place) -> Texts {
+        Texts { place, dataset: None, rows: 0, buffer: Vec::new() }
+    }
+
+    fn append(&mut self, text: &str) -> Result<()> {
+        self.buffer.push(text_of(text));
+        if self.buffer.len() == WRITE_TEXTS { self.write() } else { Ok(()) }
+    }
+
+    fn write(&mut self) -> Result<()> {
+        let count = self.buffer.len();
+        let dataset = match &self.dataset {
+            Some(dataset) => dataset,
+            None => self.dataset.insert(self.place.create(&TypeDescriptor::VarLenUnicode, count, &[], 16)?),
+        };
+        if count > 0 {
+            dataset.resize(self.rows + count)?;
+            dataset.write_slice(&self.buffer, self.rows..self.rows + count)?;
+            self.rows += count;
+            self.buffer.clear();
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        if self.buffer.is_empty() && self.dataset.is_some() { Ok(()) } else { self.write() }
+    }
+}
+
+/// The text as HDF5 keeps it, where a NUL ends it: a NUL inside becomes its picture.
+pub(super) fn text_of(text: &str) -> VarLenUnicode {
+    VarLenUnicode::from_str(&text.replace('\0', "\u{2400}")).unwrap_or_default()
+}

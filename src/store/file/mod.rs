@@ -1,0 +1,474 @@
+//! The result file: what a run found out, in HDF5, for h5py, pandas, Julia and whatever comes.
+//!
+//! ```text
+//! /results   a row a task, in the order of the tasks; what the task gave decides how it lies:
+//!            numbers and structs of numbers: a dataset; lists: a group of `values` and `offsets`,
+//!            row k being values[offsets[k]..offsets[k + 1]]; other structs: a group with a member a field
+//! /status    a number a task: 0 ok, 1 failed, 2 timed out, 3 quarantined, 4 not run
+//! /errors    a row for each attempt that failed
+//! /trace     a row for each chunk
+//! ```
+//! A file is built beside its name and renamed into place, so that a reader never sees half of one.
+
+mod column;
+mod raw;
+mod read_column;
+mod reader;
+mod scales;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use column::{Column, ColumnError, Fixed, Place, Shape, compound, enumeration, text_of};
+use hdf5::{
+    Dataset, Group, H5Type,
+    types::{FloatSize, IntSize, TypeDescriptor, VarLenUnicode},
+};
+pub(crate) use reader::Reader;
+
+use super::{Attempt, TraceBlock, schema::Schema};
+use crate::{
+    error::{Error, ErrorKind, FailureKind},
+    rows::Rows,
+    wire::Piece,
+};
+
+/// The layout of the file, in its attribute `rankpool_format`.
+pub(crate) const FORMAT: u64 = 1;
+/// The longest name of a host; POSIX allows 255, Linux 64.
+const HOST_BYTES: usize = 64;
+/// Rows of `/errors` that are written at a time.
+const ERRORS_AT_A_TIME: usize = 1 << 12;
+
+/// What became of a task, as `/status` has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Status {
+    Ok = 0,
+    Failed = 1,
+    TimedOut = 2,
+    Quarantined = 3,
+    NotRun = 4,
+}
+
+impl Status {
+    const NAMES: [&'static str; 5] = ["ok", "failed", "timed_out", "quarantined", "not_run"];
+
+    pub(crate) fn name(self) -> &'static str {
+        Status::NAMES[self as usize]
+    }
+
+    fn of(kind: FailureKind) -> Status {
+        match kind {
+            FailureKind::TimedOut => Status::TimedOut,
+            FailureKind::Quarantined => Status::Quarantined,
+            FailureKind::NotDone => Status::NotRun,
+            _ => Status::Failed,
+        }
+    }
+}
+
+/// A row of `/errors`.
+#[derive(Clone, Debug, H5Type)]
+#[repr(C)]
+struct ErrorRow {
+    task: u64,
+    /// The attempt that failed, from 1; 0 if the task never ran.
+    attempt: u16,
+    kind: VarLenUnicode,
+    /// -1 if the task never ran.
+    rank: i32,
+    host: VarLenUnicode,
+    message: VarLenUnicode,
+}
+
+/// The value of an attribute.
+pub(crate) enum Attribute {
+    Text(String),
+    Texts(Vec<String>),
+    Whole(u64),
+    Real(f64),
+}
+
+/// The name that a result file will have, and the one it is built under.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub(crate) path: PathBuf,
+    partial: PathBuf,
+}
+
+impl Target {
+    /// Makes sure, before any work is done, that the file can be made; `run` names the run.
+    ///
+    /// # Errors
+    /// When the file is there and must not be replaced, or its folder cannot be written.
+    pub(crate) fn reserve(path: &Path, run: &str, replace: bool) -> Result<Target, Error> {
+        let refused = |why: &dyn std::fmt::Display| Err(Error::usage(format!("{}: {why}", path.display())));
+        if path.is_dir() {
+            return refused(&"is a folder; name a file");
+        }
+        if path.exists() && !replace {
+            return refused(
+                &"exists already; --force replaces it when the run has ended, or name another file",
+            );
+        }
+        let mut partial = path.as_os_str().to_owned();
+        partial.push(format!(".{run}.partial"));
+        let partial = PathBuf::from(partial);
+        match fs::File::create(&partial) {
+            Ok(_) => Ok(Target { path: path.into(), partial }),
+            Err(error) => refused(&format_args!("cannot be made: {error}")),
+        }
+    }
+
+    fn failed(&self, error: &ColumnError) -> Error {
+        let reason = match error {
+            ColumnError::Hdf5(error) => reason(error),
+            other => other.to_string(),
+        };
+        Error::new(ErrorKind::Storage, format!("{} cannot be written: {reason}", self.path.display()))
+    }
+
+    fn lost(&self, error: std::io::Error) -> Error {
+        self.failed(&ColumnError::Hdf5(hdf5::Error::Internal(error.to_string())))
+    }
+}
+
+/// A target that is left without a file leaves nothing behind.
+impl Drop for Target {
+    fn drop(&mut self) {
+        // It is not there after a run that ended well.
+        let _ = fs::remove_file(&self.partial);
+    }
+}
+
+/// Why the library failed: what the operating system said, if it did.
+fn reason(error: &hdf5::Error) -> String {
+    let text = match error {
+        hdf5::Error::HDF5(stack) => match stack.clone().expand() {
+            Ok(stack) => {
+                let details = stack.iter().filter_map(hdf5::ErrorFrame::detail);
+                details.chain([error.to_string()]).collect::<Vec<_>>().join("; ")
+            }
+            Err(_) => error.to_string(),
+        },
+        other => other.to_string(),
+    };
+    match text.split_once("error message = '").and_then(|(_, rest)| rest.split_once('\'')) {
+        Some((said, _)) => said.to_string(),
+        None => text,
+    }
+}
+
+/// A result file in the making.
+pub(crate) struct ResultFile {
+    target: Target,
+    file: hdf5::File,
+    schema: Schema,
+    layout: Rows,
+    results: Column,
+    status: Fixed,
+    trace: Fixed,
+    errors: Dataset,
+    error_rows: Vec<ErrorRow>,
+    /// The task whose row comes next.
+    next: u64,
+    /// What stands in the place of a row that is missing.
+    missing: Vec<u8>,
+}
+
+impl ResultFile {
+    /// Begins the file.
+    ///
+    /// # Errors
+    /// When the rows do not fit the layout that the job gives them, or nothing can be written.
+    pub(crate) fn create(
+        target: Target,
+        schema: Schema,
+        layout: Rows,
+        compress: u8,
+    ) -> Result<ResultFile, Error> {
+        let shape = shape_of(&schema, &layout)?;
+        let mut missing = Vec::new();
+        match &shape {
+            // A row that is missing has its place all the same.
+            Shape::Fixed(dimensions) => fill_fixed(&schema, dimensions.iter().product(), &mut missing),
+            _ => schema.fill(&mut missing),
+        }
+        let failed = |error: ColumnError| target.failed(&error);
+        let file = hdf5::File::create(&target.partial).map_err(|error| failed(error.into()))?;
+        let root: &Group = &file;
+        let place = |name: &str, compress| Place { parent: root.clone(), name: name.to_string(), compress };
+        let results = Column::create(place("results", compress), &schema, &shape).map_err(failed)?;
+        let status = enumeration(IntSize::U1, &Status::NAMES);
+        let status = Fixed::new(place("status", compress), status, 1, vec![], None);
+        // Names of hosts are mostly padding, which costs nothing when it is compressed.
+        let level = if hdf5::filters::deflate_available() { compress.max(1) } else { 0 };
+        let trace = Fixed::new(place("trace", level), trace_row(), TRACE_BYTES, vec![], None);
+        let errors = file
+            .new_dataset_builder()
+            .empty::<ErrorRow>()
+            .shape(hdf5::SimpleExtents::resizable([0usize]))
+            .chunk(256)
+            .create("errors")
+            .map_err(|error| failed(error.into()))?;
+        let (error_rows, next) = (Vec::new(), 0);
+        Ok(ResultFile {
+            target,
+            file,
+            schema,
+            layout,
+            results,
+            status,
+            trace,
+            errors,
+            error_rows,
+            next,
+            missing,
+        })
+    }
+
+    /// Writes the outcomes of the next tasks; those that were left out in between were not run.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub(crate) fn append(&mut self, piece: &Piece) -> Result<(), Error> {
+        self.skip_to(piece.start)?;
+        self.write(piece).map_err(|(task, error)| match error {
+            ColumnError::Hdf5(_) => self.target.failed(&error),
+            error => {
+                Error::new(ErrorKind::Internal, format!("the row of task {task} cannot be written: {error}"))
+            }
+        })?;
+        self.next += piece.count;
+        Ok(())
+    }
+
+    fn write(&mut self, piece: &Piece) -> Result<(), (u64, ColumnError)> {
+        let at = |task: u64| move |error: ColumnError| (task, error);
+        let batch = match &piece.outcome {
+            Ok(batch) => batch,
+            Err(failure) => {
+                self.missing_rows(piece.count, Status::of(failure.kind)).map_err(at(piece.start))?;
+                return Ok(());
+            }
+        };
+        let statuses = vec![Status::Ok as u8; batch.len()];
+        self.status.append(&statuses).map_err(at(piece.start))?;
+        // Rows of one size lie in the batch as they will in the file.
+        let size = self.schema.fixed_size();
+        let alike = size.is_some_and(|size| size > 0 && batch.bytes().len() == size * batch.len());
+        if alike && self.results.append_all(batch.bytes()).map_err(at(piece.start))? {
+            return Ok(());
+        }
+        for k in 0..batch.len() {
+            let task = piece.start + k as u64;
+            let mut bytes = batch.get(k);
+            self.results.append(&mut bytes).map_err(at(task))?;
+        }
+        Ok(())
+    }
+
+    fn missing_rows(&mut self, count: u64, status: Status) -> Result<(), ColumnError> {
+        for _ in 0..count {
+            self.results.append(&mut self.missing.as_slice())?;
+            self.status.append(&[status as u8])?;
+        }
+        Ok(())
+    }
+
+    /// The tasks up to `task` have no outcome.
+    ///
+    /// # Errors
+    /// When that cannot be written.
+    pub(crate) fn skip_to(&mut self, task: u64) -> Result<(), Error> {
+        let gap = task.saturating_sub(self.next);
+        self.missing_rows(gap, Status::NotRun).map_err(|error| self.target.failed(&error))?;
+        self.next += gap;
+        Ok(())
+    }
+
+    /// Writes an attempt that failed.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(crate) fn attempt(&mut self, attempt: &Attempt) -> Result<(), Error> {
+        let place = attempt.failure.place.as_ref();
+        self.error_rows.push(ErrorRow {
+            task: attempt.task,
+            attempt: attempt.failure.attempt(),
+            kind: text_of(&attempt.failure.kind.to_string()),
+            rank: place.map_or(-1, |place| place.rank as i32),
+            host: text_of(place.map_or("", |place| &place.host)),
+            message: text_of(&attempt.failure.message),
+        });
+        if self.error_rows.len() < ERRORS_AT_A_TIME {
+            return Ok(());
+        }
+        self.write_errors().map_err(|error| self.target.failed(&error.into()))
+    }
+
+    fn write_errors(&mut self) -> hdf5::Result<()> {
+        let from = self.errors.size();
+        let to = from + self.error_rows.len();
+        self.errors.resize(to)?;
+        self.errors.write_slice(&self.error_rows, from..to)?;
+        self.error_rows.clear();
+        Ok(())
+    }
+
+    /// Writes when and where chunks ran.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(crate) fn trace(&mut self, block: &TraceBlock) -> Result<(), Error> {
+        let mut bytes = Vec::with_capacity(block.rows.len() * TRACE_BYTES);
+        for row in &block.rows {
+            let host = block.hosts.get(row.host as usize).map_or("", String::as_str);
+            let mut name = [0; HOST_BYTES];
+            let length = host.len().min(HOST_BYTES);
+            name[..length].copy_from_slice(&host.as_bytes()[..length]);
+            bytes.extend_from_slice(&row.start.to_le_bytes());
+            bytes.extend_from_slice(&row.count.to_le_bytes());
+            bytes.extend_from_slice(&row.rank.to_le_bytes());
+            bytes.extend_from_slice(&name);
+            [row.dispatched, row.started, row.ended]
+                .iter()
+                .for_each(|time| bytes.extend_from_slice(&time.to_le_bytes()));
+            bytes.extend_from_slice(&row.slowest.to_le_bytes());
+            bytes.extend_from_slice(&row.slowest_s.to_le_bytes());
+        }
+        self.trace.append(&bytes).map_err(|error| self.target.failed(&error))
+    }
+
+    /// Ends the file after `tasks` rows, with these attributes, and puts it into its place.
+    ///
+    /// # Errors
+    /// When it cannot be written or renamed.
+    pub(crate) fn finish(mut self, tasks: u64, attributes: &[(&str, Attribute)]) -> Result<PathBuf, Error> {
+        self.skip_to(tasks)?;
+        self.complete(attributes).map_err(|error| self.target.failed(&error))?;
+        let ResultFile { target, file, results, status, trace, errors, .. } = self;
+        drop((results, status, trace, errors));
+        file.close().map_err(|error| target.failed(&error.into()))?;
+        let sync = |path: &Path| fs::File::open(path)?.sync_all();
+        sync(&target.partial).map_err(|error| target.lost(error))?;
+        fs::rename(&target.partial, &target.path).map_err(|error| target.lost(error))?;
+        let folder = target.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        // Some file systems cannot sync a folder; the file itself is safe.
+        let _ = sync(folder.unwrap_or(Path::new(".")));
+        Ok(target.path.clone())
+    }
+
+    fn complete(&mut self, attributes: &[(&str, Attribute)]) -> Result<(), ColumnError> {
+        self.results.finish()?;
+        self.status.finish()?;
+        self.trace.finish()?;
+        self.write_errors()?;
+        let root: &Group = &self.file;
+        attribute(root, "rankpool_format", &Attribute::Whole(FORMAT))?;
+        let schema =
+            serde_json::to_string(&self.schema).map_err(|error| hdf5::Error::Internal(error.to_string()))?;
+        attribute(root, "row_type", &Attribute::Text(schema))?;
+        attribute(root, "row_layout", &Attribute::Text(self.layout.layout_json()))?;
+        for (name, value) in attributes {
+            attribute(root, name, value)?;
+        }
+        let trace = self.file.dataset("trace")?;
+        attribute(&trace, "units_of_times", &Attribute::Text("s".into()))?;
+        scales::describe(&self.file, &self.schema, &self.layout)?;
+        self.file.flush()?;
+        Ok(())
+    }
+}
+
+const TRACE_BYTES: usize = 8 + 8 + 4 + HOST_BYTES + 3 * 8 + 8 + 8;
+
+/// The type of a row of `/trace`.
+fn trace_row() -> TypeDescriptor {
+    let (whole, real) = (TypeDescriptor::Unsigned(IntSize::U8), TypeDescriptor::Float(FloatSize::U8));
+    compound(
+        [
+            ("start", whole.clone(), 8),
+            ("count", whole.clone(), 8),
+            ("rank", TypeDescriptor::Unsigned(IntSize::U4), 4),
+            ("host", TypeDescriptor::FixedUnicode(HOST_BYTES), HOST_BYTES),
+            ("dispatched", real.clone(), 8),
+            ("started", real.clone(), 8),
+            ("ended", real.clone(), 8),
+            ("slowest_task", whole, 8),
+            ("slowest_task_s", real, 8),
+        ]
+        .into_iter(),
+    )
+}
+
+/// A type as numpy describes it in an npy file; `None` for texts of varying length.
+pub(crate) fn npy_type(element: &TypeDescriptor) -> Option<String> {
+    Some(match element {
+        TypeDescriptor::Boolean => "'|b1'".into(),
+        TypeDescriptor::Integer(size) => format!("'<i{}'", *size as usize),
+        TypeDescriptor::Unsigned(size) => format!("'<u{}'", *size as usize),
+        TypeDescriptor::Float(size) => format!("'<f{}'", *size as usize),
+        TypeDescriptor::Enum(of) => npy_type(&of.base_type())?,
+        TypeDescriptor::FixedAscii(size) | TypeDescriptor::FixedUnicode(size) => format!("'|S{size}'"),
+        TypeDescriptor::FixedArray(of, count) => format!("({}, ({count},))", npy_type(of)?),
+        TypeDescriptor::Compound(compound) => {
+            let field = |field: &hdf5::types::CompoundField| {
+                Some(match &field.ty {
+                    TypeDescriptor::FixedArray(of, count) => {
+                        format!("({:?}, {}, ({count},))", field.name, npy_type(of)?)
+                    }
+                    other => format!("({:?}, {})", field.name, npy_type(other)?),
+                })
+            };
+            format!("[{}]", compound.fields.iter().map(field).collect::<Option<Vec<_>>>()?.join(", "))
+        }
+        _ => return None,
+    })
+}
+
+/// How the job wants its rows laid out, if the rows can be.
+fn shape_of(schema: &Schema, layout: &Rows) -> Result<Shape, Error> {
+    let list =
+        column::Counted::of(schema).is_some_and(|(_, of)| of.fixed_size().is_some_and(|size| size > 0));
+    let dimensions = layout.row_dimensions();
+    match (dimensions.is_empty(), layout.line()) {
+        (true, None) => Ok(Shape::Ragged),
+        _ if !list => Err(Error::new(
+            ErrorKind::Internal,
+            "the job gives its rows axes or lines, and its output is no list of numbers",
+        )),
+        (false, _) => Ok(Shape::Fixed(dimensions)),
+        (true, Some(width)) => Ok(Shape::Lines(width)),
+    }
+}
+
+/// A list of `count` fill values.
+fn fill_fixed(schema: &Schema, count: usize, out: &mut Vec<u8>) {
+    let Some((counted, of)) = column::Counted::of(schema) else {
+        return;
+    };
+    counted.put(count, out);
+    (0..count).for_each(|_| of.fill(out));
+}
+
+fn attribute(location: &hdf5::Location, name: &str, value: &Attribute) -> hdf5::Result<()> {
+    match value {
+        Attribute::Text(text) => {
+            let text = VarLenUnicode::from_str(&text.replace('\0', "\u{2400}")).unwrap_or_default();
+            location.new_attr::<VarLenUnicode>().create(name)?.write_scalar(&text)
+        }
+        Attribute::Texts(texts) => {
+            let texts: Vec<VarLenUnicode> = texts.iter().map(|text| text_of(text)).collect();
+            location.new_attr_builder().with_data(&texts).create(name).map(drop)
+        }
+        Attribute::Whole(value) => location.new_attr::<u64>().create(name)?.write_scalar(value),
+        Attribute::Real(value) => location.new_attr::<f64>().create(name)?.write_scalar(value),
+    }
+}

@@ -1,0 +1,445 @@
+//! The journal: every outcome of a run, in a file that survives whatever ends the run.
+//!
+//! It is a sequence of [records](record), appended as outcomes come in, in any order of the tasks. A
+//! run that goes on from it runs only the tasks whose outcomes it lacks. A journal that was cut off
+//! anywhere is whole up to the cut. Bytes in the middle that have changed cost the records that they
+//! belong to: those behind them are found again by their magic number, and count.
+
+mod index;
+mod record;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, BufReader, Read, Seek, SeekFrom, Write},
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use index::{Index, Located};
+use record::{Found, Header, Kind, Scan, TABLE};
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use writer::Writer;
+pub(crate) use writer::{Entry, Queue};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::{Attempt, TraceBlock};
+use crate::{
+    error::{Error, ErrorKind, Failure},
+    launch,
+    task_set::TaskSet,
+    wire::{Batch, Piece, decode},
+};
+
+/// What a journal is of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Identity {
+    pub(crate) job: String,
+    pub(crate) parameters: Value,
+    pub(crate) seed: u64,
+    /// How many tasks there are, where the job can tell before it runs them.
+    pub(crate) tasks: Option<u64>,
+    /// The type of a row.
+    pub(crate) row: Value,
+    /// A name for this run, and no other.
+    pub(crate) run: String,
+    pub(crate) version: String,
+    /// When the run began, in seconds since 1970.
+    pub(crate) began: f64,
+}
+
+impl Identity {
+    /// What this run asks for that differs from what the journal is of.
+    pub(crate) fn difference(&self, journal: &Identity) -> Option<String> {
+        let differ = |what: &str, journal: &dyn std::fmt::Display, asked: &dyn std::fmt::Display| {
+            Some(format!("it is of {what} {journal}, and this run has {what} {asked}"))
+        };
+        let tasks = |tasks: Option<u64>| tasks.map_or("an unknown number".into(), |tasks| tasks.to_string());
+        if self.job != journal.job {
+            differ("job", &journal.job, &self.job)
+        } else if self.parameters != journal.parameters {
+            differ("parameters", &journal.parameters, &self.parameters)
+        } else if self.seed != journal.seed {
+            differ("seed", &journal.seed, &self.seed)
+        } else if self.row != journal.row {
+            differ("row type", &journal.row, &self.row)
+        } else if self.tasks != journal.tasks {
+            differ("item count", &tasks(journal.tasks), &tasks(self.tasks))
+        } else {
+            None
+        }
+    }
+}
+
+/// A process that writes the journal.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Session {
+    host: String,
+    pid: u32,
+    /// Seconds since 1970.
+    began: f64,
+}
+
+/// What to do with a journal that is there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Existing {
+    Refuse,
+    Replace,
+    Resume,
+}
+
+/// A journal that is open for writing, and locked.
+pub(crate) struct Journal {
+    path: PathBuf,
+    pub(crate) identity: Identity,
+    /// Tasks that ended well, and tasks that failed, as the journal was opened.
+    pub(crate) done: TaskSet,
+    pub(crate) failed: TaskSet,
+    /// Places that were damaged, told to the user.
+    pub(crate) damage: Vec<String>,
+    writer: Writer,
+}
+
+fn refused(path: &Path, why: impl std::fmt::Display) -> Error {
+    Error::usage(format!("{}: {why}", path.display()))
+}
+
+fn storage(path: &Path, error: impl std::fmt::Display) -> Error {
+    Error::new(ErrorKind::Storage, format!("{}: {error}", path.display()))
+}
+
+impl Journal {
+    /// Opens the journal for a run of `identity`; a run that is resumed keeps the identity it had.
+    ///
+    /// # Errors
+    /// When it is there and should not be, is of another run, is used by another process, or cannot be written.
+    pub(crate) fn open(path: &Path, identity: Identity, existing: Existing) -> Result<Journal, Error> {
+        if existing == Existing::Refuse && path.exists() {
+            return Err(refused(
+                path,
+                "is the journal of a run that did not end; --resume goes on from it, --force starts anew",
+            ));
+        }
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .map_err(|error| refused(path, error))?;
+        lock(path, &file)?;
+        refuse_foreign(path, &mut file)?;
+        if existing != Existing::Resume {
+            file.set_len(0).map_err(|error| storage(path, error))?;
+        }
+        let found = read(&file).map_err(|error| storage(path, error))?;
+        let mut damage = Vec::new();
+        for (from, to) in &found.damage {
+            damage.push(format!(
+                "{}: bytes {from} to {to} are damaged; the tasks that lay there are run again",
+                path.display()
+            ));
+        }
+        let identity = match found.identity {
+            Some(first) => match identity.difference(&first) {
+                Some(difference) => {
+                    return Err(refused(
+                        path,
+                        format!("cannot be resumed: {difference}; --force starts anew"),
+                    ));
+                }
+                None => first,
+            },
+            None if found.any => {
+                return Err(refused(
+                    path,
+                    "the first record is damaged at byte 0, so it cannot be known what run this is of; \
+                     --force starts anew",
+                ));
+            }
+            None => identity,
+        };
+        let (done, failed) = found.index.known();
+        let hash = begin(&mut file, &identity, found.end).map_err(|error| storage(path, error))?;
+        let name = path.display().to_string();
+        let writer = Writer::start(file, found.index, hash, name).map_err(|error| storage(path, error))?;
+        Ok(Journal { path: path.into(), identity, done, failed, damage, writer })
+    }
+
+    /// Where outcomes are appended.
+    pub(crate) fn queue(&self) -> Arc<Queue> {
+        self.writer.queue.clone()
+    }
+
+    /// Ends the writing, so that all that is in the journal can be read.
+    ///
+    /// # Errors
+    /// When the journal could not be written.
+    pub(crate) fn finish(self) -> Result<Complete, Error> {
+        let (file, index) = self.writer.finish()?;
+        Ok(Complete { path: self.path, file, index, record: None })
+    }
+}
+
+/// Takes the lock of the journal, or tells who has it.
+fn lock(path: &Path, file: &File) -> Result<(), Error> {
+    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(()),
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            let holder = last_session(file).ok().flatten();
+            let who = holder.map_or("another process".into(), |session| {
+                format!("process {} on {}", session.pid, session.host)
+            });
+            Err(refused(path, format!("is in use by {who}; wait for its end, or name another file")))
+        }
+        Err(error) => {
+            tracing::warn!(
+                "{}: cannot be locked ({error}): take care that no second run uses it",
+                path.display()
+            );
+            Ok(())
+        }
+    }
+}
+
+/// Refuses a file that is something else, which would be overwritten.
+fn refuse_foreign(path: &Path, file: &mut File) -> Result<(), Error> {
+    let mut first = Vec::new();
+    let read = Read::by_ref(file).take(4).read_to_end(&mut first);
+    read.and_then(|_| file.seek(SeekFrom::Start(0))).map_err(|error| refused(path, error))?;
+    if record::begins_like_a_journal(&first) {
+        return Ok(());
+    }
+    Err(refused(path, "is no journal of rankpool, and is left alone; name another file"))
+}
+
+/// Cuts the file at `end` and appends who writes from now on; returns the hash of the identity.
+fn begin(file: &mut File, identity: &Identity, end: u64) -> io::Result<u64> {
+    file.set_len(end)?;
+    file.seek(SeekFrom::End(0))?;
+    let mut out = Vec::new();
+    let named = serde_json::to_vec(identity)?;
+    let hash = xxh3_64(&named);
+    let header = |kind, length: usize| Header {
+        kind,
+        layout: 0,
+        identity: hash,
+        start: 0,
+        count: 0,
+        length: length as u64,
+    };
+    if end == 0 {
+        record::append(&mut out, header(Kind::Identity, named.len()), &named);
+    }
+    let session =
+        Session { host: launch::here().host.clone(), pid: std::process::id(), began: crate::store::now() };
+    let session = serde_json::to_vec(&session)?;
+    record::append(&mut out, header(Kind::Session, session.len()), &session);
+    file.write_all(&out)?;
+    file.sync_data()?;
+    Ok(hash)
+}
+
+/// What a journal holds.
+#[derive(Default)]
+struct Contents {
+    identity: Option<Identity>,
+    /// There are records at all.
+    any: bool,
+    index: Index,
+    damage: Vec<(u64, u64)>,
+    /// Where the last whole record ends.
+    end: u64,
+}
+
+/// Reads the whole journal; wrong bytes are no error.
+fn read(file: &File) -> io::Result<Contents> {
+    let mut source = file;
+    source.seek(SeekFrom::Start(0))?;
+    read_from(BufReader::with_capacity(1 << 16, source), &|offset, size| read_record(file, offset, size))
+}
+
+type Record = (Header, Vec<u8>);
+
+fn read_from(
+    source: impl Read + Seek,
+    record: &dyn Fn(u64, u64) -> io::Result<Record>,
+) -> io::Result<Contents> {
+    let mut contents = Contents::default();
+    let mut scan = Scan::new(source)?;
+    while let Some(found) = scan.next()? {
+        match found {
+            Found::Record { offset, header } => {
+                contents.any = true;
+                contents.end = offset + header.size();
+                take_in(&mut contents, offset, header, record)?;
+            }
+            Found::Damage { from, to } => contents.damage.push((from, to)),
+            Found::Tail { from } => contents.end = from,
+        }
+    }
+    if !contents.any {
+        contents.end = 0;
+    }
+    Ok(contents)
+}
+
+fn take_in(
+    contents: &mut Contents,
+    offset: u64,
+    header: Header,
+    record: &dyn Fn(u64, u64) -> io::Result<Record>,
+) -> io::Result<()> {
+    let (start, count, size) = (header.start, header.count, header.size());
+    let failed = header.kind == Kind::Failed;
+    match header.kind {
+        Kind::Identity if offset == 0 => {
+            contents.identity = serde_json::from_slice(&record(offset, size)?.1).ok();
+        }
+        Kind::Values | Kind::Failed if count > 0 && start.checked_add(count).is_some() => {
+            contents.index.insert(start, Located { count, offset, size, skip: 0, failed });
+        }
+        Kind::Trace => contents.index.trace.push((offset, size)),
+        _ => {}
+    }
+    if matches!(header.kind, Kind::Failed | Kind::Attempt)
+        && let Ok(failure) = decode::<Failure>(&record(offset, size)?.1)
+    {
+        contents.index.attempts.insert((start, failure.attempt()), (offset, size));
+    }
+    Ok(())
+}
+
+fn read_record(file: &File, offset: u64, size: u64) -> io::Result<Record> {
+    let mut bytes = vec![0; usize::try_from(size).map_err(io::Error::other)?];
+    file.read_exact_at(&mut bytes, offset)?;
+    let header = match record::read(&bytes) {
+        Some((header, _)) => header,
+        None => {
+            return Err(io::Error::other(format!(
+                "the record at byte {offset} has changed since it was written"
+            )));
+        }
+    };
+    bytes.truncate(bytes.len() - record::CHECK_BYTES);
+    bytes.drain(..record::HEADER_BYTES);
+    Ok((header, bytes))
+}
+
+fn last_session(file: &File) -> io::Result<Option<Session>> {
+    let mut source = file;
+    source.seek(SeekFrom::Start(0))?;
+    let mut scan = Scan::new(BufReader::new(source))?;
+    let mut last = None;
+    while let Some(found) = scan.next()? {
+        if let Found::Record { offset, header } = found
+            && header.kind == Kind::Session
+        {
+            last = serde_json::from_slice(&read_record(file, offset, header.size())?.1).ok();
+        }
+    }
+    Ok(last)
+}
+
+/// A journal that is written, to be read in the order of the tasks. The lock is held as long as it lives.
+pub(crate) struct Complete {
+    path: PathBuf,
+    file: File,
+    index: Index,
+    /// The values of the record that was read last, by its offset.
+    record: Option<(u64, Batch)>,
+}
+
+impl Complete {
+    /// Everything that is known, in the order of the tasks; tasks that are not known are left out.
+    ///
+    /// # Errors
+    /// When the journal cannot be read any more.
+    pub(crate) fn pieces(&mut self) -> impl Iterator<Item = Result<Piece, Error>> {
+        let located: Vec<(u64, Located)> = self.index.in_order().collect();
+        located
+            .into_iter()
+            .map(|(start, located)| self.piece(start, located).map_err(|error| storage(&self.path, error)))
+    }
+
+    fn piece(&mut self, start: u64, located: Located) -> io::Result<Piece> {
+        let Located { count, offset, size, skip, failed } = located;
+        let contradicts = || io::Error::other(format!("the record at byte {offset} contradicts itself"));
+        if failed {
+            let failure = decode(&read_record(&self.file, offset, size)?.1).map_err(io::Error::other)?;
+            return Ok(Piece { start, count, outcome: Err(failure) });
+        }
+        let batch = match &self.record {
+            Some((at, batch)) if *at == offset => batch.clone(),
+            _ => {
+                let (header, payload) = read_record(&self.file, offset, size)?;
+                let values = usize::try_from(header.count).map_err(io::Error::other)?;
+                let batch = Batch::from_wire(Bytes::from(payload), values, header.layout & TABLE != 0)
+                    .ok_or_else(contradicts)?;
+                self.record = Some((offset, batch.clone()));
+                batch
+            }
+        };
+        let (from, to) = (skip as usize, (skip + count) as usize);
+        if to > batch.len() {
+            return Err(contradicts());
+        }
+        Ok(Piece { start, count, outcome: Ok(batch.slice(from, to)) })
+    }
+
+    /// Every attempt that failed, by task and attempt.
+    ///
+    /// # Errors
+    /// When the journal cannot be read any more.
+    pub(crate) fn attempts(&self) -> impl Iterator<Item = Result<Attempt, Error>> {
+        self.index.attempts.iter().map(|(&(task, _), &(offset, size))| {
+            let failure = read_record(&self.file, offset, size)
+                .and_then(|(_, payload)| decode(&payload).map_err(io::Error::other))
+                .map_err(|error| storage(&self.path, error))?;
+            Ok(Attempt { task, failure })
+        })
+    }
+
+    /// When and where chunks ran, in the order in which they came back.
+    ///
+    /// # Errors
+    /// When the journal cannot be read any more.
+    pub(crate) fn trace(&self) -> impl Iterator<Item = Result<TraceBlock, Error>> {
+        self.index.trace.iter().map(|&(offset, size)| {
+            read_record(&self.file, offset, size)
+                .and_then(|(_, payload)| decode(&payload).map_err(io::Error::other))
+                .map_err(|error| storage(&self.path, error))
+        })
+    }
+
+    /// Removes the journal: the result file is in its place.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub(crate) fn remove(self) -> Result<(), Error> {
+        std::fs::remove_file(&self.path).map_err(|error| storage(&self.path, error))
+    }
+}
+
+/// Reads any bytes as a journal: for the fuzzer.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let record = |offset: u64, size: u64| {
+        let bytes = &bytes[offset as usize..(offset + size) as usize];
+        record::read(bytes)
+            .map(|(header, payload)| (header, payload.to_vec()))
+            .ok_or(io::ErrorKind::Other.into())
+    };
+    if let Ok(contents) = read_from(io::Cursor::new(bytes), &record) {
+        for (_, located) in contents.index.in_order().filter(|(_, located)| !located.failed) {
+            let (header, payload) = record(located.offset, located.size).expect("it was whole a moment ago");
+            let _ = Batch::from_wire(payload.into(), header.count as usize, header.layout & TABLE != 0);
+        }
+    }
+}

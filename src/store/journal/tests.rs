@@ -1,0 +1,268 @@
+//! The journal against cuts, flipped bytes, and runs that are not its own.
+
+use std::os::unix::fs::FileExt;
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::{
+    error::{FailureKind, Place},
+    store::TraceRow,
+    wire::{BatchBuilder, encode},
+};
+
+fn identity() -> Identity {
+    Identity {
+        job: "squares".into(),
+        parameters: json!({"n": 100}),
+        seed: 1,
+        tasks: Some(100),
+        row: json!("u64"),
+        run: "a".into(),
+        version: "0".into(),
+        began: 1.0,
+    }
+}
+
+fn values(start: u64, count: u64) -> Piece {
+    let mut batch = BatchBuilder::default();
+    (start..start + count).for_each(|task| batch.push(&(task * task)).unwrap());
+    Piece { start, count, outcome: Ok(batch.finish()) }
+}
+
+fn texts(start: u64, count: u64) -> Piece {
+    let mut batch = BatchBuilder::default();
+    (start..start + count).for_each(|task| batch.push(&"x".repeat(task as usize)).unwrap());
+    Piece { start, count, outcome: Ok(batch.finish()) }
+}
+
+fn failure(attempt: u16) -> Failure {
+    let mut failure = Failure::new(FailureKind::Failed, "on purpose");
+    failure.place = Some(Place { rank: 1, host: "here".into(), attempt });
+    failure
+}
+
+fn row(start: u64) -> TraceRow {
+    TraceRow {
+        start,
+        count: 2,
+        rank: 1,
+        host: 0,
+        dispatched: 0.5,
+        started: 0.6,
+        ended: 0.7,
+        slowest: start,
+        slowest_s: 0.1,
+    }
+}
+
+fn entries() -> Vec<Entry> {
+    vec![
+        Entry::Outcome(values(10, 3)),
+        Entry::Outcome(values(13, 2)),
+        Entry::Attempt { task: 20, failure: failure(1) },
+        Entry::Chunk { row: row(10), host: "node1".into() },
+        Entry::Outcome(values(0, 5)),
+        Entry::Outcome(Piece { start: 20, count: 1, outcome: Err(failure(2)) }),
+        Entry::Outcome(texts(30, 4)),
+        Entry::Chunk { row: row(30), host: "node2".into() },
+    ]
+}
+
+/// A finished journal with these entries, and the folder that holds it.
+fn written(entries: Vec<Entry>) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("out.journal");
+    let journal = Journal::open(&path, identity(), Existing::Refuse).unwrap();
+    entries.into_iter().for_each(|entry| journal.queue().append(entry).unwrap());
+    journal.finish().unwrap();
+    (folder, path)
+}
+
+fn resume(path: &Path) -> Result<Journal, Error> {
+    Journal::open(path, identity(), Existing::Resume)
+}
+
+#[test]
+fn what_was_appended_is_read_back_in_order() {
+    let (_folder, path) = written(entries());
+    let journal = resume(&path).unwrap();
+    assert_eq!(
+        (journal.done.to_string(), journal.failed.to_string()),
+        ("0-4,10-14,30-33".into(), "20".into())
+    );
+    assert!(journal.damage.is_empty());
+    let mut complete = journal.finish().unwrap();
+    let pieces: Vec<Piece> = complete.pieces().map(Result::unwrap).collect();
+    let starts: Vec<_> = pieces.iter().map(|piece| (piece.start, piece.count)).collect();
+    assert_eq!(starts, [(0, 5), (10, 5), (20, 1), (30, 4)], "neighbours are one record");
+    assert_eq!(decode::<u64>(pieces[1].outcome.as_ref().unwrap().get(4)).unwrap(), 14 * 14);
+    assert_eq!(decode::<String>(pieces[3].outcome.as_ref().unwrap().get(1)).unwrap().len(), 31);
+    let attempts: Vec<_> =
+        complete.attempts().map(Result::unwrap).map(|a| (a.task, a.failure.attempt())).collect();
+    assert_eq!(attempts, [(20, 1), (20, 2)]);
+    let trace: Vec<TraceBlock> = complete.trace().map(Result::unwrap).collect();
+    assert_eq!(trace.len(), 1);
+    assert_eq!(trace[0].hosts, ["node1", "node2"]);
+    assert_eq!(trace[0].rows, [row(10), TraceRow { host: 1, ..row(30) }]);
+}
+
+#[test]
+fn a_task_that_is_run_again_has_its_last_outcome() {
+    let (_folder, path) = written(entries());
+    let journal = resume(&path).unwrap();
+    journal.queue().append(Entry::Outcome(values(20, 1))).unwrap();
+    let complete = journal.finish().unwrap();
+    drop(complete);
+    let journal = resume(&path).unwrap();
+    assert!(journal.done.contains(20) && journal.failed.len() == 0);
+}
+
+#[test]
+fn a_journal_that_is_cut_anywhere_keeps_what_is_whole() {
+    let (folder, path) = written(entries());
+    let whole = std::fs::read(&path).unwrap();
+    let cut_path = folder.path().join("cut.journal");
+    let mut known = 0;
+    for cut in 0..=whole.len() {
+        std::fs::write(&cut_path, &whole[..cut]).unwrap();
+        let journal = resume(&cut_path).unwrap_or_else(|error| panic!("cut at {cut}: {error}"));
+        assert!(journal.damage.is_empty(), "cut at {cut}: {:?}", journal.damage);
+        let now = journal.done.len() + journal.failed.len();
+        assert!(now >= known, "a longer journal knows less");
+        known = now;
+        // What is appended behind the cut is found again.
+        journal.queue().append(Entry::Outcome(values(90, 2))).unwrap();
+        let mut complete = journal.finish().unwrap();
+        let tasks: u64 = complete.pieces().map(|piece| piece.unwrap().count).sum();
+        assert_eq!(tasks, known + 2, "cut at {cut}");
+        drop(complete);
+        assert!(resume(&cut_path).unwrap().done.contains(91), "cut at {cut}");
+    }
+    assert_eq!(known, 15);
+}
+
+#[test]
+fn a_flipped_byte_is_reported_with_its_place_and_costs_its_record_only() {
+    let (folder, path) = written(entries());
+    let whole = std::fs::read(&path).unwrap();
+    let mut scan = Scan::new(io::Cursor::new(&whole)).unwrap();
+    let mut records = Vec::new();
+    while let Some(Found::Record { offset, header }) = scan.next().unwrap() {
+        records.push((offset, header));
+    }
+    let bad_path = folder.path().join("bad.journal");
+    let (last, _) = records[records.len() - 1];
+    for at in records[1].0..last {
+        let mut bad = whole.clone();
+        bad[at as usize] ^= 0x10;
+        std::fs::write(&bad_path, &bad).unwrap();
+        let journal = resume(&bad_path).unwrap_or_else(|error| panic!("byte {at}: {error}"));
+        let (from, header) = records.iter().rev().find(|(offset, _)| *offset <= at).unwrap();
+        let place = format!("bytes {from} to {} are damaged", from + header.size());
+        assert!(
+            journal.damage.len() == 1 && journal.damage[0].contains(&place),
+            "byte {at}: {:?}",
+            journal.damage
+        );
+        let lost = if matches!(header.kind, Kind::Values | Kind::Failed) { header.count } else { 0 };
+        assert_eq!(journal.done.len() + journal.failed.len(), 15 - lost, "byte {at}");
+    }
+    let mut bad = whole.clone();
+    bad[50] ^= 1;
+    std::fs::write(&bad_path, &bad).unwrap();
+    let refused = resume(&bad_path).err().unwrap().to_string();
+    assert!(refused.contains("damaged at byte 0"), "{refused}");
+    assert_eq!(std::fs::read(&bad_path).unwrap(), bad, "it is left as it was");
+}
+
+#[test]
+fn another_run_is_refused_with_both_values() {
+    let (_folder, path) = written(entries());
+    let refused = |change: &dyn Fn(&mut Identity)| {
+        let mut other = identity();
+        change(&mut other);
+        let error = Journal::open(&path, other, Existing::Resume).err().expect("it is another run");
+        assert_eq!(error.kind(), ErrorKind::Usage);
+        error.to_string()
+    };
+    assert!(refused(&|other| other.job = "pi".into()).contains("job squares, and this run has job pi"));
+    let parameters = refused(&|other| other.parameters = json!({"n": 7}));
+    assert!(parameters.contains("{\"n\":100}") && parameters.contains("{\"n\":7}"), "{parameters}");
+    assert!(refused(&|other| other.seed = 5).contains("seed 1, and this run has seed 5"));
+    assert!(
+        refused(&|other| other.tasks = Some(7)).contains("item count 100, and this run has item count 7")
+    );
+    assert!(refused(&|other| other.row = json!("f64")).contains("row type \"u64\""));
+    // The name of the run, its time and the version of the program may differ.
+    let other = Identity { run: "b".into(), version: "1".into(), began: 2.0, ..identity() };
+    assert_eq!(Journal::open(&path, other, Existing::Resume).unwrap().identity, identity());
+}
+
+#[test]
+fn a_journal_is_not_overwritten_shared_or_taken_for_one() {
+    let (folder, path) = written(entries());
+    let refused = Journal::open(&path, identity(), Existing::Refuse).err().unwrap().to_string();
+    assert!(refused.contains("--resume") && refused.contains("--force"), "{refused}");
+    let journal = resume(&path).unwrap();
+    let refused = resume(&path).err().unwrap().to_string();
+    let holder = format!("process {} on {}", std::process::id(), launch::here().host);
+    assert!(refused.contains(&holder), "{refused}");
+    drop(journal.finish());
+    assert_eq!(Journal::open(&path, identity(), Existing::Replace).unwrap().done.len(), 0);
+    let text = folder.path().join("notes.txt");
+    std::fs::write(&text, "my notes").unwrap();
+    for existing in [Existing::Resume, Existing::Replace] {
+        let refused = Journal::open(&text, identity(), existing).err().unwrap().to_string();
+        assert!(refused.contains("is no journal"), "{refused}");
+    }
+    assert_eq!(std::fs::read(&text).unwrap(), b"my notes");
+}
+
+#[test]
+fn what_is_committed_is_in_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("out.journal");
+    let journal = Journal::open(&path, identity(), Existing::Refuse).unwrap();
+    entries().into_iter().for_each(|entry| journal.queue().append(entry).unwrap());
+    journal.queue().commit().unwrap();
+    let contents = read(&File::open(&path).unwrap()).unwrap();
+    assert_eq!(contents.index.known().0.len(), 14);
+    journal.finish().unwrap();
+}
+
+#[test]
+fn a_record_that_changes_while_it_is_read_is_an_error() {
+    let (_folder, path) = written(entries());
+    let mut complete = resume(&path).unwrap().finish().unwrap();
+    let length = std::fs::metadata(&path).unwrap().len();
+    let file = OpenOptions::new().write(true).open(&path).unwrap();
+    (0..length).for_each(|at| file.write_all_at(&[0xaa], at).unwrap());
+    let error = complete.pieces().next().unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Storage);
+}
+
+proptest! {
+    #[test]
+    fn noise_in_the_file_never_panics(noise in prop::collection::vec(any::<u8>(), 0..400), at in 0usize..800) {
+        let (_folder, path) = written(entries());
+        let mut bytes = std::fs::read(&path).unwrap();
+        let at = at.min(bytes.len());
+        let end = (at + noise.len()).min(bytes.len());
+        bytes[at..end].copy_from_slice(&noise[..end - at]);
+        std::fs::write(&path, &bytes).unwrap();
+        if let Ok(journal) = resume(&path) {
+            let mut complete = journal.finish().unwrap();
+            for piece in complete.pieces() {
+                prop_assert!(piece.is_ok());
+            }
+        }
+    }
+}
+
+#[test]
+fn an_encoded_failure_fits_the_record() {
+    let bytes = encode(&failure(3)).unwrap();
+    assert_eq!(decode::<Failure>(&bytes).unwrap(), failure(3));
+}

@@ -1,0 +1,394 @@
+//! The thread that writes the journal, and the queue before it.
+
+use std::{
+    collections::VecDeque,
+    fs::File,
+    io::{self, Seek, SeekFrom, Write},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{
+    index::{Index, Located},
+    record::{self, Header, Kind, TABLE},
+};
+use crate::{
+    error::{Error, ErrorKind, Failure},
+    store::{TraceBlock, TraceRow},
+    wire::{Piece, encode},
+};
+
+/// Entries wait in the queue up to this many bytes; then those who append wait.
+const QUEUE_BYTES: u64 = 64 << 20;
+/// What is written is on disk after this time, or after this many bytes.
+const SYNC_TIME: Duration = Duration::from_secs(1);
+const SYNC_BYTES: u64 = 64 << 20;
+/// Small records are gathered into writes of about this size.
+const WRITE_BYTES: usize = 1 << 20;
+/// Neighbouring results become one record up to this size.
+const RECORD_BYTES: usize = 1 << 20;
+/// Rows of the trace in a record.
+const TRACE_ROWS: usize = 1 << 13;
+
+/// What is appended.
+pub(crate) enum Entry {
+    Outcome(Piece),
+    Attempt { task: u64, failure: Failure },
+    Chunk { row: TraceRow, host: Arc<str> },
+}
+
+#[derive(Default)]
+struct Contents {
+    entries: VecDeque<Entry>,
+    bytes: u64,
+    /// Entries that were appended, and of them those that are on disk.
+    appended: u64,
+    synced: u64,
+    /// Somebody waits for the disk.
+    urgent: bool,
+    closed: bool,
+    /// Why nothing is written any more.
+    broken: Option<String>,
+}
+
+/// The queue before the journal's thread.
+#[derive(Default)]
+pub(crate) struct Queue {
+    contents: Mutex<Contents>,
+    /// There is something to write.
+    filled: Condvar,
+    /// There is room, or something has reached the disk.
+    emptied: Condvar,
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, Contents> {
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Appends an entry without waiting for room.
+    pub(crate) fn push(&self, entry: Entry) {
+        self.put(self.lock(), entry);
+    }
+
+    /// Appends an entry, when there is room.
+    ///
+    /// # Errors
+    /// When the journal cannot be written any more.
+    pub(crate) fn append(&self, entry: Entry) -> Result<(), Error> {
+        let mut contents = self.lock();
+        while contents.bytes >= QUEUE_BYTES && contents.broken.is_none() {
+            contents = self.emptied.wait(contents).unwrap_or_else(PoisonError::into_inner);
+        }
+        if let Some(why) = &contents.broken {
+            return Err(Error::new(ErrorKind::Storage, why.clone()));
+        }
+        self.put(contents, entry);
+        Ok(())
+    }
+
+    fn put(&self, mut contents: MutexGuard<'_, Contents>, entry: Entry) {
+        contents.bytes += match &entry {
+            Entry::Outcome(piece) => piece.size() + 64,
+            _ => 64,
+        };
+        contents.appended += 1;
+        contents.entries.push_back(entry);
+        // The thread looks by itself every now and then; a flood of small entries need not wake it.
+        if contents.entries.len() == 1 || contents.bytes >= QUEUE_BYTES / 4 {
+            self.filled.notify_one();
+        }
+    }
+
+    /// Waits until everything appended so far is on disk.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(crate) fn commit(&self) -> Result<(), Error> {
+        let mut contents = self.lock();
+        let wanted = contents.appended;
+        while contents.synced < wanted && contents.broken.is_none() {
+            contents.urgent = true;
+            self.filled.notify_one();
+            contents = self.emptied.wait(contents).unwrap_or_else(PoisonError::into_inner);
+        }
+        contents.broken.clone().map_or(Ok(()), |why| Err(Error::new(ErrorKind::Storage, why)))
+    }
+}
+
+/// Appends to a journal on a thread of its own.
+pub(super) struct Writer {
+    pub(super) queue: Arc<Queue>,
+    thread: Option<thread::JoinHandle<(File, Index)>>,
+}
+
+impl Writer {
+    /// Starts the thread; it appends at the end of `file`, whose records are indexed.
+    pub(super) fn start(file: File, index: Index, identity: u64, path: String) -> io::Result<Writer> {
+        let queue = Arc::new(Queue::default());
+        let mut log = Log::at_end(file, index, identity)?;
+        let watched = queue.clone();
+        let thread = thread::Builder::new().name("rankpool-journal".into()).spawn(move || {
+            if let Err(error) = log.run(&watched) {
+                log.cut_back();
+                let mut contents = watched.lock();
+                contents.broken = Some(format!(
+                    "{path} cannot be written: {error}; what is in it is safe: mend it and go on with --resume"
+                ));
+                contents.entries.clear();
+                watched.emptied.notify_all();
+            }
+            (log.file, log.index)
+        })?;
+        Ok(Writer { queue, thread: Some(thread) })
+    }
+
+    /// Writes what is left and ends the thread.
+    ///
+    /// # Errors
+    /// When it could not be written.
+    pub(super) fn finish(mut self) -> Result<(File, Index), Error> {
+        let written =
+            self.close().ok_or_else(|| Error::new(ErrorKind::Internal, "the journal's thread panicked"))?;
+        let broken = self.queue.lock().broken.take();
+        broken.map_or(Ok(written), |why| Err(Error::new(ErrorKind::Storage, why)))
+    }
+
+    fn close(&mut self) -> Option<(File, Index)> {
+        self.queue.lock().closed = true;
+        self.queue.filled.notify_one();
+        self.thread.take()?.join().ok()
+    }
+}
+
+/// A run that ends early leaves all that it knows on disk.
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if self.thread.is_some() {
+            // Who is to be told has been told, or has gone.
+            let _ = self.queue.commit();
+            self.close();
+        }
+    }
+}
+
+/// Neighbouring results that are becoming one record.
+struct Run {
+    start: u64,
+    count: u64,
+    /// Bytes of each value.
+    size: usize,
+    payload: Vec<u8>,
+}
+
+/// The journal as its thread sees it.
+struct Log {
+    file: File,
+    index: Index,
+    identity: u64,
+    /// Where the next byte goes, those in `buffer` counted.
+    end: u64,
+    /// Where the last record ends that the file has.
+    written: u64,
+    buffer: Vec<u8>,
+    run: Option<Run>,
+    trace: TraceBlock,
+    unsynced: u64,
+    last_sync: Instant,
+}
+
+impl Log {
+    fn at_end(mut file: File, index: Index, identity: u64) -> io::Result<Log> {
+        let end = file.seek(SeekFrom::End(0))?;
+        Ok(Log {
+            file,
+            index,
+            identity,
+            end,
+            written: end,
+            buffer: Vec::new(),
+            run: None,
+            trace: TraceBlock::default(),
+            unsynced: 0,
+            last_sync: Instant::now(),
+        })
+    }
+
+    fn run(&mut self, queue: &Queue) -> io::Result<()> {
+        loop {
+            let (entries, seen, urgent, closed) = self.wait(queue);
+            for entry in entries {
+                self.add(entry)?;
+            }
+            if urgent || closed || self.last_sync.elapsed() >= SYNC_TIME {
+                self.flush()?;
+                // The end of the run needs no disk: the result file will be on it before the journal goes.
+                if self.unsynced > 0 && !closed {
+                    self.sync()?;
+                }
+                self.last_sync = Instant::now();
+            }
+            let mut contents = queue.lock();
+            if self.unsynced == 0 && self.buffer.is_empty() && self.run.is_none() {
+                contents.synced = seen;
+            }
+            queue.emptied.notify_all();
+            if closed {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes what is in the queue, as soon as something is or a sync is due.
+    fn wait(&self, queue: &Queue) -> (VecDeque<Entry>, u64, bool, bool) {
+        let mut contents = queue.lock();
+        while contents.entries.is_empty() && !contents.closed && !contents.urgent {
+            let due = SYNC_TIME.saturating_sub(self.last_sync.elapsed());
+            let (again, timeout) =
+                queue.filled.wait_timeout(contents, due).unwrap_or_else(PoisonError::into_inner);
+            contents = again;
+            if timeout.timed_out() {
+                break;
+            }
+        }
+        contents.bytes = 0;
+        let urgent = std::mem::take(&mut contents.urgent);
+        (std::mem::take(&mut contents.entries), contents.appended, urgent, contents.closed)
+    }
+
+    fn add(&mut self, entry: Entry) -> io::Result<()> {
+        match entry {
+            Entry::Outcome(Piece { start, count, outcome: Ok(batch) }) => {
+                if batch.needs_table() || batch.size() >= RECORD_BYTES {
+                    self.close_run()?;
+                    let layout = if batch.needs_table() { TABLE } else { 0 };
+                    self.outcome(start, count, layout, &batch.to_wire())
+                } else {
+                    self.extend_run(start, count, batch.bytes())
+                }
+            }
+            Entry::Outcome(Piece { start, count, outcome: Err(failure) }) => {
+                self.close_run()?;
+                self.failure(Kind::Failed, start, count, &failure)
+            }
+            Entry::Attempt { task, failure } => self.failure(Kind::Attempt, task, 1, &failure),
+            Entry::Chunk { row, host } => {
+                self.trace.push(row, &host);
+                if self.trace.rows.len() >= TRACE_ROWS { self.close_trace() } else { Ok(()) }
+            }
+        }
+    }
+
+    /// Appends results of one size to the record that is being made, if they continue it.
+    fn extend_run(&mut self, start: u64, count: u64, bytes: &[u8]) -> io::Result<()> {
+        let size = bytes.len() / (count.max(1) as usize);
+        match &mut self.run {
+            Some(run)
+                if run.start + run.count == start
+                    && run.size == size
+                    && run.payload.len() + bytes.len() <= RECORD_BYTES =>
+            {
+                run.count += count;
+                run.payload.extend_from_slice(bytes);
+            }
+            _ => {
+                self.close_run()?;
+                self.run = Some(Run { start, count, size, payload: bytes.to_vec() });
+            }
+        }
+        Ok(())
+    }
+
+    fn close_run(&mut self) -> io::Result<()> {
+        match self.run.take() {
+            Some(run) => self.outcome(run.start, run.count, 0, &run.payload),
+            None => Ok(()),
+        }
+    }
+
+    fn close_trace(&mut self) -> io::Result<()> {
+        if self.trace.rows.is_empty() {
+            return Ok(());
+        }
+        let block = std::mem::take(&mut self.trace);
+        let payload = encode(&block).map_err(io::Error::other)?;
+        let (offset, size) = self.record(Kind::Trace, 0, block.rows.len() as u64, 0, &payload)?;
+        self.index.trace.push((offset, size));
+        Ok(())
+    }
+
+    fn outcome(&mut self, start: u64, count: u64, layout: u8, payload: &[u8]) -> io::Result<()> {
+        let (offset, size) = self.record(Kind::Values, start, count, layout, payload)?;
+        self.index.insert(start, Located { count, offset, size, skip: 0, failed: false });
+        Ok(())
+    }
+
+    fn failure(&mut self, kind: Kind, task: u64, count: u64, failure: &Failure) -> io::Result<()> {
+        let payload = encode(failure).map_err(io::Error::other)?;
+        let (offset, size) = self.record(kind, task, count, 0, &payload)?;
+        if kind == Kind::Failed {
+            self.index.insert(task, Located { count, offset, size, skip: 0, failed: true });
+        }
+        self.index.attempts.insert((task, failure.attempt()), (offset, size));
+        Ok(())
+    }
+
+    /// Appends a record; tells where it lies and how long it is.
+    fn record(
+        &mut self,
+        kind: Kind,
+        start: u64,
+        count: u64,
+        layout: u8,
+        payload: &[u8],
+    ) -> io::Result<(u64, u64)> {
+        let header =
+            Header { kind, layout, identity: self.identity, start, count, length: payload.len() as u64 };
+        let place = (self.end, header.size());
+        if payload.len() >= WRITE_BYTES {
+            self.write_buffer()?;
+            self.file.write_all(&header.to_bytes())?;
+            self.file.write_all(payload)?;
+            self.file.write_all(&record::checksum(&header, payload))?;
+            self.written += header.size();
+        } else {
+            record::append(&mut self.buffer, header, payload);
+        }
+        self.end += header.size();
+        self.unsynced += header.size();
+        if self.buffer.len() >= WRITE_BYTES {
+            self.write_buffer()?;
+        }
+        if self.unsynced >= SYNC_BYTES {
+            self.write_buffer()?;
+            self.sync()?;
+        }
+        Ok(place)
+    }
+
+    fn write_buffer(&mut self) -> io::Result<()> {
+        self.file.write_all(&self.buffer)?;
+        self.written += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.close_run()?;
+        self.close_trace()?;
+        self.write_buffer()
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.file.sync_data()?;
+        self.unsynced = 0;
+        Ok(())
+    }
+
+    /// After an error: leaves no half record behind, if that is still possible.
+    fn cut_back(&mut self) {
+        let _ = self.file.set_len(self.written);
+        let _ = self.file.sync_data();
+    }
+}

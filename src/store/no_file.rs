@@ -1,0 +1,54 @@
+//! In the place of the result file, in a program that was built without HDF5: refuses to begin one.
+
+use std::path::{Path, PathBuf};
+
+use super::{Attempt, TraceBlock, schema::Schema};
+use crate::{error::Error, rows::Rows, wire::Piece};
+
+fn refused<T>() -> Result<T, Error> {
+    Err(Error::usage(
+        "this program was built without HDF5: build it with the feature `hdf5` for result files",
+    ))
+}
+
+/// No file can be made.
+#[derive(Clone, Debug)]
+pub(crate) enum Target {}
+
+impl Target {
+    pub(crate) fn reserve(_: &Path, _: &str, _: bool) -> Result<Target, Error> {
+        refused()
+    }
+}
+
+pub(crate) enum Attribute {
+    Text(String),
+    Texts(Vec<String>),
+    Whole(u64),
+    Real(f64),
+}
+
+/// There is none.
+pub(crate) enum ResultFile {}
+
+impl ResultFile {
+    pub(crate) fn create(target: Target, _: Schema, _: Rows, _: u8) -> Result<ResultFile, Error> {
+        match target {}
+    }
+
+    pub(crate) fn append(&mut self, _: &Piece) -> Result<(), Error> {
+        match *self {}
+    }
+
+    pub(crate) fn attempt(&mut self, _: &Attempt) -> Result<(), Error> {
+        match *self {}
+    }
+
+    pub(crate) fn trace(&mut self, _: &TraceBlock) -> Result<(), Error> {
+        match *self {}
+    }
+
+    pub(crate) fn finish(self, _: u64, _: &[(&str, Attribute)]) -> Result<PathBuf, Error> {
+        match self {}
+    }
+}

@@ -1,0 +1,99 @@
+//! The type of a row, found out from its serde type, and what follows from it: how the bytes of an
+//! encoded row are to be read, what a missing row is filled with, how a row looks as JSON.
+//!
+//! Rows are kept as the codec encodes them, which is as HDF5 lays out a packed compound: fixed-width
+//! little-endian numbers one after the other. A type without variable parts is therefore written to
+//! the file as it came from the worker.
+
+mod infer;
+mod read;
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+pub(crate) use read::{Malformed, json, take, take_char, take_length, take_text};
+
+/// A number of a fixed width.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Scalar {
+    Bool,
+    I8,
+    I16,
+    I32,
+    I64,
+    U8,
+    U16,
+    U32,
+    U64,
+    F32,
+    F64,
+}
+
+impl Scalar {
+    pub(crate) fn size(self) -> usize {
+        match self {
+            Scalar::Bool | Scalar::I8 | Scalar::U8 => 1,
+            Scalar::I16 | Scalar::U16 => 2,
+            Scalar::I32 | Scalar::U32 | Scalar::F32 => 4,
+            Scalar::I64 | Scalar::U64 | Scalar::F64 => 8,
+        }
+    }
+}
+
+/// The type of a value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Schema {
+    Scalar(Scalar),
+    /// One of several names; a `u32` in the row.
+    Enum(Vec<String>),
+    /// A fixed number of equal values: a Rust array.
+    Array(Box<Schema>, u64),
+    /// Named values: a struct, or a tuple with the names `0`, `1` and so on.
+    Struct(Vec<(String, Schema)>),
+    /// Any number of equal values.
+    List(Box<Schema>),
+    /// Numbers in bulk, behind their size in bytes.
+    Block(Box<Schema>),
+    /// A value or none.
+    Option(Box<Schema>),
+    Text,
+    /// One character, of one to four bytes.
+    Char,
+}
+
+impl Schema {
+    /// The schema of a type.
+    ///
+    /// # Errors
+    /// What the type has that no file can hold, as text.
+    pub(crate) fn of<T: DeserializeOwned>() -> Result<Schema, String> {
+        infer::infer::<T>()
+    }
+
+    /// Bytes of a value, where all values are of one size.
+    pub(crate) fn fixed_size(&self) -> Option<usize> {
+        match self {
+            Schema::Scalar(scalar) => Some(scalar.size()),
+            Schema::Enum(_) => Some(4),
+            Schema::Array(of, count) => Some(of.fixed_size()? * usize::try_from(*count).ok()?),
+            Schema::Struct(fields) => fields.iter().map(|(_, field)| field.fixed_size()).sum(),
+            Schema::List(_) | Schema::Block(_) | Schema::Option(_) | Schema::Text | Schema::Char => None,
+        }
+    }
+
+    /// Appends what stands in the place of a value that is missing: not a number, 0, nothing.
+    pub(crate) fn fill(&self, out: &mut Vec<u8>) {
+        match self {
+            Schema::Scalar(Scalar::F32) => out.extend_from_slice(&f32::NAN.to_le_bytes()),
+            Schema::Scalar(Scalar::F64) => out.extend_from_slice(&f64::NAN.to_le_bytes()),
+            Schema::Scalar(scalar) => out.resize(out.len() + scalar.size(), 0),
+            Schema::Enum(_) => out.extend_from_slice(&[0; 4]),
+            Schema::Array(of, count) => (0..*count).for_each(|_| of.fill(out)),
+            Schema::Struct(fields) => fields.iter().for_each(|(_, field)| field.fill(out)),
+            Schema::List(_) | Schema::Block(_) | Schema::Text => out.extend_from_slice(&[0; 8]),
+            Schema::Option(_) => out.push(0),
+            Schema::Char => out.push(b' '),
+        }
+    }
+}
