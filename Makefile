@@ -1,6 +1,6 @@
 # The two commands: `make run` and `make test`. Both install what is missing first.
 
-.PHONY: run test check features unit package bench setup clean
+.PHONY: run test check features unit package bench fuzz setup python clean
 
 # Open MPI's mpiexec refuses root unless it is told otherwise, as in a container.
 ifeq ($(shell id -u),0)
@@ -13,11 +13,19 @@ run: setup
 	cargo build --release
 	mpiexec --oversubscribe -n 3 target/release/rankpool run pi --tasks 1000 --samples 2000000
 
-test: setup check features unit package
+test: setup python check features unit package
 	@echo "all checks passed"
 
 setup:
 	@./setup.sh
+
+# The Python packages that the tests compare with: readers of HDF5 and NWB, and what the jobs redo.
+python: target/python/bin/python
+
+target/python/bin/python: tests/python/requirements.txt
+	python3 -m venv target/python
+	target/python/bin/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
 
 check:
 	cargo fmt --check

@@ -18,6 +18,7 @@ need "command -v mpicc" libopenmpi-dev
 need "pkg-config --exists hdf5 || command -v h5cc" libhdf5-dev
 need "command -v clang && ls /usr/lib/llvm-*/lib/libclang*.so* /usr/lib*/libclang*.so* /opt/*/lib/libclang*.so*  2>/dev/null | grep -q ." clang libclang-dev
 need "command -v script" bsdutils
+need "python3 -c 'import ensurepip, venv'" python3 python3-venv
 
 if [ -n "$missing" ]; then
     if command -v apt-get >/dev/null 2>&1; then

@@ -1,9 +1,14 @@
 //! The `rankpool` program: a user's program like any other, with the jobs of this folder.
 
+mod firing_rate;
+mod gram;
+mod input;
 mod mandelbrot;
 mod pi;
 mod sleep;
 mod squares;
+mod time_histogram;
+mod trains;
 mod words;
 
 use std::process::ExitCode;
@@ -15,5 +20,8 @@ fn main() -> ExitCode {
         words::Words,
         sleep::Sleep,
         mandelbrot::Mandelbrot,
+        firing_rate::FiringRate,
+        time_histogram::TimeHistogram,
+        gram::Gram,
     ])
 }
