@@ -12,6 +12,10 @@ use crate::wire::Piece;
 /// for each other, when they could send and compute at the same time.
 const CHUNK_BYTES: u64 = 4 << 20;
 
+/// The longest that an automatic chunk is expected to take, in nanoseconds. What rank 0 spends on a chunk is
+/// nothing beside it, and nobody learns of a chunk's results before its end: neither progress nor a journal.
+const CHUNK_NANOS: f64 = 2e8;
+
 /// The longest wait before a task is tried again.
 const LONGEST_DELAY_NANOS: u64 = 3600 * 1_000_000_000;
 
@@ -205,9 +209,12 @@ impl Call {
         let end = self.fed.min(self.stop_before).min(self.consumed.saturating_add(self.spec.window_tasks));
         if self.held_bytes < self.spec.window_bytes {
             end
-        } else {
-            // The window is full: only the task that it waits for may go.
+        } else if self.spec.ordered && self.consumed >= self.cursor {
+            // The window is full of results behind the one that the user waits for: only it may go.
             end.min(self.cursor + 1)
+        } else {
+            // The window is full of results that the user has not taken.
+            end.min(self.next)
         }
     }
 
@@ -300,11 +307,13 @@ impl Call {
         self.held.insert(start, Held::Mark { count });
     }
 
-    /// How many tasks' results fit into a chunk, by the sizes so far: into a worker's share of the
-    /// window, and into what is worth sending at a time.
+    /// How many tasks fit into a chunk, by the sizes and times so far: into a worker's share of the
+    /// window, into what is worth sending at a time, and into the time that a chunk may take.
     fn fitting(&self, slots: u64) -> u64 {
         let mean = (self.sized.0 / self.sized.1.max(1)).max(1);
-        (self.spec.window_bytes / (2 * slots.max(1))).min(CHUNK_BYTES).div_euclid(mean).max(1)
+        let by_size = (self.spec.window_bytes / (2 * slots.max(1))).min(CHUNK_BYTES) / mean;
+        let by_time = self.mean_nanos().map_or(u64::MAX, |mean| (CHUNK_NANOS / mean) as u64);
+        by_size.min(by_time).max(1)
     }
 
     /// Every task below `fed` is in exactly one place.

@@ -131,6 +131,19 @@ impl Fleet {
         }
     }
 
+    /// As a user who takes each result as soon as it is there.
+    fn run_and_consume(&mut self) {
+        let mut taken = self.emitted.len();
+        while self.end.is_none() {
+            self.answer(0);
+            let tasks = (self.emitted.len() - taken) as u64;
+            taken = self.emitted.len();
+            if self.end.is_none() {
+                self.tell(Event::Consumed { call: CALL, tasks, bytes: 8 * tasks });
+            }
+        }
+    }
+
     fn run_to_the_end(&mut self) {
         while self.end.is_none() {
             assert!(!self.held.is_empty(), "work is left and nobody has it");
@@ -267,6 +280,70 @@ fn a_window_full_of_bytes_lets_only_the_awaited_task_out() {
     assert!((3..10).contains(&emitted), "full window, {emitted} emitted");
     fleet.tell(Event::Consumed { call: CALL, tasks: emitted, bytes: 8 * emitted });
     assert!(!fleet.held.is_empty());
+}
+
+#[test]
+fn a_window_full_of_results_that_nobody_takes_lets_nothing_out() {
+    for ordered in [true, false] {
+        let spec = CallSpec { window_bytes: 16, ordered, ..spec(Chunk::Fixed(1)) };
+        let mut fleet = Fleet::new(1, spec, 10);
+        while !fleet.held.is_empty() {
+            fleet.answer(0);
+        }
+        let emitted = fleet.emitted.len() as u64;
+        assert!((2..=3).contains(&emitted), "ordered {ordered}: {emitted} emitted");
+        fleet.tell(Event::Consumed { call: CALL, tasks: emitted, bytes: 8 * emitted });
+        fleet.run_and_consume();
+    }
+}
+
+#[test]
+fn tasks_that_are_skipped_are_not_run_and_the_others_are() {
+    for ordered in [true, false] {
+        let mut fleet = Fleet::new(2, CallSpec { ordered, ..spec(Chunk::Auto) }, 0);
+        let call = CallId(9);
+        let spec = CallSpec { ordered, ..spec(Chunk::Fixed(4)) };
+        fleet.tell(Event::Submitted { call, spec });
+        for (skip, tasks) in [(true, 3), (false, 5), (true, 2), (true, 1), (false, 7), (true, 4)] {
+            fleet.tell(if skip { Event::Skipped { call, tasks } } else { Event::Fed { call, tasks } });
+        }
+        fleet.tell(Event::Closed { call });
+        let mut ran: Vec<u64> = Vec::new();
+        while !fleet.held.is_empty() {
+            ran.extend(fleet.held[0].start..fleet.held[0].start + fleet.held[0].count);
+            fleet.answer(0);
+        }
+        ran.sort_unstable();
+        assert_eq!(ran, [3, 4, 5, 6, 7, 11, 12, 13, 14, 15, 16, 17]);
+        assert!(fleet.scheduler.is_done(), "ordered {ordered}");
+    }
+}
+
+#[test]
+fn a_task_that_is_tried_again_waits_and_the_others_do_not() {
+    let delay = 1_000_000_000;
+    let spec =
+        CallSpec { retries: 2, retry_delay_nanos: delay, stop_at_error: false, ..spec(Chunk::Fixed(1)) };
+    let mut fleet = Fleet::new(1, spec, 3);
+    let mut now = 5;
+    fleet.scheduler.set_now(now);
+    let first = fleet.held.remove(0);
+    fleet.answer_with(first, vec![bad(0)]);
+    fleet.answer(0);
+    fleet.answer(0);
+    assert!(fleet.held.is_empty(), "task 0 waits");
+    for wait in [delay, 2 * delay] {
+        assert_eq!(fleet.scheduler.next_due(), Some(now + wait));
+        fleet.scheduler.set_now(now + wait - 1);
+        fleet.tell(Event::Tick);
+        assert!(fleet.held.is_empty(), "not yet");
+        now += wait;
+        fleet.scheduler.set_now(now);
+        fleet.tell(Event::Tick);
+        let again = fleet.held.remove(0);
+        fleet.answer_with(again, vec![bad(0)]);
+    }
+    assert_eq!((fleet.end, fleet.scheduler.next_due()), (Some(End::Done), None));
 }
 
 #[test]
