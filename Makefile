@@ -20,9 +20,9 @@ setup:
 	@./setup.sh
 
 # The Python packages that the tests compare with: readers of HDF5 and NWB, and what the jobs redo.
-python: target/python/bin/python
+python: target/python/installed
 
-target/python/bin/python: tests/python/requirements.txt
+target/python/installed: tests/python/requirements.txt
 	python3 -m venv target/python
 	target/python/bin/pip install --quiet --disable-pip-version-check -r $<
 	@touch $@

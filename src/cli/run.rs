@@ -185,6 +185,9 @@ impl Teller {
         if let Some(slowest) = report.slowest_task {
             eprintln!("  slowest task {}, {:.6} s", slowest.task, slowest.seconds);
         }
+        if let Some(bytes) = report.rank_0_peak_bytes {
+            eprintln!("  rank 0 used {:.0} MB at most", bytes as f64 / 1e6);
+        }
         self.close_failures();
         for file in &report.files {
             eprintln!("  written {file}");

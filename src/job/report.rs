@@ -32,6 +32,8 @@ pub(crate) struct Report {
     /// The part of the workers' time that was spent in tasks.
     pub(crate) utilisation: f64,
     pub(crate) slowest_task: Option<SlowestTask>,
+    /// The most memory that rank 0 has used, where the system tells.
+    pub(crate) rank_0_peak_bytes: Option<u64>,
     pub(crate) chunk: String,
     pub(crate) seed: u64,
     /// A hash of the outcomes in order: equal for equal results, in any mode.

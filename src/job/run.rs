@@ -15,6 +15,7 @@ use super::{
 use crate::{
     error::{Error, ErrorKind, TaskError},
     executor::{Executor, Pieces},
+    launch,
     scheduler::Chunk,
     store::{
         file::ResultFile,
@@ -229,6 +230,7 @@ impl<J: Job> Run<'_, J> {
         if let Some(journal) = gathered.journal.filter(|_| !journal_stays) {
             journal.remove()?;
         }
+        report.rank_0_peak_bytes = launch::peak_memory();
         Ok(report)
     }
 
@@ -253,6 +255,7 @@ impl<J: Job> Run<'_, J> {
             tasks_per_s: (done + failed).saturating_sub(known) as f64 / wall_s.max(1e-9),
             utilisation: notes.busy.as_secs_f64() / (f64::from(slots.max(1)) * map_s),
             slowest_task: notes.slowest.map(|(task, time)| SlowestTask { task, seconds: time.as_secs_f64() }),
+            rank_0_peak_bytes: launch::peak_memory(),
             chunk: self.options.chunk.to_string(),
             seed: self.options.seed,
             results_digest: gathered.digest.clone(),

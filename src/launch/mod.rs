@@ -100,6 +100,14 @@ pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
     std::env::split_paths(&paths).map(|folder| folder.join(program)).find(|path| path.is_file())
 }
 
+/// The most memory that this process has used so far, in bytes; Linux tells.
+#[cfg(feature = "cli")]
+pub(crate) fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? << 10)
+}
+
 /// 128 random bits from the kernel.
 pub(crate) fn random_token() -> io::Result<[u8; 16]> {
     let mut token = [0; 16];

@@ -20,7 +20,12 @@ use crate::{
 };
 
 /// Entries wait in the queue up to this many bytes; then those who append wait.
-const QUEUE_BYTES: u64 = 64 << 20;
+const QUEUE_BYTES: u64 = 32 << 20;
+/// The thread takes this many bytes of them at a time.
+const TAKEN_BYTES: u64 = 4 << 20;
+/// What was appended is with the operating system after this time, where the end of the process cannot
+/// harm it.
+const FLUSH_TIME: Duration = Duration::from_millis(10);
 /// What is written is on disk after this time, or after this many bytes.
 const SYNC_TIME: Duration = Duration::from_secs(1);
 const SYNC_BYTES: u64 = 64 << 20;
@@ -36,6 +41,16 @@ pub(crate) enum Entry {
     Outcome(Piece),
     Attempt { task: u64, failure: Failure },
     Chunk { row: TraceRow, host: Arc<str> },
+}
+
+impl Entry {
+    /// What it weighs in the queue, in bytes.
+    fn size(&self) -> u64 {
+        match self {
+            Entry::Outcome(piece) => piece.size() + 64,
+            _ => 64,
+        }
+    }
 }
 
 #[derive(Default)]
@@ -89,14 +104,11 @@ impl Queue {
     }
 
     fn put(&self, mut contents: MutexGuard<'_, Contents>, entry: Entry) {
-        contents.bytes += match &entry {
-            Entry::Outcome(piece) => piece.size() + 64,
-            _ => 64,
-        };
+        contents.bytes += entry.size();
         contents.appended += 1;
         contents.entries.push_back(entry);
-        // The thread looks by itself every now and then; a flood of small entries need not wake it.
-        if contents.entries.len() == 1 || contents.bytes >= QUEUE_BYTES / 4 {
+        // A thread that is at work looks for more by itself.
+        if contents.entries.len() == 1 {
             self.filled.notify_one();
         }
     }
@@ -182,6 +194,17 @@ struct Run {
     payload: Vec<u8>,
 }
 
+/// What was taken from the queue at a time.
+struct Taken {
+    entries: Vec<Entry>,
+    /// Nothing is left there.
+    all: bool,
+    appended: u64,
+    /// Somebody waits until all of it is on disk.
+    urgent: bool,
+    closed: bool,
+}
+
 /// The journal as its thread sees it.
 struct Log {
     file: File,
@@ -195,6 +218,7 @@ struct Log {
     run: Option<Run>,
     trace: TraceBlock,
     unsynced: u64,
+    last_flush: Instant,
     last_sync: Instant,
 }
 
@@ -211,40 +235,49 @@ impl Log {
             run: None,
             trace: TraceBlock::default(),
             unsynced: 0,
+            last_flush: Instant::now(),
             last_sync: Instant::now(),
         })
     }
 
     fn run(&mut self, queue: &Queue) -> io::Result<()> {
         loop {
-            let (entries, seen, urgent, closed) = self.wait(queue);
-            for entry in entries {
+            let taken = self.wait(queue);
+            for entry in taken.entries {
                 self.add(entry)?;
             }
-            if urgent || closed || self.last_sync.elapsed() >= SYNC_TIME {
+            let last = taken.closed && taken.all;
+            if taken.urgent || last || self.last_flush.elapsed() >= FLUSH_TIME {
                 self.flush()?;
-                // The end of the run needs no disk: the result file will be on it before the journal goes.
-                if self.unsynced > 0 && !closed {
-                    self.sync()?;
-                }
-                self.last_sync = Instant::now();
+                self.last_flush = Instant::now();
+            }
+            // The end of the run needs no disk: the result file will be on it before the journal goes.
+            if self.unsynced > 0 && !last && (taken.urgent || self.last_sync.elapsed() >= SYNC_TIME) {
+                self.sync()?;
             }
             let mut contents = queue.lock();
-            if self.unsynced == 0 && self.buffer.is_empty() && self.run.is_none() {
-                contents.synced = seen;
+            if taken.all && self.unsynced == 0 && !self.is_pending() {
+                contents.synced = taken.appended;
             }
             queue.emptied.notify_all();
-            if closed {
+            if last {
                 return Ok(());
             }
         }
     }
 
-    /// Takes what is in the queue, as soon as something is or a sync is due.
-    fn wait(&self, queue: &Queue) -> (VecDeque<Entry>, u64, bool, bool) {
+    /// Takes some of what is in the queue, as soon as something is there or a flush or sync is due.
+    fn wait(&self, queue: &Queue) -> Taken {
         let mut contents = queue.lock();
         while contents.entries.is_empty() && !contents.closed && !contents.urgent {
-            let due = SYNC_TIME.saturating_sub(self.last_sync.elapsed());
+            let pending = self.is_pending();
+            let due = if pending {
+                FLUSH_TIME.saturating_sub(self.last_flush.elapsed())
+            } else {
+                SYNC_TIME.saturating_sub(self.last_sync.elapsed())
+            };
+            // Without anything to write or to sync there is nothing to wake up for.
+            let due = if pending || self.unsynced > 0 { due } else { Duration::from_secs(3600) };
             let (again, timeout) =
                 queue.filled.wait_timeout(contents, due).unwrap_or_else(PoisonError::into_inner);
             contents = again;
@@ -252,9 +285,24 @@ impl Log {
                 break;
             }
         }
-        contents.bytes = 0;
-        let urgent = std::mem::take(&mut contents.urgent);
-        (std::mem::take(&mut contents.entries), contents.appended, urgent, contents.closed)
+        let mut entries = Vec::new();
+        let mut bytes = 0;
+        while bytes < TAKEN_BYTES
+            && let Some(entry) = contents.entries.pop_front()
+        {
+            bytes += entry.size();
+            entries.push(entry);
+        }
+        contents.bytes -= bytes;
+        let all = contents.entries.is_empty();
+        let urgent = contents.urgent && all;
+        contents.urgent &= !all;
+        Taken { entries, all, appended: contents.appended, urgent, closed: contents.closed }
+    }
+
+    /// Something was taken that is not in the file.
+    fn is_pending(&self) -> bool {
+        !self.buffer.is_empty() || self.run.is_some() || !self.trace.rows.is_empty()
     }
 
     fn add(&mut self, entry: Entry) -> io::Result<()> {
@@ -383,6 +431,7 @@ impl Log {
     fn sync(&mut self) -> io::Result<()> {
         self.file.sync_data()?;
         self.unsynced = 0;
+        self.last_sync = Instant::now();
         Ok(())
     }
 

@@ -1,0 +1,275 @@
+//! The jobs that the tests run: rows of every type, tasks that fail in every way, results of any size.
+
+use std::{collections::BTreeMap, error::Error as StdError, process, thread, time::Duration};
+
+use rankpool::{Block, Error, Job, Rows, Task};
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub enum Colour {
+    Red,
+    Green,
+    Blue,
+}
+
+/// Numbers only: a compound in the file.
+#[derive(Serialize, Deserialize)]
+pub struct Point {
+    k: u32,
+    at: [f64; 2],
+    colour: Colour,
+    even: bool,
+}
+
+/// Points on a line
+#[derive(clap::Args, Serialize, Deserialize)]
+pub struct Compound {
+    #[arg(long, default_value_t = 7)]
+    n: u32,
+}
+
+impl Job for Compound {
+    const NAME: &'static str = "compound";
+    type Item = u32;
+    type Output = Point;
+    type Summary = u64;
+
+    fn items(&self) -> Result<impl Iterator<Item = u32>, Error> {
+        Ok(0..self.n)
+    }
+
+    fn task(&self, k: u32) -> Result<Point, Box<dyn StdError>> {
+        let colour = [Colour::Red, Colour::Green, Colour::Blue][k as usize % 3];
+        Ok(Point { k, at: [f64::from(k) / 2.0, -f64::from(k)], colour, even: k.is_multiple_of(2) })
+    }
+
+    fn rows(&self) -> Rows {
+        Rows::new().field_unit("at", "m").field_unit("k", "1")
+    }
+
+    fn summary(&self, results: impl Iterator<Item = (u64, Point)>) -> Result<u64, Error> {
+        Ok(results.count() as u64)
+    }
+}
+
+/// Everything that varies in length: a column for each field.
+#[derive(Serialize, Deserialize)]
+pub struct Mixed {
+    name: String,
+    series: Vec<i16>,
+    block: Block<f32>,
+    maybe: Option<f64>,
+    counts: BTreeMap<String, u64>,
+    texts: Vec<String>,
+    mark: char,
+    number: i64,
+}
+
+/// Rows of every type
+#[derive(clap::Args, Serialize, Deserialize)]
+pub struct Everything {
+    #[arg(long, default_value_t = 6)]
+    n: usize,
+    /// Tasks that fail
+    #[arg(long, value_delimiter = ',')]
+    bad: Vec<usize>,
+}
+
+impl Job for Everything {
+    const NAME: &'static str = "everything";
+    type Item = usize;
+    type Output = Mixed;
+    type Summary = u64;
+
+    fn items(&self) -> Result<impl Iterator<Item = usize>, Error> {
+        Ok(0..self.n)
+    }
+
+    fn task(&self, k: usize) -> Result<Mixed, Box<dyn StdError>> {
+        if self.bad.contains(&k) {
+            return Err(format!("{k} is bad").into());
+        }
+        let number = k as i64 - 3;
+        Ok(Mixed {
+            name: format!("caf\u{e9} {k}"),
+            series: (0..k as i16).collect(),
+            block: (0..k % 3).map(|value| value as f32 + 0.5).collect(),
+            maybe: (k % 2 == 1).then_some(k as f64),
+            counts: (0..k % 4).map(|value| (format!("key{value}"), (value * k) as u64)).collect(),
+            texts: (0..k % 3).map(|value| "x".repeat(value)).collect(),
+            mark: if k.is_multiple_of(2) { '\u{20ac}' } else { 'a' },
+            number,
+        })
+    }
+
+    fn summary(&self, results: impl Iterator<Item = (u64, Mixed)>) -> Result<u64, Error> {
+        Ok(results.count() as u64)
+    }
+}
+
+/// Tasks that fail in their own ways
+#[derive(clap::Args, Serialize, Deserialize)]
+pub struct Trouble {
+    #[arg(long, default_value_t = 20)]
+    n: u64,
+    /// Fail always
+    #[arg(long, value_delimiter = ',')]
+    bad: Vec<u64>,
+    /// Fail at the first attempt
+    #[arg(long, value_delimiter = ',')]
+    flaky: Vec<u64>,
+    /// Never end
+    #[arg(long, value_delimiter = ',')]
+    stuck: Vec<u64>,
+    /// Kill their worker
+    #[arg(long, value_delimiter = ',')]
+    deadly: Vec<u64>,
+    /// Fail unless this file is there
+    #[arg(long)]
+    unless: Option<std::path::PathBuf>,
+}
+
+impl Job for Trouble {
+    const NAME: &'static str = "trouble";
+    type Item = u64;
+    type Output = f64;
+    type Summary = f64;
+
+    fn items(&self) -> Result<impl Iterator<Item = u64>, Error> {
+        Ok((0..self.n as usize).map(|k| k as u64))
+    }
+
+    fn task(&self, k: u64) -> Result<f64, Box<dyn StdError>> {
+        let mended = self.unless.as_ref().is_some_and(|path| path.exists());
+        if self.bad.contains(&k) && !mended {
+            return Err("bad on purpose".into());
+        }
+        if self.flaky.contains(&k) && Task::current().attempt() == 1 {
+            return Err("flaky on purpose".into());
+        }
+        if self.stuck.contains(&k) {
+            thread::sleep(Duration::from_secs(3600));
+        }
+        if self.deadly.contains(&k) {
+            process::exit(9);
+        }
+        Ok(k as f64 / 4.0)
+    }
+
+    fn rows(&self) -> Rows {
+        Rows::new().unit("mV")
+    }
+
+    fn summary(&self, results: impl Iterator<Item = (u64, f64)>) -> Result<f64, Error> {
+        Ok(results.map(|(_, value)| value).sum())
+    }
+}
+
+/// Tasks that take their time
+#[derive(clap::Args, Serialize, Deserialize)]
+pub struct Steady {
+    #[arg(long, default_value_t = 300)]
+    n: usize,
+    #[arg(long, default_value_t = 10)]
+    milliseconds: u64,
+}
+
+impl Job for Steady {
+    const NAME: &'static str = "steady";
+    type Item = u64;
+    type Output = (u64, Block<f64>);
+    type Summary = u64;
+
+    fn items(&self) -> Result<impl Iterator<Item = u64>, Error> {
+        Ok((0..self.n).map(|k| k as u64))
+    }
+
+    fn task(&self, k: u64) -> Result<(u64, Block<f64>), Box<dyn StdError>> {
+        use rankpool::rand_chacha::rand_core::Rng;
+        thread::sleep(Duration::from_millis(self.milliseconds));
+        let mut rng = Task::current().rng();
+        Ok((rng.next_u64(), (0..k % 5).map(|_| rng.next_u32().into()).collect()))
+    }
+
+    fn summary(&self, results: impl Iterator<Item = (u64, (u64, Block<f64>))>) -> Result<u64, Error> {
+        Ok(results.fold(0, |sum, (_, (number, _))| sum ^ number))
+    }
+}
+
+/// Results of a size
+#[derive(clap::Args, Serialize, Deserialize)]
+pub struct Large {
+    #[arg(long, default_value_t = 50)]
+    n: usize,
+    /// Numbers in each
+    #[arg(long, default_value_t = 1 << 20)]
+    numbers: usize,
+}
+
+impl Job for Large {
+    const NAME: &'static str = "large";
+    type Item = usize;
+    type Output = Block<f64>;
+    type Summary = f64;
+
+    fn items(&self) -> Result<impl Iterator<Item = usize>, Error> {
+        Ok(0..self.n)
+    }
+
+    fn task(&self, k: usize) -> Result<Block<f64>, Box<dyn StdError>> {
+        Ok(vec![k as f64; self.numbers].into())
+    }
+
+    fn summary(&self, results: impl Iterator<Item = (u64, Block<f64>)>) -> Result<f64, Error> {
+        Ok(results.map(|(_, block)| block[0]).sum())
+    }
+}
+
+/// One number a task, and nothing to do for it
+#[derive(clap::Args, Serialize, Deserialize)]
+pub struct Plain {
+    #[arg(long, default_value_t = 1000)]
+    n: usize,
+}
+
+impl Job for Plain {
+    const NAME: &'static str = "plain";
+    type Item = u64;
+    type Output = f64;
+    type Summary = f64;
+
+    fn items(&self) -> Result<impl Iterator<Item = u64>, Error> {
+        Ok((0..self.n).map(|k| k as u64))
+    }
+
+    fn task(&self, k: u64) -> Result<f64, Box<dyn StdError>> {
+        Ok((k as f64).sqrt())
+    }
+
+    fn summary(&self, results: impl Iterator<Item = (u64, f64)>) -> Result<f64, Error> {
+        Ok(results.map(|(_, value)| value).sum())
+    }
+}
+
+/// Results that no file can hold
+#[derive(clap::Args, Serialize, Deserialize)]
+pub struct Unfit {}
+
+impl Job for Unfit {
+    const NAME: &'static str = "unfit";
+    type Item = u32;
+    type Output = u128;
+    type Summary = u128;
+
+    fn items(&self) -> Result<impl Iterator<Item = u32>, Error> {
+        Ok(0..3u32)
+    }
+
+    fn task(&self, k: u32) -> Result<u128, Box<dyn StdError>> {
+        Ok(u128::from(k))
+    }
+
+    fn summary(&self, results: impl Iterator<Item = (u64, u128)>) -> Result<u128, Error> {
+        Ok(results.map(|(_, value)| value).sum())
+    }
+}

@@ -1,0 +1,205 @@
+//! Runs that are interrupted, and go on.
+
+use std::{
+    hash::{BuildHasher, Hasher},
+    time::{Duration, Instant},
+};
+
+use rustix::process::Signal;
+
+use super::{COMM, Folder, POOL, SERIAL, Test, Way, assert_same, command, h5py, run, values};
+use crate::support::{LIMIT, Running, signal_process, start};
+
+pub const TESTS: &[(&str, &[Way], Test)] = &[
+    ("killed twenty times and resumed, the file is that of one run", &[SERIAL, COMM, POOL], twenty_kills),
+    ("a run that has ended is not run again", &[SERIAL, COMM], ended),
+    ("a run stopped by a signal leaves all it knows", &[SERIAL, COMM], stopped),
+    ("another run is refused, both values named", &[SERIAL, COMM], mismatch),
+    ("a second run on one journal is refused and told who has it", &[SERIAL, COMM], in_use),
+    ("failed tasks are run again only when asked", &[SERIAL, COMM], retry_failed),
+    ("a damaged journal is told of, and its tasks run again", &[SERIAL], damaged),
+    ("a journal alone keeps a run, too", &[SERIAL], journal_alone),
+];
+
+/// The process of rank 0, once it has workers and runs.
+fn rank_0(running: &mut Running) -> u32 {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let told = running.stderr_so_far();
+        if let Some(rest) = told.split("process ").nth(1)
+            && rest.contains("workers")
+        {
+            return rest.split_whitespace().next().unwrap().parse().unwrap();
+        }
+        assert!(Instant::now() < deadline, "rank 0 does not come up: {told}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn begin(way: &Way, arguments: &[&str]) -> Running {
+    let mut command = command(way, &[&["run"], arguments].concat());
+    start(command.env("RANKPOOL_LOG", "info"))
+}
+
+/// Random numbers that differ from run to run; what was drawn is told when a test fails.
+fn random() -> u64 {
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
+}
+
+fn twenty_kills(way: &Way) {
+    let folder = Folder::new();
+    let [whole, out] = ["whole.h5", "out.h5"].map(|name| folder.file(name));
+    let job = ["steady", "--n", "600", "--milliseconds", "8", "--seed", "4", "-o"];
+    run(way, &[&job[..], &[&whole]].concat()).expect(0);
+    let resumed = [&job[..], &[&out, "--resume"]].concat();
+    let mut waits = Vec::new();
+    for _ in 0..20 {
+        let mut running = begin(way, &resumed);
+        let process = rank_0(&mut running);
+        let wait = random() % 250_000;
+        waits.push(wait);
+        std::thread::sleep(Duration::from_micros(wait));
+        signal_process(process, Signal::KILL);
+        running.end();
+    }
+    let ended = run(way, &[&resumed[..], &["--json"]].concat());
+    assert_eq!(ended.code, 0, "after waits of {waits:?} us: {ended:?}");
+    let report = ended.json();
+    assert!(report["resumed"].as_u64().unwrap() > 0, "{report}");
+    assert_eq!(folder.names(), ["out.h5", "whole.h5"], "after waits of {waits:?} us");
+    assert_same(&h5py(&out), &h5py(&whole));
+}
+
+fn ended(way: &Way) {
+    let folder = Folder::new();
+    let out = folder.file("out.h5");
+    let job = ["steady", "--n", "20", "--milliseconds", "1", "-o", &out, "--json"];
+    let first = run(way, &job).expect(0).json();
+    let before = std::fs::read(&out).unwrap();
+    let resumed = [&job[..], &["--resume"]].concat();
+    let again = run(way, &resumed).expect(0);
+    assert!(again.stderr.contains("nothing is left to do"), "{again:?}");
+    assert_eq!(again.json()["results_digest"], first["results_digest"]);
+    assert_eq!(std::fs::read(&out).unwrap(), before, "the file is left as it was");
+    let other = run(way, &[&resumed[..], &["--seed", "9"]].concat()).expect(2);
+    assert!(other.stderr.contains("out.h5: it is of seed 0, and this run has seed 9"), "{other:?}");
+    // Nothing to resume is no error: the first of a chain of jobs has nothing.
+    let fresh = folder.file("fresh.h5");
+    let report =
+        run(way, &["steady", "--n", "20", "--milliseconds", "1", "-o", &fresh, "--resume", "--json"]);
+    assert_eq!(report.expect(0).json()["results_digest"], first["results_digest"]);
+}
+
+fn stopped(way: &Way) {
+    let folder = Folder::new();
+    let out = folder.file("out.h5");
+    let job = ["steady", "--n", "400", "--milliseconds", "10", "--chunk", "1", "-o", &out];
+    let mut running = begin(way, &job);
+    let process = rank_0(&mut running);
+    std::thread::sleep(Duration::from_millis(700));
+    signal_process(process, Signal::TERM);
+    let ended = running.end();
+    assert_eq!(ended.code, 75, "{ended:?}");
+    assert!(ended.stderr.contains("--resume goes on"), "{ended:?}");
+    assert_eq!(folder.names().first().unwrap(), "out.h5.journal", "{:?}", folder.names());
+    let report = run(way, &[&job[..], &["--resume", "--json"]].concat()).expect(0).json();
+    let resumed = report["resumed"].as_u64().unwrap();
+    assert!(resumed > 20, "of 700 ms work, {resumed} tasks were kept");
+    assert_eq!(report["done"], 400);
+    assert_eq!(folder.names(), ["out.h5"]);
+}
+
+/// A journal that is not finished: the run's rank 0 was killed.
+fn interrupted(way: &Way, job: &[&str]) {
+    let mut running = begin(way, job);
+    let process = rank_0(&mut running);
+    std::thread::sleep(Duration::from_millis(1500));
+    signal_process(process, Signal::KILL);
+    running.end();
+}
+
+fn mismatch(way: &Way) {
+    let folder = Folder::new();
+    let out = folder.file("out.h5");
+    interrupted(way, &["steady", "--n", "500", "-o", &out]);
+    let journal = std::fs::read(folder.path("out.h5.journal")).unwrap();
+    for (arguments, why) in [
+        (&["plain", "--n", "500"][..], "it is of job steady, and this run has job plain"),
+        (
+            &["steady", "--n", "400"],
+            "parameters {\"n\":500,\"milliseconds\":10}, and this run has parameters {\"n\":400",
+        ),
+        (&["steady", "--n", "500", "--seed", "2"], "seed 0, and this run has seed 2"),
+    ] {
+        let refused = run(way, &[arguments, &["-o", &out, "--resume"]].concat()).expect(2);
+        assert!(refused.stderr.contains(why) && refused.stderr.contains("--force"), "{refused:?}");
+    }
+    let refused = run(way, &["steady", "--n", "500", "-o", &out]).expect(2);
+    assert!(refused.stderr.contains("--resume goes on from it, --force starts anew"), "{refused:?}");
+    assert_eq!(std::fs::read(folder.path("out.h5.journal")).unwrap(), journal, "the journal is left alone");
+    run(way, &["plain", "-o", &out, "--force"]).expect(0);
+}
+
+fn in_use(way: &Way) {
+    let folder = Folder::new();
+    let out = folder.file("out.h5");
+    let mut running = begin(way, &["steady", "--n", "1000", "-o", &out]);
+    let process = rank_0(&mut running);
+    std::thread::sleep(Duration::from_millis(200));
+    for flag in ["--resume", "--force"] {
+        let refused = run(&SERIAL, &["steady", "--n", "1000", "-o", &out, flag]).expect(2);
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let holder = format!("out.h5.journal: is in use by process {process} on {host}");
+        assert!(refused.stderr.contains(&holder), "{refused:?}");
+    }
+    signal_process(process, Signal::KILL);
+    running.end();
+}
+
+fn retry_failed(way: &Way) {
+    let folder = Folder::new();
+    let out = folder.file("out.h5");
+    let mended = folder.file("mended");
+    let job = ["trouble", "--bad", "3,7", "--unless", &mended, "-o", &out, "--json"];
+    let resumed = [&job[..], &["--resume"]].concat();
+    run(way, &job).expect(1);
+    std::fs::write(&mended, "").unwrap();
+    let report = run(way, &resumed).expect(1).json();
+    assert_eq!([&report["failed"], &report["resumed"]], [2, 20]);
+    let report = run(way, &[&resumed[..], &["--retry-failed"]].concat()).expect(0).json();
+    assert_eq!([&report["done"], &report["failed"], &report["resumed"]], [20, 0, 18]);
+    let file = h5py(&out);
+    assert_eq!(values(&file, "status").as_array().unwrap().iter().filter(|status| **status != 0).count(), 0);
+    assert_eq!(folder.names(), ["mended", "out.h5"]);
+}
+
+fn damaged(way: &Way) {
+    let folder = Folder::new();
+    let [whole, out] = ["whole.h5", "out.h5"].map(|name| folder.file(name));
+    let job = ["steady", "--n", "500", "-o"];
+    interrupted(way, &[&job[..], &[&out, "--chunk", "5"]].concat());
+    let path = folder.path("out.h5.journal");
+    let mut journal = std::fs::read(&path).unwrap();
+    // Two thirds in, there are only records of results and of the trace.
+    let at = journal.len() * 2 / 3;
+    journal[at] ^= 1;
+    std::fs::write(&path, &journal).unwrap();
+    let ended = run(way, &[&job[..], &[&out, "--resume"]].concat()).expect(0);
+    assert!(
+        ended.stderr.contains("out.h5.journal: bytes ") && ended.stderr.contains(" are damaged"),
+        "{ended:?}"
+    );
+    run(way, &[&job[..], &[&whole]].concat()).expect(0);
+    assert_same(&h5py(&out), &h5py(&whole));
+}
+
+fn journal_alone(way: &Way) {
+    let folder = Folder::new();
+    let journal = folder.file("run.journal");
+    let job = ["steady", "--n", "50", "--milliseconds", "1", "--journal", &journal, "--json"];
+    let first = run(way, &job).expect(0).json();
+    let again = run(way, &[&job[..], &["--resume"]].concat()).expect(0).json();
+    assert_eq!(again["resumed"], 50);
+    assert_eq!(again["summary"], first["summary"]);
+    assert_eq!(again["results_digest"], first["results_digest"]);
+}
