@@ -1,0 +1,90 @@
+//! The programs in `examples/`, run for real: serially, and as three ranks under mpiexec.
+
+mod support;
+
+/// Runs an example behind the launcher for `world` and compares all that it prints.
+#[track_caller]
+fn check(name: &str, world: u32, expected: &str) {
+    let test = std::env::current_exe().unwrap();
+    let program = test.ancestors().nth(2).unwrap().join("examples").join(name);
+    assert!(
+        program.exists(),
+        "{} is not there: plain `cargo test` builds the examples, `cargo test --test examples` does not; \
+         run `cargo build --examples` before it, with the same profile",
+        program.display()
+    );
+    let ended = support::start(&mut support::under(world, &[], program.to_str().unwrap())).end().expect(0);
+    assert_eq!(ended.stdout, expected, "\n--- stderr\n{}", ended.stderr);
+}
+
+macro_rules! examples {
+    ($($name:ident { $($line:literal)* })*) => {$(
+        mod $name {
+            #[test]
+            fn prints_what_it_teaches_serially() {
+                super::check(stringify!($name), 0, concat!($($line, "\n"),*));
+            }
+
+            #[test]
+            fn prints_what_it_teaches_under_mpiexec() {
+                super::check(stringify!($name), 3, concat!($($line, "\n"),*));
+            }
+        }
+    )*};
+}
+
+examples! {
+    submit {
+        "status: Running"
+        "not done after 10 ms"
+        "the square is 144"
+        "status: Done"
+        "the task failed: the square of 18446744073709551615 is too large"
+    }
+    cancel {
+        "callback: the square of 2 was not done: it was cancelled"
+        "callback: the square of 3 was not done: it was cancelled"
+        "callback: the square of 4 was not done: it was cancelled"
+        "callback: the square of 5 was not done: it was cancelled"
+        "callback: the square of 1 is 1"
+        "4 were cancelled while pending; the first, when done: false"
+        "[Done, Cancelled, Cancelled, Cancelled, Cancelled]"
+    }
+    async_maps {
+        "sums [7, 9, 11, 13, 15], in total 55"
+        "differences [-5, -5, -5, -5, -5], in total -25"
+    }
+    shared_value {
+        "bins of    1 ms: variance / mean = 1.002"
+        "bins of   10 ms: variance / mean = 1.029"
+        "bins of  100 ms: variance / mean = 1.102"
+        "bins of 1000 ms: variance / mean = 1.098"
+    }
+    word_count {
+        "38 words, 12 distinct"
+        "5 chuck"
+        "4 a"
+        "4 as"
+        "4 wood"
+        "4 woodchuck"
+    }
+    as_completed {
+        "in order: 200 ms"
+        "in order: 50 ms"
+        "in order: 100 ms"
+        "in order: 20 ms"
+        "unordered: 1 of 4 have ended"
+        "unordered: 2 of 4 have ended"
+        "unordered: 3 of 4 have ended"
+        "unordered: 4 of 4 have ended"
+        "unordered, by index: [200, 50, 100, 20]"
+        "as completed: the longest took 200 ms"
+    }
+    reuse {
+        "1136.597 after 14 maps"
+        "[\"RANK\", \"CHUNK\", \"TASK\"]"
+        "[4, 168, 25]"
+        "task 1 failed: invalid digit found in string"
+        "[-7]"
+    }
+}
