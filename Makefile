@@ -48,5 +48,12 @@ package:
 bench: setup
 	benches/run.sh
 
+# The decoders against random bytes, a minute each: journals, and frames from the network.
+fuzz: setup
+	command -v cargo-fuzz || cargo install --locked cargo-fuzz
+	for target in journal wire; do \
+	    RUSTC_BOOTSTRAP=1 cargo fuzz run $$target -- -max_total_time=60 -rss_limit_mb=1024 -malloc_limit_mb=512 || exit 1; \
+	done
+
 clean:
 	cargo clean

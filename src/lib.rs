@@ -61,6 +61,13 @@ mod task_set;
 mod wire;
 mod worker;
 
+/// The decoders, for the fuzz targets in `fuzz/`.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzz {
+    pub use crate::{store::journal::fuzz as journal, wire::fuzz as wire};
+}
+
 pub use error::{Error, ErrorKind, FailureKind, TaskError};
 pub use executor::{
     Builder, Call, Executor, Future, Progress, Share, Status, Stream, Unordered, WaitFor, Waited,

@@ -20,3 +20,29 @@ pub(crate) use codec::{decode, encode, encode_into};
 pub(crate) use frame::{Frame, HEADER_BYTES, Header, Kind, LAYOUT_TABLE};
 pub(crate) use handshake::{Hello, PROTOCOL, Ready, Welcome};
 pub(crate) use reply::{Piece, Reply, ReplyBuilder};
+
+/// Reads any bytes as a frame and as what a frame may carry: for the fuzzer.
+#[cfg(fuzzing)]
+pub fn fuzz(bytes: &[u8]) {
+    let Some(header) = Header::from_bytes(bytes) else {
+        return;
+    };
+    let body = bytes::Bytes::copy_from_slice(&bytes[HEADER_BYTES..]);
+    let frame = Frame::new(header, body.clone());
+    if let Some(reply) = Reply::read(&frame) {
+        for batch in reply.pieces.iter().filter_map(|piece| piece.outcome.as_ref().ok()) {
+            for k in 0..batch.len().min(1 << 16) {
+                let _ = decode::<(String, Vec<Option<f64>>)>(batch.get(k));
+            }
+        }
+    }
+    // Of values without bytes there may be any number.
+    let count = (header.count as usize).min(1 << 16);
+    if let Some(batch) = Batch::from_wire(body.clone(), count, header.layout & LAYOUT_TABLE != 0) {
+        let _ = Batch::join(&[batch.slice(0, batch.len() / 2), batch.slice(batch.len() / 2, batch.len())]);
+    }
+    let _ = decode::<Hello>(&body);
+    let _ = decode::<Welcome>(&body);
+    let _ = decode::<Ready>(&body);
+    let _ = decode::<Block<u64>>(&body);
+}

@@ -429,7 +429,7 @@ impl Complete {
 
 /// Reads any bytes as a journal: for the fuzzer.
 #[cfg(fuzzing)]
-pub(crate) fn fuzz(bytes: &[u8]) {
+pub fn fuzz(bytes: &[u8]) {
     let record = |offset: u64, size: u64| {
         let bytes = &bytes[offset as usize..(offset + size) as usize];
         record::read(bytes)
