@@ -34,6 +34,7 @@ pub(super) struct Options {
     pub(super) time_limit: Option<Duration>,
     window: u64,
     keep_going: bool,
+    announce: bool,
     seed: Option<u64>,
     label: Option<String>,
 }
@@ -62,6 +63,7 @@ impl Options {
             window_tasks: self.window,
             window_bytes: WINDOW_BYTES,
             ordered,
+            announce: self.announce,
             stop_at_error: !self.keep_going,
             expected,
         })
@@ -105,6 +107,7 @@ impl<'p, T: Function> Call<'p, T> {
             time_limit: None,
             window: WINDOW_TASKS,
             keep_going: false,
+            announce: false,
             seed: None,
             label: None,
         };
@@ -256,6 +259,12 @@ impl<'p, T: Function> Call<'p, T> {
         I: IntoIterator<Item = T::Item>,
     {
         Ok(Unordered::new(self.flow(items.into_iter(), entry::<T>(), false, Taste::AsTheyCome)?))
+    }
+
+    /// Tells the watch of outcomes as soon as they are known.
+    pub(crate) fn announce(mut self, announce: bool) -> Self {
+        self.options.announce = announce;
+        self
     }
 
     /// Runs the function over the items that are not in `skip`, and yields what came of them as it is on

@@ -547,6 +547,11 @@ impl Engine {
                     *(if ended_well { &mut progress.done } else { &mut progress.failed }) += count;
                 });
             }
+            Action::Announce { piece } => {
+                if let Some(watching) = &mut self.watching {
+                    watching.tell(Happening::Known(piece));
+                }
+            }
             Action::Retry { task, failure } => {
                 tracing::debug!("{}; it will be tried again", failure.clone().at_task(task));
                 if let Some(watching) = &mut self.watching {

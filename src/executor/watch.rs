@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{error::Failure, fabric::WorkerInfo};
+use crate::{error::Failure, fabric::WorkerInfo, wire::Piece};
 
 /// Is told what happens, on the scheduler's thread: it must be quick and must not wait for the user.
 pub(crate) trait Watch: Send {
@@ -23,6 +23,8 @@ pub(crate) enum Happening<'a> {
         attempt: u16,
     },
     Returned(Span),
+    /// The outcome of tasks is known for good, though it may not be their turn yet; of calls that announce it.
+    Known(Piece),
     /// An attempt at a task failed; it was the last one, or the task will be tried again.
     Failed {
         task: u64,

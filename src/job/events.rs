@@ -79,8 +79,9 @@ pub(super) enum Event {
 }
 
 impl Event {
-    pub(super) fn of(happening: &Happening<'_>) -> Event {
-        match happening {
+    pub(super) fn of(happening: &Happening<'_>) -> Option<Event> {
+        Some(match happening {
+            Happening::Known(_) => return None,
             Happening::Joined(worker) => {
                 Event::WorkerJoined { rank: worker.rank, host: worker.host.clone(), pid: worker.pid }
             }
@@ -108,7 +109,7 @@ impl Event {
                 message: failure.message.clone(),
                 last: *last,
             },
-        }
+        })
     }
 }
 

@@ -101,14 +101,19 @@ impl Recorder {
 
 impl Watch for Recorder {
     fn happened(&mut self, at: Duration, happening: Happening<'_>) {
-        if let Some(events) = &self.events {
-            events.tell(at.as_secs_f64() + self.offset, Event::of(&happening));
+        if let (Some(events), Some(event)) = (&self.events, Event::of(&happening)) {
+            events.tell(at.as_secs_f64() + self.offset, event);
         }
         match happening {
             Happening::Joined(worker) => drop(self.hosts.insert(worker.rank, worker.host.as_str().into())),
             Happening::Returned(span) => self.chunk(&span),
             Happening::Failed { task, failure, last } => {
                 self.failed(Attempt { task, failure: failure.clone() }, last);
+            }
+            Happening::Known(piece) => {
+                if let Trail::Journal(queue) = &self.trail {
+                    queue.push(Entry::Outcome(piece));
+                }
             }
             Happening::Lost { .. } | Happening::Dispatched { .. } => {}
         }

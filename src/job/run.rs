@@ -19,7 +19,7 @@ use crate::{
     scheduler::Chunk,
     store::{
         file::ResultFile,
-        journal::{Complete, Entry},
+        journal::{Complete, Entry, Journal},
     },
     wire::Piece,
 };
@@ -91,9 +91,25 @@ pub(crate) fn run<J: Job>(job: &J, pool: &Executor, options: &Options, ui: &dyn 
     let to_run = tasks.map(|tasks| kept.skip.missing_below(tasks).len());
     ui.expect(to_run);
     let session = Session::begin(pool, &kept, options.events.as_deref(), (tasks, to_run))?;
-    let outcome = Run { job, pool, options, ui, session: &session }.run(items, tasks, kept);
+    let outcome = Run { job, pool, options, ui, session: &session }
+        .run(items, tasks, kept)
+        .map_err(|error| with_a_way_on(error, options));
     session.ended(&outcome);
     outcome
+}
+
+/// A file that cannot be written leaves the journal, as far as it came.
+fn with_a_way_on(error: Error, options: &Options) -> Error {
+    match options.keep.journal() {
+        Some(journal) if error.kind() == ErrorKind::Storage => {
+            let way = format!(
+                "{error}; what is done is in {}: make room, and go on with --resume",
+                journal.display()
+            );
+            Error::new(ErrorKind::Storage, way)
+        }
+        _ => error,
+    }
 }
 
 /// Says what was found, and how to keep it.
@@ -133,6 +149,8 @@ impl<J: Job> Run<'_, J> {
     ) -> Result<Report, Error> {
         let options = self.options;
         let limit = options.max_failures.map(|limit| limit.tasks(tasks)).transpose()?;
+        // What is in the journal already must be read from there, in its turn among the rest.
+        let streams = kept.journal.is_some() && kept.known == 0;
         let mut call = self
             .pool
             .try_call_with(self.job, J::task)
@@ -141,18 +159,19 @@ impl<J: Job> Run<'_, J> {
             .retries(options.retries)
             .retry_delay(options.retry_delay)
             .seed(options.seed)
-            .keep_going();
+            .keep_going()
+            .announce(streams);
         if let Some(limit) = options.task_timeout {
             call = call.task_timeout(limit);
         }
         let skip = std::mem::take(&mut kept.skip);
-        let pieces = call.pieces(items, skip, kept.journal.is_none())?;
+        let pieces = call.pieces(items, skip, kept.journal.is_none() || streams)?;
         let mut live = Live { pieces, ui: self.ui, limit, failed: 0, stopped: false };
 
-        let gathered = if kept.journal.is_some() {
-            self.through_the_journal(&mut live, &mut kept)?
-        } else {
-            self.gather(&mut || live.next(), &mut kept)?
+        let gathered = match kept.journal.take() {
+            None => self.gather(&mut || live.next(), &mut kept)?,
+            Some(journal) if streams => self.beside_the_journal(&mut live, &mut kept, journal)?,
+            Some(journal) => self.through_the_journal(&mut live, &mut kept, journal)?,
         };
         let all = tasks.unwrap_or(live.pieces.pulled());
         drop(live);
@@ -162,15 +181,38 @@ impl<J: Job> Run<'_, J> {
         self.finish(all, kept, gathered)
     }
 
-    /// Runs the tasks in any order, each into the journal as it ends; then reads the journal in order.
-    fn through_the_journal<I>(&self, live: &mut Live<'_, I>, kept: &mut Kept) -> Result<Gathered, Error>
+    /// Runs the tasks; the scheduler's thread puts each outcome into the journal as soon as it is known, and
+    /// here they come in order.
+    fn beside_the_journal<I>(
+        &self,
+        live: &mut Live<'_, I>,
+        kept: &mut Kept,
+        journal: Journal,
+    ) -> Result<Gathered, Error>
     where
         I: Iterator,
         I::Item: Serialize,
     {
-        let Some(journal) = kept.journal.take() else {
-            return Err(Error::new(ErrorKind::Internal, "there is no journal"));
+        let queue = journal.queue();
+        let mut source = || {
+            queue.wait_for_room()?;
+            live.next()
         };
+        let gathered = self.gather(&mut source, kept)?;
+        Ok(Gathered { journal: Some(journal.finish()?), ..gathered })
+    }
+
+    /// Runs the tasks in any order, each into the journal as it ends; then reads the journal in order.
+    fn through_the_journal<I>(
+        &self,
+        live: &mut Live<'_, I>,
+        kept: &mut Kept,
+        journal: Journal,
+    ) -> Result<Gathered, Error>
+    where
+        I: Iterator,
+        I::Item: Serialize,
+    {
         let queue = journal.queue();
         while let Some(piece) = live.next()? {
             queue.append(Entry::Outcome(piece))?;

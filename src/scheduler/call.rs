@@ -32,6 +32,8 @@ pub(crate) struct CallSpec {
     /// Bytes of results that may wait for the user.
     pub(crate) window_bytes: u64,
     pub(crate) ordered: bool,
+    /// Outcomes are announced as soon as they are known, before their turn to be emitted.
+    pub(crate) announce: bool,
     pub(crate) stop_at_error: bool,
     /// How many tasks there will be, where known.
     pub(crate) expected: Option<u64>,

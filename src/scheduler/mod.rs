@@ -79,6 +79,10 @@ pub(crate) enum Action {
         call: CallId,
         piece: Piece,
     },
+    /// What this piece says is known for good; it will be emitted in its turn.
+    Announce {
+        piece: Piece,
+    },
     /// An attempt at a task failed; the task will be tried again.
     Retry {
         task: u64,
@@ -342,6 +346,9 @@ impl Scheduler {
             return;
         };
         let stop_at_error = call.spec.stop_at_error;
+        if call.spec.announce {
+            self.actions.push(Action::Announce { piece: piece.clone() });
+        }
         let mut stopped = false;
         call.commit(piece, |piece| {
             if stopped {

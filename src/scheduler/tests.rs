@@ -15,6 +15,7 @@ struct Fleet {
     forgotten: bool,
     workers: u32,
     revoked: Vec<u64>,
+    announced: Vec<u64>,
     /// Tasks that kill the worker that runs them.
     deadly: Option<u64>,
 }
@@ -29,6 +30,7 @@ fn spec(chunk: Chunk) -> CallSpec {
         window_tasks: 1 << 18,
         window_bytes: 1 << 26,
         ordered: true,
+        announce: false,
         stop_at_error: true,
         expected: None,
     }
@@ -55,6 +57,7 @@ impl Fleet {
             forgotten: false,
             workers: 0,
             revoked: Vec::new(),
+            announced: Vec::new(),
             deadly: None,
         };
         (0..workers).for_each(|_| fleet.join());
@@ -73,6 +76,7 @@ impl Fleet {
                 Action::Emit { call, .. } | Action::Finished { call, .. } | Action::Forget { call }
                     if call != CALL => {}
                 Action::Retry { .. } => {}
+                Action::Announce { piece } => self.announced.push(piece.start),
                 Action::Send(dispatch) => self.held.push(dispatch),
                 Action::Revoke { dispatch, .. } => self.revoked.push(dispatch),
                 Action::Forget { .. } => self.forgotten = true,
@@ -295,6 +299,18 @@ fn a_window_full_of_results_that_nobody_takes_lets_nothing_out() {
         fleet.tell(Event::Consumed { call: CALL, tasks: emitted, bytes: 8 * emitted });
         fleet.run_and_consume();
     }
+}
+
+#[test]
+fn outcomes_are_announced_before_their_turn() {
+    let mut fleet = Fleet::new(3, CallSpec { announce: true, ..spec(Chunk::Fixed(2)) }, 6);
+    for _ in 0..3 {
+        let last = fleet.held.pop().unwrap();
+        fleet.answer_with(last, vec![good(last.start, 2)]);
+    }
+    assert_eq!(fleet.announced, [4, 2, 0]);
+    let emitted: Vec<u64> = fleet.emitted.iter().map(|(task, _)| *task).collect();
+    assert_eq!(emitted, [0, 1, 2, 3, 4, 5]);
 }
 
 #[test]

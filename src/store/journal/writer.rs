@@ -4,6 +4,7 @@ use std::{
     collections::VecDeque,
     fs::File,
     io::{self, Seek, SeekFrom, Write},
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
@@ -92,15 +93,27 @@ impl Queue {
     /// # Errors
     /// When the journal cannot be written any more.
     pub(crate) fn append(&self, entry: Entry) -> Result<(), Error> {
+        self.put(self.room()?, entry);
+        Ok(())
+    }
+
+    /// Waits for room, for those who push without waiting.
+    ///
+    /// # Errors
+    /// When the journal cannot be written any more.
+    pub(crate) fn wait_for_room(&self) -> Result<(), Error> {
+        self.room().map(drop)
+    }
+
+    fn room(&self) -> Result<MutexGuard<'_, Contents>, Error> {
         let mut contents = self.lock();
         while contents.bytes >= QUEUE_BYTES && contents.broken.is_none() {
             contents = self.emptied.wait(contents).unwrap_or_else(PoisonError::into_inner);
         }
-        if let Some(why) = &contents.broken {
-            return Err(Error::new(ErrorKind::Storage, why.clone()));
+        match &contents.broken {
+            Some(why) => Err(Error::new(ErrorKind::Storage, why.clone())),
+            None => Ok(contents),
         }
-        self.put(contents, entry);
-        Ok(())
     }
 
     fn put(&self, mut contents: MutexGuard<'_, Contents>, entry: Entry) {
@@ -142,12 +155,12 @@ impl Writer {
         let mut log = Log::at_end(file, index, identity)?;
         let watched = queue.clone();
         let thread = thread::Builder::new().name("rankpool-journal".into()).spawn(move || {
-            if let Err(error) = log.run(&watched) {
+            // Whoever waits for the journal must hear of its end, whatever it was.
+            let ended = catch_unwind(AssertUnwindSafe(|| log.run(&watched)));
+            if let Err(error) = ended.unwrap_or_else(|_| Err(io::Error::other("its thread panicked"))) {
                 log.cut_back();
                 let mut contents = watched.lock();
-                contents.broken = Some(format!(
-                    "{path} cannot be written: {error}; what is in it is safe: mend it and go on with --resume"
-                ));
+                contents.broken = Some(format!("{path} cannot be written: {error}"));
                 contents.entries.clear();
                 watched.emptied.notify_all();
             }
