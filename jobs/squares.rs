@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 /// Sum the squares of 1..=N
 #[derive(clap::Args, Serialize, Deserialize)]
 pub struct Squares {
-    /// The last number squared
-    #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u64).range(..=u64::from(u32::MAX)))]
+    /// The last number squared; the sum must fit 64 bits
+    #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u64).range(..=3_810_777))]
     n: u64,
 }
 

@@ -89,6 +89,11 @@ impl Rows {
         self.units.iter().rev().find(|(name, _)| name == field).map(|(_, unit)| unit.as_str())
     }
 
+    /// The fields that have a unit.
+    pub(crate) fn units(&self) -> impl Iterator<Item = &str> {
+        self.units.iter().map(|(field, _)| field.as_str())
+    }
+
     pub(crate) fn tasks(&self) -> Option<&Axis> {
         self.tasks.as_ref()
     }

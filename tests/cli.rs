@@ -302,9 +302,9 @@ fn a_signal_ends_all_ranks_with_75_within_two_seconds() {
         let mut running = start(command.env("RANKPOOL_PROGRESS", "none").env("RANKPOOL_LOG", "info"));
         let began = loop {
             let said = running.stderr_so_far();
-            if let Some(pid) = said.split("rank 0 is process ").nth(1).and_then(|rest| rest.lines().next()) {
+            if let Some(pid) = said.split("process ").nth(1).and_then(|rest| rest.split_once(" has ")) {
                 let began = std::time::Instant::now();
-                support::signal_process(pid.trim().parse().unwrap(), rustix::process::Signal::INT);
+                support::signal_process(pid.0.trim().parse().unwrap(), rustix::process::Signal::INT);
                 break began;
             }
             std::thread::sleep(std::time::Duration::from_millis(20));

@@ -9,6 +9,7 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    thread,
 };
 
 use clap::{ArgMatches, Args, Command, FromArgMatches};
@@ -99,7 +100,7 @@ pub(super) fn execute<J: Job + Args>(matches: &ArgMatches) -> Result<ExitCode, E
 fn supervised<J: Job>(job: &J, pool: &Executor, flags: &Flags) -> Result<i32, Error> {
     let teller = Teller { job: J::NAME, total: AtomicU64::new(0), failures: Mutex::default() };
     let over = AtomicBool::new(false);
-    let report = std::thread::scope(|scope| {
+    let report = thread::scope(|scope| {
         let view = progress::View { pool, job: J::NAME, total: &teller.total, over: &over };
         let shown = scope.spawn(move || view.show(flags.settings.progress));
         let _stop = progress::StopOnDrop { over: &over, thread: shown.thread() };
@@ -248,17 +249,19 @@ fn stop_on_signals(pool: &Executor) -> Result<(), Error> {
             let name = if signal == SIGINT { "SIGINT" } else { "SIGTERM" };
             progress::print(&format!("{}: {name}: ending the workers", program()));
             STOPPING.store(true, Ordering::Release);
-            if let Some(commit) = &*COMMIT.lock().unwrap_or_else(PoisonError::into_inner) {
-                commit();
-                progress::print(&format!("{}: what is done is in the journal; --resume goes on", program()));
-            }
-            stop(launch::EXIT_STOPPED);
+            // Beside this thread, which listens for a second signal.
+            thread::spawn(move || {
+                if let Some(commit) = COMMIT.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                    commit();
+                }
+                stop(launch::EXIT_STOPPED);
+            });
         }
         if caught.next().is_some() {
             launch::exit_now(launch::EXIT_STOPPED);
         }
     };
-    std::thread::Builder::new()
+    thread::Builder::new()
         .name("rankpool-signals".into())
         .spawn(watch)
         .map_err(|error| Error::new(ErrorKind::Internal, format!("no thread for signals: {error}")))?;

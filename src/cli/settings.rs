@@ -155,12 +155,12 @@ pub(super) struct Files {
     #[arg(long, requires = "output")]
     no_journal: bool,
     /// Go on from the journal: tasks whose outcomes are in it are not run again
-    #[arg(long, conflicts_with_all = ["no_journal", "force"])]
+    #[arg(long)]
     resume: bool,
     /// With --resume, run the tasks again that failed
     #[arg(long, requires = "resume")]
     retry_failed: bool,
-    /// Replace an existing output, and an existing journal
+    /// Replace an existing output, and an existing journal unless --resume goes on from it
     #[arg(long)]
     force: bool,
     /// Compress the results, at a level of 1 to 9

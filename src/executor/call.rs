@@ -261,6 +261,15 @@ impl<'p, T: Function> Call<'p, T> {
         Ok(Unordered::new(self.flow(items.into_iter(), entry::<T>(), false, Taste::AsTheyCome)?))
     }
 
+    /// Makes sure that the call can be run, over `tasks` items if that is known.
+    ///
+    /// # Errors
+    /// When an option cannot be honoured.
+    pub(crate) fn check(&self, tasks: Option<u64>) -> Result<(), Error> {
+        self.work(entry::<T>())?;
+        self.options.spec(true, tasks).map(drop)
+    }
+
     /// Tells the watch of outcomes as soon as they are known.
     pub(crate) fn announce(mut self, announce: bool) -> Self {
         self.options.announce = announce;

@@ -51,8 +51,11 @@ pub(super) struct Flow<'p, I> {
     window_bytes: u64,
     deadline: Option<(Instant, Duration)>,
     pulled: u64,
-    /// Fed blocks that are not used up: where each ends, and its bytes.
+    /// Of them, those that are not run.
+    skipped: u64,
+    /// Fed blocks that are not used up: how many tasks were fed with it and before, and its bytes.
     fed: VecDeque<(u64, u64)>,
+    fed_tasks: u64,
     fed_bytes: u64,
     arrived: VecDeque<Piece>,
     taken: u64,
@@ -96,6 +99,8 @@ where
             window_bytes,
             deadline: options.time_limit.and_then(|limit| Some((Instant::now().checked_add(limit)?, limit))),
             pulled: 0,
+            skipped: 0,
+            fed_tasks: 0,
             fed: VecDeque::new(),
             fed_bytes: 0,
             arrived: VecDeque::new(),
@@ -165,7 +170,7 @@ where
     }
 
     fn wanted(&self) -> Wanted {
-        let outstanding = self.pulled - self.taken;
+        let outstanding = self.pulled - self.skipped - self.taken;
         let tasks = match self.taste {
             Taste::AsTheyCome => 1,
             Taste::Everything if self.items.is_some() => outstanding.div_ceil(2),
@@ -198,10 +203,13 @@ where
         let mut closed = false;
         while !closed {
             let began = Instant::now();
-            let mut room = self.taken.saturating_add(self.window_tasks).saturating_sub(self.pulled);
+            let used = self.taken + self.skipped;
+            let mut room = used.saturating_add(self.window_tasks).saturating_sub(self.pulled);
             while !closed && room > 0 && block.len() < BLOCK_TASKS && block.size() < BLOCK_BYTES {
                 // At least one task is always let through, whatever its size.
-                if self.pulled > self.taken && self.fed_bytes + block.size() as u64 >= self.window_bytes {
+                if self.pulled > self.taken + self.skipped
+                    && self.fed_bytes + block.size() as u64 >= self.window_bytes
+                {
                     break;
                 }
                 if let Some((start, end)) = self.skip.run_at(self.pulled) {
@@ -211,7 +219,7 @@ where
                     let found = items.take(usize::try_from(end - start).unwrap_or(usize::MAX)).count() as u64;
                     closed = found < end - start;
                     self.pulled += found;
-                    self.taken += found;
+                    self.skipped += found;
                     self.shared.command(Command::Skip { call: self.call, tasks: found })?;
                     continue;
                 }
@@ -236,7 +244,8 @@ where
             if block.len() == 0 {
                 break;
             }
-            self.fed.push_back((self.pulled, block.size() as u64));
+            self.fed_tasks += block.len() as u64;
+            self.fed.push_back((self.fed_tasks, block.size() as u64));
             self.fed_bytes += block.size() as u64;
             self.shared.command(Command::Feed { call: self.call, items: block.finish() })?;
             if !self.mailbox.is_empty() {

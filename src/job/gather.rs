@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use serde::de::DeserializeOwned;
 use xxhash_rust::xxh3::Xxh3;
 
+use super::record::Shared;
 use crate::{error::Error, executor::value, store::file::ResultFile, wire::Piece};
 
 /// Yields index and output of each task that ended well, and takes note of the others.
@@ -14,6 +15,8 @@ pub(super) struct Gather<'s, T> {
     digest: Digest,
     pub(super) done: u64,
     pub(super) failed: u64,
+    /// Where attempts and the trace wait to be written, of a run without a journal.
+    notes: Option<Shared>,
     /// The piece whose outputs are being yielded, and how many were.
     current: Option<(Piece, usize)>,
     /// Why it ended before its end.
@@ -25,6 +28,7 @@ impl<'s, T: DeserializeOwned> Gather<'s, T> {
     pub(super) fn new(
         source: &'s mut dyn FnMut() -> Result<Option<Piece>, Error>,
         file: Option<ResultFile>,
+        notes: Option<Shared>,
     ) -> Gather<'s, T> {
         Gather {
             source,
@@ -32,6 +36,7 @@ impl<'s, T: DeserializeOwned> Gather<'s, T> {
             digest: Digest::default(),
             done: 0,
             failed: 0,
+            notes,
             current: None,
             broken: None,
             output: PhantomData,
@@ -54,6 +59,9 @@ impl<'s, T: DeserializeOwned> Gather<'s, T> {
         };
         if let Some(file) = &mut self.file {
             file.append(&piece)?;
+            if let Some(notes) = &self.notes {
+                notes.lock().write_full_to(file)?;
+            }
         }
         self.digest.piece(&piece);
         Ok(Some(piece))

@@ -9,7 +9,7 @@ use crate::{
     error::Error,
     launch,
     store::{
-        file::Target,
+        file::{self, Target},
         journal::{Entry, Existing, Identity, Journal},
         now,
         schema::Schema,
@@ -105,6 +105,18 @@ impl Keep {
             )));
         }
         let journal_path = self.journal();
+        if let (Some(output), Some(journal)) = (&self.output, &journal_path)
+            && same_place(output, journal)
+        {
+            return Err(Error::usage(format!(
+                "--output and --journal both name {}: give them names of their own",
+                output.display()
+            )));
+        }
+        if let (Some(_), Ok(schema)) = (&self.output, &schema) {
+            file::check(schema, &job.rows(), tasks)?;
+        }
+        let earlier = self.failed_from.as_deref().map(|path| open_earlier(path, &identity)).transpose()?;
         if self.resume
             && let Some(report) = self.ended(&identity, journal_path.as_deref())?
         {
@@ -112,7 +124,7 @@ impl Keep {
         }
         let mut kept = self.begin(identity, journal_path.as_deref())?;
         kept.schema = schema.ok().filter(|_| self.output.is_some());
-        self.choose(&mut kept)?;
+        self.choose(&mut kept, earlier)?;
         Ok(Opened::Ready(Box::new(kept)))
     }
 
@@ -139,10 +151,10 @@ impl Keep {
     }
 
     /// Decides which tasks are not run.
-    fn choose(&self, kept: &mut Kept) -> Result<(), Error> {
+    fn choose(&self, kept: &mut Kept, earlier: Option<Earlier>) -> Result<(), Error> {
         let mut wanted = self.only.clone();
-        if let Some(path) = &self.failed_from {
-            let failed = take_over(path, kept)?;
+        if let Some(earlier) = earlier {
+            let failed = take_over(&earlier, kept)?;
             wanted = Some(match wanted {
                 Some(only) => failed
                     .missing_below(u64::MAX)
@@ -166,6 +178,15 @@ impl Keep {
     }
 }
 
+/// True when both paths name one file, which need not be there yet.
+fn same_place(one: &Path, other: &Path) -> bool {
+    let place = |path: &Path| {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        (folder.canonicalize().ok(), path.file_name().map(std::ffi::OsStr::to_owned))
+    };
+    place(one) == place(other)
+}
+
 /// A name for a run.
 fn new_name() -> String {
     let random = launch::random_token().unwrap_or_default();
@@ -186,7 +207,14 @@ mod earlier {
         false
     }
 
-    pub(super) fn take_over(path: &Path, _: &mut Kept) -> Result<TaskSet, Error> {
+    /// No file can be opened.
+    pub(super) enum Earlier {}
+
+    pub(super) fn take_over(earlier: &Earlier, _: &mut Kept) -> Result<TaskSet, Error> {
+        match *earlier {}
+    }
+
+    pub(super) fn open_earlier(path: &Path, _: &Identity) -> Result<Earlier, Error> {
         Err(Error::usage(format!(
             "{}: this program was built without HDF5: build it with the feature `hdf5`",
             path.display()
@@ -202,8 +230,17 @@ mod earlier {
         wire::{Batch, Piece},
     };
 
-    /// Rows that are taken over at a time.
-    const ROWS_AT_A_TIME: u64 = 1 << 12;
+    /// Rows are taken over by so many bytes at a time.
+    const BYTES_AT_A_TIME: usize = 1 << 20;
+
+    /// The file of an earlier run.
+    pub(super) type Earlier = Reader;
+
+    pub(super) fn open_earlier(path: &Path, identity: &Identity) -> Result<Earlier, Error> {
+        let reader = Reader::open(path)?;
+        check(&reader, path, identity)?;
+        Ok(reader)
+    }
 
     impl Keep {
         /// The report of the run that is to be resumed, if it has ended: its file is there, its journal gone.
@@ -218,11 +255,18 @@ mod earlier {
             if journal.is_some_and(Path::exists) || self.force {
                 return Ok(None);
             }
-            let reader = Reader::open(path)?;
-            check(&reader, path, identity)?;
+            let reader = open_earlier(path, identity)?;
             let report: Report = serde_json::from_str(&reader.text("report")).map_err(|error| {
                 Error::usage(format!("{}: its report cannot be read: {error}", path.display()))
             })?;
+            if report.not_run > 0 {
+                return Err(Error::usage(format!(
+                    "{}: {} of its tasks were not run, and there is no journal to go on from; \
+                     --force runs all of them again",
+                    path.display(),
+                    report.not_run
+                )));
+            }
             if self.retry_failed && report.failed > 0 {
                 return Err(Error::usage(format!(
                     "{}: the journal is gone; `--failed-from {} --output ANOTHER` runs the failed tasks again",
@@ -255,16 +299,14 @@ mod earlier {
     }
 
     /// Puts the results of an earlier run into the journal; returns the tasks that failed there.
-    pub(super) fn take_over(path: &Path, kept: &mut Kept) -> Result<TaskSet, Error> {
+    pub(super) fn take_over(reader: &Earlier, kept: &mut Kept) -> Result<TaskSet, Error> {
         let Some(journal) = &mut kept.journal else {
             return Err(Error::usage(
                 "--failed-from needs a journal: name an --output, without --no-journal",
             ));
         };
-        let reader = Reader::open(path)?;
-        check(&reader, path, &kept.identity)?;
         let mut failed = TaskSet::default();
-        let (mut start, mut rows) = (0, Vec::new());
+        let (mut start, mut rows, mut bytes) = (0, Vec::new(), 0);
         let queue = journal.queue();
         let flush = |start: u64, rows: &mut Vec<Vec<u8>>| {
             let count = rows.len() as u64;
@@ -277,10 +319,11 @@ mod earlier {
             match status {
                 Status::Ok if !journal.done.contains(task) => {
                     journal.done.insert(task, task + 1);
-                    if start + rows.len() as u64 != task || rows.len() as u64 == ROWS_AT_A_TIME {
+                    if start + rows.len() as u64 != task || bytes >= BYTES_AT_A_TIME {
                         flush(start, &mut rows)?;
-                        start = task;
+                        (start, bytes) = (task, 0);
                     }
+                    bytes += row.len() + 1;
                     rows.push(row);
                 }
                 Status::Ok | Status::NotRun => {}
@@ -292,4 +335,4 @@ mod earlier {
     }
 }
 
-use earlier::{is_of_run, take_over};
+use earlier::{Earlier, is_of_run, open_earlier, take_over};

@@ -9,13 +9,18 @@ use std::{
 
 use super::events::{Event, Events};
 use crate::{
+    error::Error,
     executor::{Happening, Span, Watch},
     fabric::WorkerInfo,
     store::{
         Attempt, TraceBlock, TraceRow,
+        file::ResultFile,
         journal::{Entry, Queue},
     },
 };
+
+/// Notes that are kept in memory, about.
+const MANY: usize = 1 << 13;
 
 /// What was taken down so far.
 #[derive(Debug, Default)]
@@ -29,6 +34,20 @@ pub(super) struct Notes {
     /// For a result file that is written without a journal.
     pub(super) attempts: Vec<Attempt>,
     pub(super) trace: TraceBlock,
+}
+
+impl Notes {
+    /// Writes attempts and trace, and forgets them.
+    pub(super) fn write_to(&mut self, file: &mut ResultFile) -> Result<(), Error> {
+        self.attempts.drain(..).try_for_each(|attempt| file.attempt(&attempt))?;
+        file.trace(&std::mem::take(&mut self.trace))
+    }
+
+    /// Does so once there are many.
+    pub(super) fn write_full_to(&mut self, file: &mut ResultFile) -> Result<(), Error> {
+        let many = self.attempts.len() + self.trace.rows.len() >= MANY;
+        if many { self.write_to(file) } else { Ok(()) }
+    }
 }
 
 #[derive(Clone, Default)]

@@ -65,7 +65,8 @@ pub(super) fn provenance(kept: &Kept, pool: &Executor, report: &Report) -> Vec<(
     let mut hosts: Vec<String> = pool.workers().iter().map(|worker| worker.host.clone()).collect();
     hosts.sort_unstable();
     hosts.dedup();
-    let command: Vec<String> = std::env::args().collect();
+    let command: Vec<String> =
+        std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
     vec![
         ("run", text(&kept.identity.run)),
         ("job", text(&report.job)),

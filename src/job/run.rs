@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{
     Job, Keep, Report,
+    events::Events,
     gather::Gather,
     keep::{Kept, Opened},
     report::{SlowestTask, processes, provenance},
@@ -14,7 +15,7 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind, TaskError},
-    executor::{Executor, Pieces},
+    executor::{Call, Executor, Pieces},
     launch,
     scheduler::Chunk,
     store::{
@@ -22,6 +23,7 @@ use crate::{
         journal::{Complete, Entry, Journal},
     },
     wire::Piece,
+    worker::Function,
 };
 
 /// How a job is to be run.
@@ -78,24 +80,48 @@ pub(crate) fn run<J: Job>(job: &J, pool: &Executor, options: &Options, ui: &dyn 
     let items = job.items()?;
     let (least, most) = items.size_hint();
     let tasks = most.filter(|most| *most == least).map(|most| most as u64);
+    // What can be refused is refused before a file is touched.
+    let limit = options.max_failures.map(|limit| limit.tasks(tasks)).transpose()?;
+    call(job, pool, options).check(tasks)?;
+    let events = options.events.as_deref().map(Events::open).transpose()?;
     let kept = match options.keep.open(job, options.seed, tasks)? {
         Opened::Ready(kept) => *kept,
         Opened::Ended(report) => {
             ui.say(
                 "the run that is to be resumed has ended, and its file is complete: nothing is left to do",
             );
-            return Ok(*report);
+            return Ok(Report { files: Vec::new(), ..*report });
         }
     };
     greet(&kept, options, ui);
     let to_run = tasks.map(|tasks| kept.skip.missing_below(tasks).len());
     ui.expect(to_run);
-    let session = Session::begin(pool, &kept, options.events.as_deref(), (tasks, to_run))?;
-    let outcome = Run { job, pool, options, ui, session: &session }
+    let session = Session::begin(pool, &kept, events, (tasks, to_run))?;
+    let outcome = Run { job, pool, options, ui, limit, session: &session }
         .run(items, tasks, kept)
         .map_err(|error| with_a_way_on(error, options));
     session.ended(&outcome);
     outcome
+}
+
+/// The job's tasks as a call.
+fn call<'p, J: Job>(
+    job: &J,
+    pool: &'p Executor,
+    options: &Options,
+) -> Call<'p, impl Function<Item = J::Item, Value = J::Output> + use<J>> {
+    let call = pool
+        .try_call_with(job, J::task)
+        .label(J::NAME)
+        .chunk(options.chunk)
+        .retries(options.retries)
+        .retry_delay(options.retry_delay)
+        .seed(options.seed)
+        .keep_going();
+    match options.task_timeout {
+        Some(limit) => call.task_timeout(limit),
+        None => call,
+    }
 }
 
 /// A file that cannot be written leaves the journal, as far as it came.
@@ -103,7 +129,7 @@ fn with_a_way_on(error: Error, options: &Options) -> Error {
     match options.keep.journal() {
         Some(journal) if error.kind() == ErrorKind::Storage => {
             let way = format!(
-                "{error}; what is done is in {}: make room, and go on with --resume",
+                "{error}; what is done is in {}: mend it, and go on with --resume",
                 journal.display()
             );
             Error::new(ErrorKind::Storage, way)
@@ -117,10 +143,9 @@ fn greet(kept: &Kept, options: &Options, ui: &dyn Ui) {
     if let Some(journal) = &kept.journal {
         journal.damage.iter().for_each(|damage| ui.say(damage));
         let queue = journal.queue();
-        ui.before_stop(Box::new(move || {
-            if let Err(error) = queue.commit() {
-                tracing::error!("{error}");
-            }
+        ui.before_stop(Box::new(move || match queue.commit() {
+            Ok(()) => tracing::warn!("what is done is in the journal; --resume goes on"),
+            Err(error) => tracing::error!("{error}"),
         }));
     }
     if options.keep.resume {
@@ -137,6 +162,8 @@ struct Run<'r, J> {
     pool: &'r Executor,
     options: &'r Options,
     ui: &'r dyn Ui,
+    /// How many tasks may fail.
+    limit: Option<u64>,
     session: &'r Session<'r>,
 }
 
@@ -148,25 +175,13 @@ impl<J: Job> Run<'_, J> {
         mut kept: Kept,
     ) -> Result<Report, Error> {
         let options = self.options;
-        let limit = options.max_failures.map(|limit| limit.tasks(tasks)).transpose()?;
-        // What is in the journal already must be read from there, in its turn among the rest.
-        let streams = kept.journal.is_some() && kept.known == 0;
-        let mut call = self
-            .pool
-            .try_call_with(self.job, J::task)
-            .label(J::NAME)
-            .chunk(options.chunk)
-            .retries(options.retries)
-            .retry_delay(options.retry_delay)
-            .seed(options.seed)
-            .keep_going()
-            .announce(streams);
-        if let Some(limit) = options.task_timeout {
-            call = call.task_timeout(limit);
-        }
+        // What is in the journal already must be read from there, in its turn among the rest; and failures that
+        // are counted must be heard of at once, not in their turn.
+        let streams = kept.journal.is_some() && kept.known == 0 && self.limit.is_none();
+        let call = call(self.job, self.pool, options).announce(streams);
         let skip = std::mem::take(&mut kept.skip);
         let pieces = call.pieces(items, skip, kept.journal.is_none() || streams)?;
-        let mut live = Live { pieces, ui: self.ui, limit, failed: 0, stopped: false };
+        let mut live = Live { pieces, ui: self.ui, limit: self.limit, failed: 0, stopped: false };
 
         let gathered = match kept.journal.take() {
             None => self.gather(&mut || live.next(), &mut kept)?,
@@ -238,7 +253,8 @@ impl<J: Job> Run<'_, J> {
             }
             _ => None,
         };
-        let mut gather: Gather<'_, J::Output> = Gather::new(source, file);
+        let notes = kept.journal.is_none().then(|| self.session.notes.clone());
+        let mut gather: Gather<'_, J::Output> = Gather::new(source, file, notes);
         let summary = self.job.summary(&mut gather);
         // A summary that stops early does not stop the run; one that fails does not hide why.
         gather.drain()?;
@@ -263,14 +279,14 @@ impl<J: Job> Run<'_, J> {
                 journal.attempts().try_for_each(|attempt| file.attempt(&attempt?))?;
                 journal.trace().try_for_each(|block| file.trace(&block?))?;
             } else {
-                let notes = self.session.notes.lock();
-                notes.attempts.iter().try_for_each(|attempt| file.attempt(attempt))?;
-                file.trace(&notes.trace)?;
+                self.session.notes.lock().write_to(&mut file)?;
             }
             file.finish(all, &provenance(&kept, self.pool, &report))?;
         }
-        if let Some(journal) = gathered.journal.filter(|_| !journal_stays) {
-            journal.remove()?;
+        match gathered.journal {
+            Some(journal) if journal_stays => journal.sync()?,
+            Some(journal) => journal.remove()?,
+            None => {}
         }
         report.rank_0_peak_bytes = launch::peak_memory();
         Ok(report)

@@ -30,14 +30,14 @@ impl<'p> Session<'p> {
     /// Begins to watch the pool; `tasks` are all, `to_run` those that are left.
     ///
     /// # Errors
-    /// When the events cannot be written, or the executor has ended.
+    /// When the executor has ended.
     pub(super) fn begin(
         pool: &'p Executor,
         kept: &Kept,
-        events: Option<&std::path::Path>,
+        events: Option<(Events, EventsFile)>,
         (tasks, to_run): (Option<u64>, Option<u64>),
     ) -> Result<Session<'p>, Error> {
-        let (events, file) = events.map(Events::open).transpose()?.unzip();
+        let (events, file) = events.unzip();
         let trail = match (&kept.journal, &kept.target) {
             (Some(journal), _) => Trail::Journal(journal.queue()),
             (None, Some(_)) => Trail::Notes,

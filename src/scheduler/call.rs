@@ -110,6 +110,8 @@ pub(super) struct Call {
     held: BTreeMap<u64, Held>,
     /// Tasks that the user has taken.
     pub(super) consumed: u64,
+    /// Tasks that were emitted and that the user has not taken.
+    pub(super) unused: u64,
     /// Bytes of results that are committed and not taken by the user.
     pub(super) held_bytes: u64,
     /// The first task that failed for good, in a call that stops at errors.
@@ -141,6 +143,7 @@ impl Call {
             skipped: VecDeque::new(),
             held: BTreeMap::new(),
             consumed: 0,
+            unused: 0,
             held_bytes: 0,
             stop_before: u64::MAX,
             ended: false,
@@ -211,7 +214,7 @@ impl Call {
         let end = self.fed.min(self.stop_before).min(self.consumed.saturating_add(self.spec.window_tasks));
         if self.held_bytes < self.spec.window_bytes {
             end
-        } else if self.spec.ordered && self.consumed >= self.cursor {
+        } else if self.spec.ordered && self.unused == 0 {
             // The window is full of results behind the one that the user waits for: only it may go.
             end.min(self.cursor + 1)
         } else {
@@ -275,6 +278,7 @@ impl Call {
             self.held.insert(piece.start, Held::Piece(piece));
         } else {
             self.mark(piece.start, piece.count);
+            self.unused += piece.count;
             emit(piece);
         }
         self.advance(emit);
@@ -289,6 +293,7 @@ impl Call {
                 Held::Mark { count } => self.cursor += count,
                 Held::Piece(piece) => {
                     self.cursor += piece.count;
+                    self.unused += piece.count;
                     emit(piece);
                 }
             }

@@ -205,6 +205,7 @@ impl Scheduler {
             Event::Closed { call } => self.with_call(call, |state| state.closed = true),
             Event::Consumed { call, tasks, bytes } => self.with_call(call, |state| {
                 state.consumed += tasks;
+                state.unused -= tasks;
                 state.held_bytes -= bytes;
             }),
             Event::Cancelled { call } => self.end(call, End::Cancelled),

@@ -28,6 +28,10 @@ pub(crate) enum Attribute {
     Real(f64),
 }
 
+pub(crate) fn check(_: &Schema, _: &Rows, _: Option<u64>) -> Result<(), Error> {
+    refused()
+}
+
 /// There is none.
 pub(crate) enum ResultFile {}
 

@@ -15,6 +15,7 @@ pub const TESTS: &[(&str, &[Way], Test)] = &[
         delays,
     ),
     ("more failures than are allowed end the run, and the rest was not run", &[SERIAL, COMM], max_failures),
+    ("a failure does not wait for the tasks before it", &[PROCESSES], failures_do_not_wait),
     ("the first failures are told, and all are counted by message", &[SERIAL], told),
     ("chosen tasks are run alone, as they would be among all", &[SERIAL, COMM], only),
     ("the failed tasks of an earlier run are run again and merged", &[SERIAL, COMM], failed_from),
@@ -88,6 +89,18 @@ fn max_failures(way: &Way) {
     assert_eq!(enough["failed"], 100);
     let stopped = run(way, &[&again[..], &["--max-failures", "4.9%"]].concat()).expect(1).json();
     assert!(stopped["not_run"].as_u64().unwrap() > 0, "{stopped}");
+}
+
+/// A failure is heard of at once, though a task before it has not ended.
+fn failures_do_not_wait(way: &Way) {
+    let folder = Folder::new();
+    let bad: Vec<String> = (1..100).map(|k| k.to_string()).collect();
+    let flags = ["--stuck", "0", "--bad", &bad.join(","), "--max-failures", "10", "--chunk", "1"];
+    let ended = run(way, &[&["trouble", "--n", "100", "-o", &folder.file("out.h5")], &flags[..]].concat());
+    assert!(
+        ended.stderr.contains("11 tasks have failed") && ended.took < Duration::from_secs(20),
+        "{ended:?}"
+    );
 }
 
 fn told(way: &Way) {

@@ -1,5 +1,7 @@
 //! What lies in the file.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 
 use super::{COMM, Folder, POOL, PROCESSES, SERIAL, Test, Way, assert_same, h5py, python, run, tool, values};
@@ -173,6 +175,9 @@ fn refusals(way: &Way) {
         (&["--resume"][..], "--resume goes on from a journal"),
         (&["--retry-failed"], "--resume"),
         (&["-o", "x", "--journal", "y", "--no-journal"], "cannot be used with"),
+        (&["-o", "x", "--journal", "./x"], "--output and --journal both name x"),
+        (&["-o", "x", "--events", "/no/such/file"], "/no/such/file"),
+        (&["-o", "x", "--failed-from", "/no/such.h5"], "there is no such file"),
         (&["-o", "x", "--only", "5-3"], "ends before it starts"),
         (&["-o", "x", "--only", "1000"], "--only names task 1000, and plain has 1000 tasks, from 0"),
         (&["-o", "x", "--compress", "10"], "10 is not in 0..=9"),
@@ -181,6 +186,7 @@ fn refusals(way: &Way) {
     ] {
         let refused = run(way, &[&["plain"], flags].concat()).expect(2);
         assert!(refused.stderr.contains(why), "{flags:?}: {refused:?}");
+        assert!(!Path::new("x.journal").exists(), "{flags:?} left a journal behind");
     }
 }
 

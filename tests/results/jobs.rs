@@ -273,3 +273,29 @@ impl Job for Unfit {
         Ok(results.map(|(_, value)| value).sum())
     }
 }
+
+/// Numbers times a factor
+#[derive(clap::Args, Serialize, Deserialize)]
+pub struct Scaled {
+    #[arg(long)]
+    factor: f64,
+}
+
+impl Job for Scaled {
+    const NAME: &'static str = "scaled";
+    type Item = u32;
+    type Output = f64;
+    type Summary = f64;
+
+    fn items(&self) -> Result<impl Iterator<Item = u32>, Error> {
+        Ok(0..100u32)
+    }
+
+    fn task(&self, k: u32) -> Result<f64, Box<dyn StdError>> {
+        Ok(self.factor * f64::from(k))
+    }
+
+    fn summary(&self, results: impl Iterator<Item = (u64, f64)>) -> Result<f64, Error> {
+        Ok(results.map(|(_, value)| value).sum())
+    }
+}

@@ -40,6 +40,7 @@ fn main() -> ExitCode {
             jobs::Large,
             jobs::Plain,
             jobs::Unfit,
+            jobs::Scaled,
         ]);
     }
     let mut trials = Vec::new();

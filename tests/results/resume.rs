@@ -12,6 +12,7 @@ use crate::support::{LIMIT, Running, signal_process, start};
 
 pub const TESTS: &[(&str, &[Way], Test)] = &[
     ("killed twenty times and resumed, the file is that of one run", &[SERIAL, COMM, POOL], twenty_kills),
+    ("sessions in a chain lose nothing of each other", &[SERIAL], chained),
     ("a run that has ended is not run again", &[SERIAL, COMM], ended),
     ("a run stopped by a signal leaves all it knows", &[SERIAL, COMM], stopped),
     ("another run is refused, both values named", &[SERIAL, COMM], mismatch),
@@ -70,6 +71,21 @@ fn twenty_kills(way: &Way) {
     assert_same(&h5py(&out), &h5py(&whole));
 }
 
+/// Sessions in a chain, of a job with a parameter that is hard to print: each knows what the others did.
+fn chained(way: &Way) {
+    for _ in 0..8 {
+        let folder = Folder::new();
+        let out = folder.file("out.h5");
+        let factor = (random() as f64 / 3e17).to_string();
+        let job = ["scaled", "--factor", &factor, "-o", &out, "--json", "--resume"];
+        for (only, known) in [("0-9", 0), ("10-59", 10), ("60-69", 60), ("0-99", 70)] {
+            let report = run(way, &[&job[..], &["--only", only]].concat()).expect(0).json();
+            assert_eq!(report["resumed"], known, "factor {factor}");
+        }
+        assert_eq!(folder.names(), ["out.h5"]);
+    }
+}
+
 fn ended(way: &Way) {
     let folder = Folder::new();
     let out = folder.file("out.h5");
@@ -81,6 +97,12 @@ fn ended(way: &Way) {
     assert!(again.stderr.contains("nothing is left to do"), "{again:?}");
     assert_eq!(again.json()["results_digest"], first["results_digest"]);
     assert_eq!(std::fs::read(&out).unwrap(), before, "the file is left as it was");
+    let partial = folder.file("partial.h5");
+    let some = ["steady", "--n", "20", "--milliseconds", "1", "-o", &partial, "--only", "0-9"];
+    run(way, &[&some[..], &["--no-journal"]].concat()).expect(0);
+    let refused =
+        run(way, &["steady", "--n", "20", "--milliseconds", "1", "-o", &partial, "--resume"]).expect(2);
+    assert!(refused.stderr.contains("10 of its tasks were not run"), "{refused:?}");
     let other = run(way, &[&resumed[..], &["--seed", "9"]].concat()).expect(2);
     assert!(other.stderr.contains("out.h5: it is of seed 0, and this run has seed 9"), "{other:?}");
     // Nothing to resume is no error: the first of a chain of jobs has nothing.

@@ -387,16 +387,19 @@ pub(super) struct Texts {
     dataset: Option<Dataset>,
     rows: usize,
     buffer: Vec<VarLenUnicode>,
+    /// Bytes in the buffer.
+    bytes: usize,
 }
 
 impl Texts {
     fn new(place: Place) -> Texts {
-        Texts { place, dataset: None, rows: 0, buffer: Vec::new() }
+        Texts { place, dataset: None, rows: 0, buffer: Vec::new(), bytes: 0 }
     }
 
     fn append(&mut self, text: &str) -> Result<()> {
         self.buffer.push(text_of(text));
-        if self.buffer.len() == WRITE_TEXTS { self.write() } else { Ok(()) }
+        self.bytes += text.len();
+        if self.buffer.len() == WRITE_TEXTS || self.bytes >= WRITE_BYTES { self.write() } else { Ok(()) }
     }
 
     fn write(&mut self) -> Result<()> {
@@ -410,6 +413,7 @@ impl Texts {
             dataset.write_slice(&self.buffer, self.rows..self.rows + count)?;
             self.rows += count;
             self.buffer.clear();
+            self.bytes = 0;
         }
         Ok(())
     }

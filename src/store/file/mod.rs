@@ -112,9 +112,12 @@ impl Target {
         if path.is_dir() {
             return refused(&"is a folder; name a file");
         }
+        if path.to_str().is_none() {
+            return refused(&"HDF5 needs a name in UTF-8; name another file");
+        }
         if path.exists() && !replace {
             return refused(
-                &"exists already; --force replaces it when the run has ended, or name another file",
+                &"exists already; --force replaces it when the run has ended (with --resume, too), or name another file",
             );
         }
         let mut partial = path.as_os_str().to_owned();
@@ -431,6 +434,50 @@ pub(crate) fn npy_type(element: &TypeDescriptor) -> Option<String> {
         }
         _ => return None,
     })
+}
+
+/// Makes sure that the rows fit the layout that the job gives them, before any task is run.
+///
+/// # Errors
+/// What the job has to change.
+pub(crate) fn check(schema: &Schema, layout: &Rows, tasks: Option<u64>) -> Result<(), Error> {
+    let wrong = |why: String| {
+        Err(Error::new(ErrorKind::Internal, format!("the job's Rows do not fit its output: {why}")))
+    };
+    shape_of(schema, layout)?;
+    let has_unit = |schema: &Schema| match column::Counted::of(schema) {
+        Some((_, of)) => column::descriptor(of).is_some(),
+        None => column::descriptor(schema).is_some() || matches!(schema, Schema::Text | Schema::Char),
+    };
+    for field in layout.units() {
+        let found = match schema {
+            _ if field.is_empty() => Some(schema),
+            Schema::Struct(fields) => fields.iter().find(|(name, _)| name == field).map(|(_, schema)| schema),
+            _ => None,
+        };
+        if !found.is_some_and(has_unit) {
+            return wrong(format!("there is no dataset of the field {field:?} that could have a unit"));
+        }
+    }
+    let axes: Vec<_> = layout.tasks().into_iter().chain(layout.row_axes()).collect();
+    for (k, axis) in axes.iter().enumerate() {
+        let taken = ["results", "status", "errors", "trace"].contains(&axis.name.as_str());
+        if taken
+            || axis.name.is_empty()
+            || axis.name.contains('/')
+            || axes[..k].iter().any(|a| a.name == axis.name)
+        {
+            return wrong(format!("an axis cannot be named {:?}", axis.name));
+        }
+    }
+    match (layout.tasks(), tasks) {
+        (Some(axis), Some(tasks)) if axis.values.len() as u64 != tasks => wrong(format!(
+            "the axis {} has {} values, and there are {tasks} tasks",
+            axis.name,
+            axis.values.len()
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// How the job wants its rows laid out, if the rows can be.

@@ -13,7 +13,8 @@ use crate::store::schema::Schema;
 
 /// Rows are read in blocks of about this many bytes.
 const READ_BYTES: usize = 4 << 20;
-const READ_TEXTS: usize = 1 << 14;
+/// Texts may be of any length, and are read so many at a time.
+const READ_TEXTS: usize = 1 << 8;
 
 /// Part of a row, as it is read; the reverse of [`Column`](super::column::Column).
 pub(super) enum ReadColumn {

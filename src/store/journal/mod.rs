@@ -106,6 +106,9 @@ pub(crate) struct Journal {
     writer: Writer,
 }
 
+/// Values without bytes that a record may have.
+const MOST_EMPTY: u64 = 1 << 32;
+
 fn refused(path: &Path, why: impl std::fmt::Display) -> Error {
     Error::usage(format!("{}: {why}", path.display()))
 }
@@ -146,6 +149,13 @@ impl Journal {
                 path.display()
             ));
         }
+        if found.cut && found.hash.is_some() {
+            damage.push(format!(
+                "{}: what follows byte {} is no whole record, and is cut off",
+                path.display(),
+                found.end
+            ));
+        }
         let identity = match found.identity {
             Some(first) => match identity.difference(&first) {
                 Some(difference) => {
@@ -156,7 +166,7 @@ impl Journal {
                 }
                 None => first,
             },
-            None if found.any => {
+            None if found.hash.is_some() => {
                 return Err(refused(
                     path,
                     "the first record is damaged at byte 0, so it cannot be known what run this is of; \
@@ -166,7 +176,8 @@ impl Journal {
             None => identity,
         };
         let (done, failed) = found.index.known();
-        let hash = begin(&mut file, &identity, found.end).map_err(|error| storage(path, error))?;
+        let hash =
+            begin(&mut file, &identity, found.hash, found.end).map_err(|error| storage(path, error))?;
         let name = path.display().to_string();
         let writer = Writer::start(file, found.index, hash, name).map_err(|error| storage(path, error))?;
         Ok(Journal { path: path.into(), identity, done, failed, damage, writer })
@@ -219,13 +230,14 @@ fn refuse_foreign(path: &Path, file: &mut File) -> Result<(), Error> {
     Err(refused(path, "is no journal of rankpool, and is left alone; name another file"))
 }
 
-/// Cuts the file at `end` and appends who writes from now on; returns the hash of the identity.
-fn begin(file: &mut File, identity: &Identity, end: u64) -> io::Result<u64> {
+/// Cuts the file at `end` and appends who writes from now on; returns the hash that all records bear: that of
+/// the first record, once there is one.
+fn begin(file: &mut File, identity: &Identity, hash: Option<u64>, end: u64) -> io::Result<u64> {
     file.set_len(end)?;
     file.seek(SeekFrom::End(0))?;
     let mut out = Vec::new();
     let named = serde_json::to_vec(identity)?;
-    let hash = xxh3_64(&named);
+    let hash = hash.unwrap_or_else(|| xxh3_64(&named));
     let header = |kind, length: usize| Header {
         kind,
         layout: 0,
@@ -250,12 +262,13 @@ fn begin(file: &mut File, identity: &Identity, end: u64) -> io::Result<u64> {
 #[derive(Default)]
 struct Contents {
     identity: Option<Identity>,
-    /// There are records at all.
-    any: bool,
+    /// The hash that the records bear, if there are any.
+    hash: Option<u64>,
     index: Index,
     damage: Vec<(u64, u64)>,
-    /// Where the last whole record ends.
+    /// Where the last whole record ends, and whether something follows.
     end: u64,
+    cut: bool,
 }
 
 /// Reads the whole journal; wrong bytes are no error.
@@ -276,44 +289,55 @@ fn read_from(
     while let Some(found) = scan.next()? {
         match found {
             Found::Record { offset, header } => {
-                contents.any = true;
+                contents.hash.get_or_insert(header.identity);
                 contents.end = offset + header.size();
-                take_in(&mut contents, offset, header, record)?;
+                if !take_in(&mut contents, offset, header, record)? {
+                    contents.damage.push((offset, contents.end));
+                }
             }
             Found::Damage { from, to } => contents.damage.push((from, to)),
-            Found::Tail { from } => contents.end = from,
+            Found::Tail { from } => (contents.end, contents.cut) = (from, true),
         }
     }
-    if !contents.any {
+    if contents.hash.is_none() {
         contents.end = 0;
     }
     Ok(contents)
 }
 
+/// Takes a record in; false when it contradicts itself or the identity.
 fn take_in(
     contents: &mut Contents,
     offset: u64,
     header: Header,
     record: &dyn Fn(u64, u64) -> io::Result<Record>,
-) -> io::Result<()> {
+) -> io::Result<bool> {
     let (start, count, size) = (header.start, header.count, header.size());
-    let failed = header.kind == Kind::Failed;
+    let tasks = contents.identity.as_ref().and_then(|identity| identity.tasks);
+    // Values without bytes could be any number of them.
+    let most = if header.length == 0 { MOST_EMPTY } else { header.length };
+    let end = start.checked_add(count);
+    let fits = count > 0 && count <= most && end.is_some_and(|end| tasks.is_none_or(|tasks| end <= tasks));
+    let located = Located { count, offset, size, skip: 0, failed: header.kind == Kind::Failed };
     match header.kind {
         Kind::Identity if offset == 0 => {
             contents.identity = serde_json::from_slice(&record(offset, size)?.1).ok();
         }
-        Kind::Values | Kind::Failed if count > 0 && start.checked_add(count).is_some() => {
-            contents.index.insert(start, Located { count, offset, size, skip: 0, failed });
-        }
+        Kind::Identity | Kind::Session => {}
         Kind::Trace => contents.index.trace.push((offset, size)),
-        _ => {}
+        Kind::Values if fits => contents.index.insert(start, located),
+        Kind::Failed | Kind::Attempt if fits && count == 1 => {
+            let Ok(failure) = decode::<Failure>(&record(offset, size)?.1) else {
+                return Ok(false);
+            };
+            if header.kind == Kind::Failed {
+                contents.index.insert(start, located);
+            }
+            contents.index.attempts.insert((start, failure.attempt()), (offset, size));
+        }
+        Kind::Values | Kind::Failed | Kind::Attempt => return Ok(false),
     }
-    if matches!(header.kind, Kind::Failed | Kind::Attempt)
-        && let Ok(failure) = decode::<Failure>(&record(offset, size)?.1)
-    {
-        contents.index.attempts.insert((start, failure.attempt()), (offset, size));
-    }
-    Ok(())
+    Ok(true)
 }
 
 fn read_record(file: &File, offset: u64, size: u64) -> io::Result<Record> {
@@ -416,6 +440,14 @@ impl Complete {
                 .and_then(|(_, payload)| decode(&payload).map_err(io::Error::other))
                 .map_err(|error| storage(&self.path, error))
         })
+    }
+
+    /// Leaves all of it on disk, for another run.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(crate) fn sync(&self) -> Result<(), Error> {
+        self.file.sync_all().map_err(|error| storage(&self.path, error))
     }
 
     /// Removes the journal: the result file is in its place.

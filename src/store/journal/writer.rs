@@ -64,6 +64,8 @@ struct Contents {
     /// Somebody waits for the disk.
     urgent: bool,
     closed: bool,
+    /// The thread has ended.
+    over: bool,
     /// Why nothing is written any more.
     broken: Option<String>,
 }
@@ -133,7 +135,7 @@ impl Queue {
     pub(crate) fn commit(&self) -> Result<(), Error> {
         let mut contents = self.lock();
         let wanted = contents.appended;
-        while contents.synced < wanted && contents.broken.is_none() {
+        while contents.synced < wanted && !contents.over {
             contents.urgent = true;
             self.filled.notify_one();
             contents = self.emptied.wait(contents).unwrap_or_else(PoisonError::into_inner);
@@ -157,13 +159,16 @@ impl Writer {
         let thread = thread::Builder::new().name("rankpool-journal".into()).spawn(move || {
             // Whoever waits for the journal must hear of its end, whatever it was.
             let ended = catch_unwind(AssertUnwindSafe(|| log.run(&watched)));
-            if let Err(error) = ended.unwrap_or_else(|_| Err(io::Error::other("its thread panicked"))) {
+            let ended = ended.unwrap_or_else(|_| Err(io::Error::other("its thread panicked")));
+            if ended.is_err() {
                 log.cut_back();
-                let mut contents = watched.lock();
-                contents.broken = Some(format!("{path} cannot be written: {error}"));
-                contents.entries.clear();
-                watched.emptied.notify_all();
             }
+            let mut contents = watched.lock();
+            contents.over = true;
+            contents.entries.clear();
+            contents.broken = ended.err().map(|error| format!("{path} cannot be written: {error}"));
+            watched.emptied.notify_all();
+            drop(contents);
             (log.file, log.index)
         })?;
         Ok(Writer { queue, thread: Some(thread) })

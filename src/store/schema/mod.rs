@@ -76,7 +76,7 @@ impl Schema {
         match self {
             Schema::Scalar(scalar) => Some(scalar.size()),
             Schema::Enum(_) => Some(4),
-            Schema::Array(of, count) => Some(of.fixed_size()? * usize::try_from(*count).ok()?),
+            Schema::Array(of, count) => of.fixed_size()?.checked_mul(usize::try_from(*count).ok()?),
             Schema::Struct(fields) => fields.iter().map(|(_, field)| field.fixed_size()).sum(),
             Schema::List(_) | Schema::Block(_) | Schema::Option(_) | Schema::Text | Schema::Char => None,
         }
