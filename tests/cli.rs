@@ -150,8 +150,8 @@ fn json_stands_alone_on_standard_output_with_every_field() {
     let ended = under(3, &["run", "squares", "--json", "--progress", "lines", "--chunk", "9", "--seed", "4"]);
     let report = ended.expect(0).json();
     let fields: Vec<&String> = report.as_object().unwrap().keys().collect();
-    let expected =
-        "job mode ranks workers tasks done failed wall_s tasks_per_s chunk seed results_digest summary";
+    let expected = "job mode ranks workers tasks done failed not_run resumed retried wall_s tasks_per_s utilisation \
+                    slowest_task rank_0_peak_bytes chunk seed results_digest files summary";
     assert_eq!(fields, expected.split(' ').collect::<Vec<_>>());
     assert_eq!((&report["chunk"], &report["seed"]), (&"9".into(), &4.into()));
 }

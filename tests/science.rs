@@ -106,6 +106,92 @@ fn rates_and_histograms_are_those_of_elephant() {
     }
 }
 
+/// What h5py finds in the result file of a run, serial or of three ranks.
+fn result_file(ranks: u32, arguments: &[&str]) -> Value {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out.h5").to_str().unwrap().to_string();
+    rankpool(ranks, &[arguments, &["--output", &out]].concat()).expect(0);
+    serde_json::from_str(&python("result_file.py", &[&out])).unwrap()
+}
+
+fn values<'f>(file: &'f Value, path: &str) -> &'f Value {
+    &file["data"][path]["values"]
+}
+
+#[test]
+fn result_files_hold_rates_and_counts_as_elephant_has_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = nwb_file(folder.path());
+    let bins = [0.1, 0.3, 1.0 / 3.0];
+    let window = (Some(0.3), Some(9.1));
+    let expected = elephant(&file, window, &bins);
+    let flags = ["--t-start", "0.3", "--t-stop", "9.1"];
+    let listed = bins.map(|bin_size| bin_size.to_string()).join(",");
+    for ranks in [0, 3] {
+        let rates = result_file(ranks, &[&["firing-rate", &file], &flags[..]].concat());
+        let found = values(&rates, "results").as_array().unwrap();
+        found.iter().zip(expected["rates"].as_array().unwrap()).for_each(|(a, b)| assert_close(a, b));
+        assert_eq!((found.len(), &rates["data"]["results"]["attributes"]["units"]), (9, &"1/s".into()));
+
+        let counts =
+            result_file(ranks, &[&["time-histogram", &file, "--bins", &listed], &flags[..]].concat());
+        let all: Vec<Value> = values(&counts, "results/values").as_array().unwrap().clone();
+        let offsets: Vec<usize> = values(&counts, "results/offsets")
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|at| at.as_u64().unwrap() as usize)
+            .collect();
+        for (k, expected) in expected["counts"].as_array().unwrap().iter().enumerate() {
+            assert_eq!(Value::from(&all[offsets[k]..offsets[k + 1]]), *expected, "bin size {}", bins[k]);
+        }
+        assert_eq!(*values(&counts, "bin_size"), json!(bins));
+    }
+}
+
+#[test]
+fn result_files_of_the_other_jobs_hold_what_is_known() {
+    for ranks in [0, 3] {
+        let gram = result_file(ranks, &["gram", "--points", "-2,-1,0,1,2", "--gamma", "1"]);
+        let known = [1.0, 6.06530660e-01, 1.35335283e-01, 1.11089965e-02, 3.35462628e-04];
+        for (found, known) in values(&gram, "results/values")[0].as_array().unwrap().iter().zip(known) {
+            assert!((found.as_f64().unwrap() / known - 1.0).abs() < 1e-8, "{found} is not {known}");
+        }
+        assert_eq!(gram["data"]["results/values"]["shape"], json!([5, 5]));
+
+        let squares = result_file(ranks, &["squares", "--n", "5"]);
+        assert_eq!(*values(&squares, "results"), json!([1, 4, 9, 16, 25]));
+        let pi = result_file(ranks, &["pi", "--tasks", "3", "--samples", "1000"]);
+        assert!(
+            values(&pi, "results")
+                .as_array()
+                .unwrap()
+                .iter()
+                .all(|inside| (700..870).contains(&inside.as_u64().unwrap()))
+        );
+        let slept = result_file(ranks, &["sleep", "--tasks", "3", "--duration", "1ms"]);
+        assert_eq!(*values(&slept, "results"), json!([0.001, 0.001, 0.001]));
+        assert_eq!(slept["data"]["results"]["attributes"]["units"], "s");
+
+        let folder = tempfile::tempdir().unwrap();
+        let text = folder.path().join("text").to_str().unwrap().to_string();
+        std::fs::write(&text, "one two one\n").unwrap();
+        let words = result_file(ranks, &["words", &text]);
+        assert_eq!(
+            (values(&words, "results/words"), values(&words, "results/bytes")),
+            (&json!([3]), &json!([12]))
+        );
+        assert_eq!(*values(&words, "results/frequency/values/key"), json!(["one", "two"]));
+        assert_eq!(*values(&words, "results/frequency/values/value"), json!([2, 1]));
+
+        let image = result_file(ranks, &["mandelbrot", "--size", "5", "--center", "0,0", "--radius", "2"]);
+        assert_eq!(image["data"]["results"]["shape"], json!([5, 5]));
+        assert_eq!(image["data"]["results"]["dims"], json!([["imaginary"], ["real"]]));
+        assert_eq!(*values(&image, "real"), json!([-2.0, -1.0, 0.0, 1.0, 2.0]));
+        assert_eq!(values(&image, "results")[2][2], -1, "0 stays");
+    }
+}
+
 #[test]
 fn an_evenly_spaced_range_of_bin_sizes_is_that_list() {
     let range = report(0, &["time-histogram", "--bins", "0.1..1.0/4"]);

@@ -14,7 +14,7 @@ use std::{
 pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// How long descendants may outlive the process that was started.
-const LINGER: Duration = Duration::from_secs(2);
+const LINGER: Duration = Duration::from_secs(5);
 
 /// Marks everything that a test starts, so that what is left behind can be found.
 const MARK: &str = "RANKPOOL_TEST_MARK";
