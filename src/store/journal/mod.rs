@@ -254,7 +254,6 @@ fn begin(file: &mut File, identity: &Identity, hash: Option<u64>, end: u64) -> i
     let session = serde_json::to_vec(&session)?;
     record::append(&mut out, header(Kind::Session, session.len()), &session);
     file.write_all(&out)?;
-    file.sync_data()?;
     Ok(hash)
 }
 
