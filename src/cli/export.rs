@@ -70,7 +70,11 @@ pub(super) fn execute(matches: &ArgMatches) -> Result<ExitCode, Error> {
     }
     let mut out = open(&flags)?;
     flush(out.write_all(&npy_header(&descr, &dataset.shape())))?;
-    reader.bytes(&dataset, &element, &mut |bytes| out.write_all(bytes))?;
+    for row in reader.bytes(&dataset, &element) {
+        if let Err(error) = out.write_all(&row?) {
+            return flush(Err(error));
+        }
+    }
     flush(out.flush())
 }
 

@@ -126,13 +126,8 @@ where
     pub(super) fn next_piece(&mut self) -> Result<Option<Piece>, Error> {
         self.consumed()?;
         loop {
-            if let Some(mut piece) = self.arrived.pop_front() {
-                // What it weighs is what the scheduler counted, whatever the user sees.
-                self.in_use = (piece.count, piece.size());
-                if let Some(failure) = self.unencodable.get(&piece.start) {
-                    piece.outcome = Err(failure.clone());
-                }
-                return Ok(Some(piece));
+            if let Some(piece) = self.arrived.pop_front() {
+                return Ok(Some(self.without_stand_ins(piece)));
             }
             if let Some(limit) = self.late {
                 return Err(Error::not_done_in(limit, self.taken, self.known_tasks() - self.taken));
@@ -159,6 +154,31 @@ where
             }
             (self.arrived, self.end) = (arrived, end);
         }
+    }
+
+    /// The piece, up to the first task whose item could not be encoded, or that task alone: whatever came of
+    /// what was sent in its place, it has failed.
+    fn without_stand_ins(&mut self, mut piece: Piece) -> Piece {
+        let end = piece.start + piece.count;
+        let failed = self.unencodable.range(piece.start..end).next();
+        let failed = failed.map(|(&task, failure)| (task, failure.clone()));
+        if let (Some((task, _)), Ok(batch)) = (&failed, &piece.outcome)
+            && batch.len() as u64 == piece.count
+        {
+            let next = if *task == piece.start { task + 1 } else { *task };
+            let cut = (next - piece.start) as usize;
+            if next < end {
+                let rest = Ok(batch.slice(cut, batch.len()));
+                self.arrived.push_front(Piece { start: next, count: end - next, outcome: rest });
+            }
+            piece = Piece { start: piece.start, count: next - piece.start, outcome: Ok(batch.slice(0, cut)) };
+        }
+        // What it weighs is what the scheduler counted, whatever the user sees.
+        self.in_use = (piece.count, piece.size());
+        if let Some((_, failure)) = failed.filter(|(task, _)| *task < piece.start + piece.count) {
+            piece.outcome = Err(failure);
+        }
+        piece
     }
 
     /// All tasks, as far as they are known: those pulled, and those that an iterator of known

@@ -211,7 +211,12 @@ impl<J: Job> Run<'_, J> {
         let queue = journal.queue();
         let mut source = || {
             queue.wait_for_room()?;
-            live.next()
+            let piece = live.next()?;
+            // An item that could not be encoded never left: what was sent in its place does not count.
+            if let Some(piece) = piece.as_ref().filter(|piece| piece.is_of_no_attempt()) {
+                queue.append(Entry::Outcome(piece.clone()))?;
+            }
+            Ok(piece)
         };
         let gathered = self.gather(&mut source, kept)?;
         Ok(Gathered { journal: Some(journal.finish()?), ..gathered })

@@ -19,6 +19,11 @@ pub(crate) struct Piece {
 }
 
 impl Piece {
+    /// A task that failed before anybody tried it.
+    pub(crate) fn is_of_no_attempt(&self) -> bool {
+        self.outcome.as_ref().is_err_and(|failure| failure.attempt() == 0)
+    }
+
     /// What it weighs, in bytes: its values, or a failure's text.
     pub(crate) fn size(&self) -> u64 {
         match &self.outcome {

@@ -16,6 +16,7 @@ pub const TESTS: &[(&str, &[Way], Test)] = &[
     ),
     ("more failures than are allowed end the run, and the rest was not run", &[SERIAL, COMM], max_failures),
     ("a failure does not wait for the tasks before it", &[PROCESSES], failures_do_not_wait),
+    ("an item that cannot be sent has failed, in the file and in the journal", &[SERIAL, COMM], unsendable),
     ("the first failures are told, and all are counted by message", &[SERIAL], told),
     ("chosen tasks are run alone, as they would be among all", &[SERIAL, COMM], only),
     ("the failed tasks of an earlier run are run again and merged", &[SERIAL, COMM], failed_from),
@@ -101,6 +102,20 @@ fn failures_do_not_wait(way: &Way) {
         ended.stderr.contains("11 tasks have failed") && ended.took < Duration::from_secs(20),
         "{ended:?}"
     );
+}
+
+fn unsendable(way: &Way) {
+    let folder = Folder::new();
+    let out = folder.file("out.h5");
+    let job = ["unsendable", "-o", &out];
+    run(way, &job).expect(1);
+    // What was sent in the item's place would have ended well.
+    for again in 0..2 {
+        let file = h5py(&out);
+        assert_eq!(*values(&file, "status"), json!([0, 0, 1, 0, 0]), "resumed {again} times");
+        assert!(values(&file, "errors")[0]["message"].as_str().unwrap().contains("too shy"), "{file}");
+        run(way, &[&job[..], &["--resume"]].concat()).expect(1);
+    }
 }
 
 fn told(way: &Way) {

@@ -299,3 +299,41 @@ impl Job for Scaled {
         Ok(results.map(|(_, value)| value).sum())
     }
 }
+
+/// An item that is sent as nothing, and of which one cannot be sent at all.
+pub struct Shy(bool);
+
+impl Serialize for Shy {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.0 { Err(serde::ser::Error::custom("too shy")) } else { serializer.serialize_unit() }
+    }
+}
+
+impl<'de> Deserialize<'de> for Shy {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Shy, D::Error> {
+        <()>::deserialize(deserializer).map(|()| Shy(false))
+    }
+}
+
+/// Items that cannot all be sent
+#[derive(clap::Args, Serialize, Deserialize)]
+pub struct Unsendable {}
+
+impl Job for Unsendable {
+    const NAME: &'static str = "unsendable";
+    type Item = Shy;
+    type Output = u8;
+    type Summary = u64;
+
+    fn items(&self) -> Result<impl Iterator<Item = Shy>, Error> {
+        Ok((0..5usize).map(|k| Shy(k == 2)))
+    }
+
+    fn task(&self, _: Shy) -> Result<u8, Box<dyn StdError>> {
+        Ok(7)
+    }
+
+    fn summary(&self, results: impl Iterator<Item = (u64, u8)>) -> Result<u64, Error> {
+        Ok(results.count() as u64)
+    }
+}

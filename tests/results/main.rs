@@ -41,6 +41,7 @@ fn main() -> ExitCode {
             jobs::Plain,
             jobs::Unfit,
             jobs::Scaled,
+            jobs::Unsendable,
         ]);
     }
     let mut trials = Vec::new();

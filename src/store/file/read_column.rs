@@ -13,6 +13,8 @@ use crate::store::schema::Schema;
 
 /// Rows are read in blocks of about this many bytes.
 const READ_BYTES: usize = 4 << 20;
+/// What is taken at a time can only be an error beyond this many bytes.
+const LARGEST: usize = 1 << 36;
 /// Texts may be of any length, and are read so many at a time.
 const READ_TEXTS: usize = 1 << 8;
 
@@ -164,7 +166,7 @@ impl FixedRows {
 
     /// Appends the next `count` rows.
     pub(super) fn take(&mut self, count: usize, out: &mut Vec<u8>) -> hdf5::Result<()> {
-        let mut left = count.checked_mul(self.row_bytes).ok_or_else(short)?;
+        let mut left = count.checked_mul(self.row_bytes).filter(|size| *size <= LARGEST).ok_or_else(short)?;
         while left > 0 {
             if self.taken == self.ahead.len() {
                 let block = (READ_BYTES / self.row_bytes.max(1)).max(1).min(self.rows - self.at);

@@ -159,23 +159,20 @@ impl Reader {
     }
 
     /// The datasets below `/results`, and their shapes.
-    ///
-    /// # Errors
-    /// When the file does not hold what it says.
     pub(crate) fn shapes(&self) -> Vec<(String, Vec<usize>)> {
         let mut found = Vec::new();
         if let Ok(dataset) = self.file.dataset("results") {
             found.push(("/results".to_string(), dataset.shape()));
         } else if let Ok(group) = self.file.group("results") {
-            shapes(&group, "/results", &mut found);
+            shapes(&group, "/results", DEEPEST, &mut found);
         }
         found
     }
 
-    /// A dataset of the file, as it lies there: its type as numpy has it, its shape and its bytes.
+    /// A dataset of the file.
     ///
     /// # Errors
-    /// When there is none, or its type has no fixed size.
+    /// When there is none.
     pub(crate) fn dataset(&self, path: &str) -> Result<hdf5::Dataset, Error> {
         self.file.dataset(path).map_err(|_| {
             let known: Vec<String> = self.shapes().into_iter().map(|(name, _)| name).collect();
@@ -187,32 +184,31 @@ impl Reader {
         })
     }
 
+    /// The rows of a dataset, packed as `element` says.
     pub(crate) fn bytes(
         &self,
         dataset: &hdf5::Dataset,
         element: &hdf5::types::TypeDescriptor,
-        out: &mut dyn FnMut(&[u8]) -> std::io::Result<()>,
-    ) -> Result<(), Error> {
+    ) -> impl Iterator<Item = Result<Vec<u8>, Error>> {
         let mut rows = FixedRows::open(dataset.clone(), element.clone(), element.size());
-        let mut block = Vec::new();
-        for _ in 0..rows.rows() {
-            rows.take(1, &mut block).map_err(|error| self.unreadable(&error))?;
-            if block.len() >= 1 << 20 {
-                out(&block).map_err(|error| Error::new(ErrorKind::Storage, error.to_string()))?;
-                block.clear();
-            }
-        }
-        out(&block).map_err(|error| Error::new(ErrorKind::Storage, error.to_string()))
+        (0..rows.rows()).map(move |_| {
+            let mut row = Vec::new();
+            rows.take(1, &mut row).map_err(|error| self.unreadable(&error))?;
+            Ok(row)
+        })
     }
 }
 
-fn shapes(group: &hdf5::Group, path: &str, found: &mut Vec<(String, Vec<usize>)>) {
+/// Groups are looked into so deep: a link may lead back.
+const DEEPEST: u32 = 32;
+
+fn shapes(group: &hdf5::Group, path: &str, depth: u32, found: &mut Vec<(String, Vec<usize>)>) {
     for name in group.member_names().unwrap_or_default() {
         let inner = format!("{path}/{name}");
         if let Ok(dataset) = group.dataset(&name) {
             found.push((inner, dataset.shape()));
-        } else if let Ok(group) = group.group(&name) {
-            shapes(&group, &inner, found);
+        } else if let (Ok(group), true) = (group.group(&name), depth > 0) {
+            shapes(&group, &inner, depth - 1, found);
         }
     }
 }
