@@ -162,6 +162,8 @@ pub enum ErrorKind {
     Cancelled,
     /// A journal or a result file cannot be written or read: a full disk, a lost file system.
     Storage,
+    /// A run was stopped before its time was over, and can be resumed. Exit code 75.
+    Stopped,
     /// Something failed that should not: an MPI call, a socket, the scheduler itself.
     Internal,
 }
@@ -213,11 +215,12 @@ impl Error {
     }
 
     /// The exit code that a program ends with for this error: 1 a task failed, 2 usage,
-    /// 70 everything else.
+    /// 75 stopped early, 70 everything else.
     pub fn exit_code(&self) -> u8 {
         match self.kind() {
             ErrorKind::Task | ErrorKind::Timeout | ErrorKind::Cancelled => 1,
             ErrorKind::Usage => 2,
+            ErrorKind::Stopped => 75,
             _ => 70,
         }
     }

@@ -81,6 +81,10 @@ pub(super) enum Command {
     },
     /// Tell what happens from now on; `None` ends the watch.
     Watch(Option<Watching>),
+    /// What is not expected to end by then is not begun.
+    Limit(Instant),
+    /// Begin nothing more; what runs is waited for until then.
+    Drain(Instant),
     End(Farewell),
 }
 
@@ -211,6 +215,8 @@ pub(super) struct Engine {
     watching: Option<Watching>,
     /// When each chunk that is with a worker was sent, while somebody watches.
     sent: HashMap<u64, Instant>,
+    /// How long a drain waits for what runs.
+    drain_until: Option<Instant>,
 }
 
 impl Engine {
@@ -236,6 +242,7 @@ impl Engine {
             began: Instant::now(),
             watching: None,
             sent: HashMap::new(),
+            drain_until: None,
         };
         workers.iter().for_each(|info| engine.joined(info.clone()));
         engine
@@ -259,6 +266,9 @@ impl Engine {
             self.check_deserted();
             if self.scheduler.next_due().is_some_and(|due| self.began + Duration::from_nanos(due) <= began) {
                 self.tell(Event::Tick);
+            }
+            if self.drain_until.take_if(|until| *until <= began).is_some() {
+                self.tell(Event::TimeOver);
             }
             if moved {
                 self.idle.reset();
@@ -351,6 +361,14 @@ impl Engine {
             Command::Watch(watching) => {
                 self.watching = watching;
                 self.sent.clear();
+            }
+            Command::Limit(at) => {
+                let at = at.saturating_duration_since(self.began).as_nanos() as u64;
+                self.tell(Event::Limited { at });
+            }
+            Command::Drain(until) => {
+                self.drain_until = Some(until);
+                self.tell(Event::Drained);
             }
             Command::End(farewell) => {
                 if farewell.cancel {

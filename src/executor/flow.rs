@@ -30,6 +30,9 @@ const BLOCK_TIME: Duration = Duration::from_millis(2);
 /// A thread that collects everything anyway is woken for this many tasks at a time.
 const COLLECT_TASKS: u64 = 1 << 12;
 
+/// What is said of the tasks that a drain left.
+pub(super) const STOPPED: &str = "the time is over, and the rest was not begun";
+
 /// How the pieces are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Taste {
@@ -139,6 +142,7 @@ where
                     return Err(Error::new(ErrorKind::Cancelled, "the executor was shut down"));
                 }
                 Some(End::Deserted) => return Err(self.shared.deserted()),
+                Some(End::Drained) => return Err(Error::new(ErrorKind::Stopped, STOPPED)),
             }
             self.feed()?;
             let (arrived, end) = self.mailbox.take(self.wanted(), self.deadline.map(|(at, _)| at));

@@ -155,6 +155,7 @@ impl Sink for Cell {
             End::Done | End::Stopped => return,
             End::Cancelled => "the executor was shut down before the task ran".to_string(),
             End::Deserted => self.shared.deserted().to_string(),
+            End::Drained => super::flow::STOPPED.to_string(),
         };
         self.settle(Err(Failure::new(FailureKind::NotDone, reason)));
     }

@@ -495,6 +495,11 @@ impl Executor {
         }
     }
 
+    /// For another thread: to stop in time.
+    pub(crate) fn drain(&self) -> Drain {
+        Drain(self.shared.clone())
+    }
+
     fn end(&mut self, farewell: Farewell) -> Result<(), Error> {
         let Some(thread) = self.thread.take() else {
             return Ok(());
@@ -504,6 +509,25 @@ impl Executor {
         let ended = thread.join();
         self.shared.flush_callbacks();
         ended.unwrap_or_else(|_| Err(Error::new(ErrorKind::Internal, "the scheduler's thread panicked")))
+    }
+}
+
+/// Lets an executor come to an end before the time of its workers is over. Calls that are not done then fail
+/// with [`ErrorKind::Stopped`].
+#[derive(Clone)]
+pub(crate) struct Drain(Arc<Shared>);
+
+impl Drain {
+    /// From now on no chunk is handed out that is not expected to end by `at`, judged from measured times.
+    pub(crate) fn limit(&self, at: Instant) {
+        // An executor that has ended begins nothing.
+        let _ = self.0.command(Command::Limit(at));
+    }
+
+    /// No further chunk is handed out. Those that run are cut short behind the task that they are at, and
+    /// are waited for until `until`.
+    pub(crate) fn begin(&self, until: Instant) {
+        let _ = self.0.command(Command::Drain(until));
     }
 }
 

@@ -117,6 +117,8 @@ pub(super) struct Call {
     /// The first task that failed for good, in a call that stops at errors.
     pub(super) stop_before: u64,
     pub(super) ended: bool,
+    /// No further task is expected to end in time.
+    pub(super) out_of_time: bool,
     /// In the scheduler's queue of runnable calls.
     pub(super) enlisted: bool,
     seen: HashSet<WorkerId>,
@@ -147,6 +149,7 @@ impl Call {
             held_bytes: 0,
             stop_before: u64::MAX,
             ended: false,
+            out_of_time: false,
             enlisted: false,
             seen: HashSet::new(),
             timed: (0, 0),
@@ -225,15 +228,32 @@ impl Call {
 
     pub(super) fn is_runnable(&self) -> bool {
         let queued = self.queued.first_key_value().is_some_and(|(&start, _)| start < self.stop_before);
-        !self.ended && (queued || self.next < self.fresh_end())
+        !self.ended && !self.out_of_time && (queued || self.next < self.fresh_end())
     }
 
-    /// Takes the next chunk for `worker`: what came back first, then fresh tasks.
-    pub(super) fn take(&mut self, worker: WorkerId, slots: u64, cost_nanos: f64) -> Option<Range> {
+    /// Takes the next chunk for `worker`: what came back first, then fresh tasks; no more of them than are
+    /// expected to end within `time_left`.
+    pub(super) fn take(
+        &mut self,
+        worker: WorkerId,
+        slots: u64,
+        cost_nanos: f64,
+        time_left: Option<u64>,
+    ) -> Option<Range> {
+        let in_time = self.tasks_within(time_left);
+        if in_time == 0 {
+            self.out_of_time = true;
+            return None;
+        }
         if let Some(entry) = self.queued.first_entry()
             && *entry.key() < self.stop_before
         {
-            return Some(entry.remove());
+            let range = entry.remove();
+            let count = range.count.min(in_time);
+            if count < range.count {
+                self.requeue(Range { start: range.start + count, count: range.count - count, ..range });
+            }
+            return Some(Range { count, ..range });
         }
         let end = self.fresh_end();
         if self.next >= end {
@@ -251,7 +271,7 @@ impl Call {
         });
         let most = if self.spec.chunk == Chunk::Auto { self.fitting(slots) } else { u64::MAX };
         let run = self.skipped.front().map_or(u64::MAX, |(start, _)| start - self.next);
-        let count = size.min(most).min(end - self.next).min(run);
+        let count = size.min(most).min(in_time).min(end - self.next).min(run);
         let range = Range { start: self.next, count, attempt: 1, losses: 0 };
         self.next += count;
         self.pass_skipped();
@@ -267,6 +287,16 @@ impl Call {
     /// The mean time of a task so far.
     pub(super) fn mean_nanos(&self) -> Option<f64> {
         (self.timed.1 > 0).then(|| (self.timed.0 as f64 / self.timed.1 as f64).max(1.0))
+    }
+
+    /// How many tasks are expected to be done one after the other in that many nanoseconds. While nothing
+    /// has been measured, every number is.
+    fn tasks_within(&self, time_left: Option<u64>) -> u64 {
+        match (time_left, self.mean_nanos()) {
+            (Some(0), _) => 0,
+            (Some(left), Some(mean)) => (left as f64 / mean) as u64,
+            _ => u64::MAX,
+        }
     }
 
     /// Records the outcome of tasks for good, and emits what has its turn.

@@ -64,6 +64,13 @@ pub(crate) enum Event {
     Cancelled { call: CallId },
     /// Time has passed: [`Scheduler::next_due`] is over.
     Tick,
+    /// A chunk that is not expected to end by this time, as in [`Scheduler::set_now`], is not handed out.
+    Limited { at: u64 },
+    /// Nothing more is handed out. Chunks that run are cut short behind the task that they are at; a call
+    /// ends when all of its chunks are back.
+    Drained,
+    /// What a drain still waits for is waited for no longer.
+    TimeOver,
 }
 
 #[derive(Debug)]
@@ -108,6 +115,8 @@ pub(crate) enum End {
     Cancelled,
     /// No worker was left.
     Deserted,
+    /// The time is over, or nearly: what is left was not handed out.
+    Drained,
 }
 
 /// A chunk on its way to a worker.
@@ -167,6 +176,9 @@ pub(crate) struct Scheduler {
     cost_nanos: f64,
     /// Nanoseconds since some start; see [`Scheduler::set_now`].
     now: u64,
+    /// When the time of the workers is over, if it ever is.
+    limit: Option<u64>,
+    draining: bool,
     actions: Vec<Action>,
 }
 
@@ -192,13 +204,10 @@ impl Scheduler {
             Event::TimedOut { worker, dispatch, task, failure } => {
                 self.lost(worker, Some((dispatch, task, failure)));
             }
-            Event::Deserted => {
-                let mut open: Vec<CallId> = self.calls.keys().copied().collect();
-                open.sort();
-                open.into_iter().for_each(|call| self.end(call, End::Deserted));
-            }
+            Event::Deserted => self.open_calls().into_iter().for_each(|call| self.end(call, End::Deserted)),
             Event::Submitted { call, spec } => {
                 self.calls.insert(call, Call::new(spec));
+                self.with_call(call, |_| {});
             }
             Event::Fed { call, tasks } => self.with_call(call, |state| state.fed += tasks),
             Event::Skipped { call, tasks } => self.with_call(call, |state| state.skip(tasks)),
@@ -210,11 +219,19 @@ impl Scheduler {
             }),
             Event::Cancelled { call } => self.end(call, End::Cancelled),
             Event::Tick => {
-                let mut open: Vec<CallId> = self.calls.keys().copied().collect();
-                open.sort();
                 let now = self.now;
-                open.into_iter().for_each(|call| self.with_call(call, |state| state.release(now)));
+                self.open_calls()
+                    .into_iter()
+                    .for_each(|call| self.with_call(call, |state| state.release(now)));
             }
+            Event::Limited { at } => {
+                self.limit = Some(at);
+                self.open_calls()
+                    .into_iter()
+                    .for_each(|call| self.with_call(call, |state| state.out_of_time = false));
+            }
+            Event::Drained => self.drain(),
+            Event::TimeOver => self.open_calls().into_iter().for_each(|call| self.end(call, End::Drained)),
         }
         self.dispatch();
         actions.append(&mut self.actions);
@@ -414,7 +431,24 @@ impl Scheduler {
         }
     }
 
-    /// Ends a call that is complete, forgets one that has left the workers, enlists one with work.
+    fn open_calls(&self) -> Vec<CallId> {
+        let mut open: Vec<CallId> = self.calls.keys().copied().collect();
+        open.sort();
+        open
+    }
+
+    fn drain(&mut self) {
+        if std::mem::replace(&mut self.draining, true) {
+            return;
+        }
+        for call in self.open_calls() {
+            self.revoke_above(call, 0);
+            self.call_changed(call);
+        }
+    }
+
+    /// Ends a call that is complete or can get no further, forgets one that has left the workers, enlists
+    /// one with work.
     fn call_changed(&mut self, id: CallId) {
         let Some(call) = self.calls.get_mut(&id) else {
             return;
@@ -423,10 +457,14 @@ impl Scheduler {
             call.ended = true;
             self.actions.push(Action::Finished { call: id, end: End::Done });
         }
+        if !call.ended && call.in_flight == 0 && (self.draining || call.out_of_time) {
+            call.ended = true;
+            self.actions.push(Action::Finished { call: id, end: End::Drained });
+        }
         if call.ended && call.in_flight == 0 {
             self.calls.remove(&id);
             self.actions.push(Action::Forget { call: id });
-        } else if !call.enlisted && call.is_runnable() {
+        } else if !call.enlisted && !self.draining && call.is_runnable() {
             call.enlisted = true;
             self.runnable.push_back(id);
         }
@@ -477,6 +515,9 @@ impl Scheduler {
 
     /// The first call in turn that has a chunk to hand out; it stays at the front of the queue.
     fn next_call(&mut self) -> Option<CallId> {
+        if self.draining {
+            return None;
+        }
         while let Some(&id) = self.runnable.front() {
             match self.calls.get_mut(&id) {
                 Some(call) if call.is_runnable() => return Some(id),
@@ -514,7 +555,11 @@ impl Scheduler {
         let (Some(call), Some(state)) = (self.calls.get_mut(&id), self.workers.get_mut(&worker)) else {
             return;
         };
-        let Some(range) = call.take(worker, self.slots, self.cost_nanos) else {
+        let time_left = self.limit.map(|limit| limit.saturating_sub(self.now));
+        let Some(range) = call.take(worker, self.slots, self.cost_nanos, time_left) else {
+            // Its time is over.
+            self.offer(worker);
+            self.call_changed(id);
             return;
         };
         self.epoch += 1;
@@ -548,7 +593,8 @@ impl Scheduler {
             assert!(!(call.ended && call.in_flight == 0), "{id:?}: ended and not forgotten");
             if !call.ended {
                 call.sanity_check(flying.iter().map(|d| (d.start, d.count)));
-                assert!(call.enlisted || !call.is_runnable(), "{id:?}: has work and is not enlisted");
+                let idle = self.draining || !call.is_runnable();
+                assert!(call.enlisted || idle, "{id:?}: has work and is not enlisted");
             }
         }
         let flying: usize = self.workers.values().map(|worker| worker.outstanding.len()).sum();
@@ -566,6 +612,9 @@ impl Scheduler {
 
     #[cfg(test)]
     fn next_call_exists(&self) -> Option<CallId> {
+        if self.draining {
+            return None;
+        }
         self.runnable.iter().copied().find(|id| self.calls.get(id).is_some_and(Call::is_runnable))
     }
 }
