@@ -1,5 +1,6 @@
 //! The command line, for this crate's own jobs and for a user's: [`main`] with [`jobs!`](crate::jobs).
 
+mod code_file;
 mod doctor;
 #[cfg(feature = "hdf5")]
 mod export;
@@ -10,6 +11,7 @@ mod run;
 mod settings;
 #[cfg(feature = "hdf5")]
 mod show;
+mod walltime;
 
 use std::{error::Error as StdError, process::ExitCode};
 
@@ -50,7 +52,8 @@ macro_rules! jobs {
 /// given jobs. On a worker it serves and does not return.
 ///
 /// Exit codes: 0 all tasks done, 1 some tasks failed, 2 bad usage, 70 internal error or no worker
-/// left, 75 stopped early by a signal.
+/// left, 75 stopped early by a signal or the end of its time. Rank 0 leaves its code in the file that
+/// RANKPOOL_CODE_FILE names, too, if it is set: launchers return other codes when a worker was lost.
 pub fn main(jobs: impl IntoIterator<Item = Entry>) -> ExitCode {
     #[cfg(feature = "mpi")]
     launch::watch_exit_code();
@@ -87,6 +90,7 @@ pub fn main(jobs: impl IntoIterator<Item = Entry>) -> ExitCode {
             eprintln!("  because {error}");
             cause = error.source();
         }
+        code_file::leave(error.exit_code().into());
         ExitCode::from(error.exit_code())
     })
 }
@@ -154,5 +158,7 @@ fn refuse(error: &clap::Error) -> ExitCode {
         // A closed standard output is nobody's error here.
         let _ = error.print();
     }
-    ExitCode::from(if error.use_stderr() { launch::EXIT_USAGE as u8 } else { 0 })
+    let code = if error.use_stderr() { launch::EXIT_USAGE } else { launch::EXIT_DONE };
+    code_file::leave(code);
+    ExitCode::from(code as u8)
 }

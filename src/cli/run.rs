@@ -10,6 +10,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
+    time::Instant,
 };
 
 use clap::{ArgMatches, Args, Command, FromArgMatches};
@@ -20,8 +21,9 @@ use signal_hook::{
 };
 
 use super::{
-    log, program, progress,
+    code_file, log, program, progress,
     settings::{Files, Settings},
+    walltime,
 };
 use crate::{
     Job,
@@ -78,22 +80,27 @@ fn unreadable(error: &clap::Error) -> Error {
 pub(super) fn execute<J: Job + Args>(matches: &ArgMatches) -> Result<ExitCode, Error> {
     let job = J::from_arg_matches(matches).map_err(|error| unreadable(&error))?;
     let flags = Flags::from_arg_matches(matches).map_err(|error| unreadable(&error))?;
+    let began = Instant::now();
     flags.files.check()?;
     log::start(flags.log_dir.as_deref())?;
+    walltime::listen()?;
     let pool = flags.settings.start()?;
     // From here on this is rank 0.
     tracing::info!("process {} has {} workers, mode {}", std::process::id(), pool.num_workers(), pool.mode());
     stop_on_signals(&pool)?;
+    walltime::watch(&pool, J::NAME, began, &flags.settings)?;
     let outcome = supervised(&job, &pool, &flags);
     let code = match outcome {
         Ok(code) => code,
         // The signal has said it, and is ending the workers.
         Err(_) if STOPPING.load(Ordering::Acquire) => launch::EXIT_STOPPED,
         Err(error) => {
-            eprintln!("{}: error: {}: {error}", program(), J::NAME);
+            let error_word = if error.kind() == ErrorKind::Stopped { "stopped" } else { "error" };
+            eprintln!("{}: {error_word}: {}: {error}", program(), J::NAME);
             error.exit_code().into()
         }
     };
+    code_file::leave(code);
     pool.exit(code)
 }
 
@@ -254,10 +261,12 @@ fn stop_on_signals(pool: &Executor) -> Result<(), Error> {
                 if let Some(commit) = COMMIT.lock().unwrap_or_else(PoisonError::into_inner).take() {
                     commit();
                 }
+                code_file::leave(launch::EXIT_STOPPED);
                 stop(launch::EXIT_STOPPED);
             });
         }
         if caught.next().is_some() {
+            code_file::leave(launch::EXIT_STOPPED);
             launch::exit_now(launch::EXIT_STOPPED);
         }
     };

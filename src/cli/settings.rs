@@ -8,7 +8,7 @@ use crate::{
     error::Error,
     executor::{Builder, Executor},
     job::{self, Keep, MaxFailures},
-    launch::Mode,
+    launch::{self, Mode},
     scheduler::Chunk,
     task_set::TaskSet,
 };
@@ -103,6 +103,12 @@ pub(super) struct Settings {
     /// How long the workers may take to come up
     #[arg(long, value_name = "TIME", env = "RANKPOOL_START_TIMEOUT", default_value = "60s", value_parser = duration)]
     pub(super) start_timeout: Duration,
+    /// When the run must have ended, from its start; what Slurm says of its job by default
+    #[arg(long, value_name = "TIME", env = "RANKPOOL_WALLTIME", value_parser = duration)]
+    pub(super) walltime: Option<Duration>,
+    /// How long before the end of its time the run begins nothing more and stops, to be resumed
+    #[arg(long, value_name = "TIME", env = "RANKPOOL_GRACE", default_value = "60s", value_parser = duration)]
+    pub(super) grace: Duration,
 }
 
 impl Settings {
@@ -190,11 +196,14 @@ impl Files {
     }
 
     fn keep(&self) -> Keep {
+        // Slurm has put the job back into the queue and started it again: it goes on where it was.
+        let again = launch::allocation().is_some_and(|allocation| allocation.restarts > 0);
+        let has_journal = !self.no_journal && (self.output.is_some() || self.journal.is_some());
         Keep {
             output: self.output.clone(),
             journal: self.journal.clone(),
             no_journal: self.no_journal,
-            resume: self.resume,
+            resume: self.resume || (again && has_journal),
             retry_failed: self.retry_failed,
             force: self.force,
             compress: self.compress,

@@ -6,7 +6,7 @@
 //! of its own watches it on both sides and needs no MPI.
 //!
 //! Worker to rank 0: the token and the rank once, then a record for each task that is over its
-//! time. Rank 0 to worker: one byte, the exit code with which the worker is to end at once.
+//! time, and one when the worker was asked to stop in time: a launcher passes signals on to any rank. Rank 0 to worker: one byte, the exit code with which the worker is to end at once.
 
 use std::{
     collections::HashMap,
@@ -34,7 +34,9 @@ use crate::{
 };
 
 const HELLO_BYTES: usize = 20;
-const OVERDUE_BYTES: usize = 24;
+const RECORD_BYTES: usize = 24;
+/// The record that says that the worker was asked to stop in time.
+const DRAIN: [u64; 3] = [u64::MAX; 3];
 /// How often the time limits are looked at; a task is reported within this time of its limit.
 const WATCH: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 /// How long a worker tries to reach rank 0.
@@ -217,10 +219,15 @@ impl Watch {
             lock(&self.lines).insert(rank, stream);
         }
         if let Some(rank) = line.rank {
-            while line.received.len() >= OVERDUE_BYTES {
-                let rest = line.received.split_off(OVERDUE_BYTES);
+            while line.received.len() >= RECORD_BYTES {
+                let rest = line.received.split_off(RECORD_BYTES);
                 let record = std::mem::replace(&mut line.received, rest);
                 let word = |at: usize| u64::from_le_bytes(std::array::from_fn(|k| record[at + k]));
+                if [word(0), word(8), word(16)] == DRAIN {
+                    tracing::info!("worker {rank} was asked to stop in time");
+                    launch::drain_flag().store(true, Ordering::Relaxed);
+                    continue;
+                }
                 let limit = Duration::from_nanos(word(16));
                 self.tell(News::Overdue { rank, dispatch: word(0), task: word(8), limit });
             }
@@ -302,6 +309,12 @@ pub(super) fn leave() {
 
 fn watch_rank_0(mut stream: TcpStream, board: &Board) {
     let mut reported: Option<Overdue> = None;
+    let mut asked = false;
+    let send = |mut stream: &TcpStream, words: [u64; 3]| {
+        let record: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        // When rank 0 is gone, the next look says so.
+        let _ = stream.write_all(&record);
+    };
     loop {
         let fd = stream.as_fd();
         let heard = poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&WATCH));
@@ -314,10 +327,11 @@ fn watch_rank_0(mut stream: TcpStream, board: &Board) {
             }
         }
         if let Some(overdue) = board.overdue().filter(|overdue| reported != Some(*overdue)) {
-            let words = [overdue.dispatch, overdue.task, overdue.limit.as_nanos() as u64];
-            let record: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-            let _ = stream.write_all(&record);
+            send(&stream, [overdue.dispatch, overdue.task, overdue.limit.as_nanos() as u64]);
             reported = Some(overdue);
+        }
+        if launch::drain_asked() && !std::mem::replace(&mut asked, true) {
+            send(&stream, DRAIN);
         }
     }
 }

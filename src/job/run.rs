@@ -124,18 +124,19 @@ fn call<'p, J: Job>(
     }
 }
 
-/// A file that cannot be written leaves the journal, as far as it came.
+/// A run that was stopped, or whose file cannot be written, leaves the journal, as far as it came.
 fn with_a_way_on(error: Error, options: &Options) -> Error {
-    match options.keep.journal() {
-        Some(journal) if error.kind() == ErrorKind::Storage => {
-            let way = format!(
-                "{error}; what is done is in {}: mend it, and go on with --resume",
-                journal.display()
-            );
-            Error::new(ErrorKind::Storage, way)
+    let way = match (error.kind(), options.keep.journal()) {
+        (ErrorKind::Storage, Some(journal)) => {
+            format!("what is done is in {}: mend it, and go on with --resume", journal.display())
         }
-        _ => error,
-    }
+        (ErrorKind::Stopped, Some(journal)) => {
+            format!("what is done is in {}: go on with --resume", journal.display())
+        }
+        (ErrorKind::Stopped, None) => "nothing is kept: name an --output or a --journal".to_string(),
+        _ => return error,
+    };
+    Error::new(error.kind(), format!("{error}; {way}"))
 }
 
 /// Says what was found, and how to keep it.

@@ -1,5 +1,6 @@
 //! Where am I: the launcher, the host, the CPUs, and which mode follows from them.
 
+mod allocation;
 mod detect;
 #[cfg(feature = "cli")]
 pub(crate) mod doctor;
@@ -11,11 +12,12 @@ use std::{
     io,
     path::PathBuf,
     sync::{
-        OnceLock,
-        atomic::{AtomicU32, Ordering},
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
 };
 
+pub(crate) use allocation::allocation;
 pub(crate) use detect::{Launcher, detect, is_first_copy};
 pub use mode::Mode;
 #[cfg(feature = "mpi")]
@@ -83,9 +85,29 @@ pub(crate) fn rank() -> Option<u32> {
     Some(RANK.load(Ordering::Relaxed)).filter(|rank| *rank != u32::MAX)
 }
 
-/// How many CPUs' worth of time this process may use: affinity and the control group's quota.
+/// How many CPUs' worth of time this process may use: affinity, the control group's quota, and what Slurm
+/// has allotted where it sets neither.
 pub(crate) fn cpu_limit() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
+    let machine = std::thread::available_parallelism().map_or(1, usize::from);
+    let alone = matches!(detect(variable), Ok(Launcher::None));
+    let allotted = allocation().and_then(|allocation| allocation.cpus(alone));
+    allotted.map_or(machine, |cpus| machine.min(cpus as usize))
+}
+
+/// An environment variable that is text.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Set when this process or one of its workers was asked to stop in time.
+pub(crate) fn drain_flag() -> &'static Arc<AtomicBool> {
+    static ASKED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+    ASKED.get_or_init(Arc::default)
+}
+
+/// True when this process or one of its workers was asked to stop in time.
+pub(crate) fn drain_asked() -> bool {
+    drain_flag().load(Ordering::Relaxed)
 }
 
 /// The file of this program, also when it has been replaced since it started.

@@ -3,6 +3,7 @@
 //! The program is its own fixture: with `run`, `show` or `export` in front it is a user's program, which
 //! has the jobs of `jobs.rs`.
 
+mod drain;
 mod failures;
 mod files;
 mod jobs;
@@ -45,7 +46,7 @@ fn main() -> ExitCode {
         ]);
     }
     let mut trials = Vec::new();
-    for (name, ways, test) in [files::TESTS, failures::TESTS, resume::TESTS].concat() {
+    for (name, ways, test) in [files::TESTS, failures::TESTS, resume::TESTS, drain::TESTS].concat() {
         for way in ways {
             trials.push(Trial::test(format!("{}: {name}", way.0), move || caught(|| test(way))));
         }

@@ -1,0 +1,110 @@
+//! The end of a run's time: rank 0 begins nothing more before it comes, and stops so that the run can be resumed.
+//!
+//! The time is over when SIGUSR1 says so, which Slurm sends ahead of the end or of a preemption, to any rank
+//! and more than once; or when less is left of it than the grace.
+
+use std::{
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use signal_hook::{consts::SIGUSR1, flag};
+
+use super::{progress, settings::Settings};
+use crate::{
+    error::{Error, ErrorKind},
+    executor::{Drain, Executor},
+    launch,
+};
+
+/// Between two looks at the clock and at the signal.
+const LOOK: Duration = Duration::from_millis(50);
+/// The most that is kept for the journal and for leaving the workers.
+const RESERVE: Duration = Duration::from_secs(15);
+
+/// From now on SIGUSR1 does not end this process; of a worker it is passed on to rank 0.
+///
+/// # Errors
+/// When the signal cannot be caught.
+pub(super) fn listen() -> Result<(), Error> {
+    flag::register(SIGUSR1, Arc::clone(launch::drain_flag()))
+        .map(drop)
+        .map_err(|error| Error::new(ErrorKind::Internal, format!("SIGUSR1 cannot be caught: {error}")))
+}
+
+/// Watches the time of a run that began at `began`.
+///
+/// # Errors
+/// When the thread cannot be started.
+pub(super) fn watch(
+    pool: &Executor,
+    job: &'static str,
+    began: Instant,
+    settings: &Settings,
+) -> Result<(), Error> {
+    let watch = Watch {
+        drain: pool.drain(),
+        job,
+        walltime: settings.walltime.and_then(|walltime| began.checked_add(walltime)),
+        grace: settings.grace,
+    };
+    thread::Builder::new()
+        .name("rankpool-walltime".into())
+        .spawn(move || watch.run())
+        .map(drop)
+        .map_err(|error| Error::new(ErrorKind::Internal, format!("no thread for the walltime: {error}")))
+}
+
+struct Watch {
+    drain: Drain,
+    job: &'static str,
+    /// When the run must have ended, as the user says.
+    walltime: Option<Instant>,
+    grace: Duration,
+}
+
+impl Watch {
+    fn run(self) {
+        let mut end = self.limit();
+        loop {
+            thread::sleep(LOOK);
+            let asked = launch::drain_asked();
+            let late = end.is_some_and(|end| self.is_late(end));
+            if asked || late {
+                // It may have been moved since: a job is given more time, or preempted.
+                end = self.limit();
+                if asked || end.is_some_and(|end| self.is_late(end)) {
+                    return self.stop(end, asked);
+                }
+            }
+        }
+    }
+
+    fn is_late(&self, end: Instant) -> bool {
+        end.saturating_duration_since(Instant::now()) <= self.grace
+    }
+
+    /// When the time is over, if that is known; nothing that would end later is begun.
+    fn limit(&self) -> Option<Instant> {
+        let allotted = || {
+            let left = launch::allocation()?.time_left()?;
+            Instant::now().checked_add(left)
+        };
+        let end = self.walltime.or_else(allotted)?;
+        self.drain.limit(self.without_reserve(end));
+        Some(end)
+    }
+
+    fn without_reserve(&self, end: Instant) -> Instant {
+        end.checked_sub((self.grace / 4).min(RESERVE)).unwrap_or(end)
+    }
+
+    fn stop(&self, end: Option<Instant>, asked: bool) {
+        let end = end.unwrap_or_else(|| Instant::now() + self.grace);
+        let left = end.saturating_duration_since(Instant::now()).as_secs_f64();
+        let why = if asked { "SIGUSR1" } else { "the time is nearly over" };
+        progress::print(&format!("{}: {why}: nothing more is begun, {left:.0} s are left", self.job));
+        self.drain.begin(self.without_reserve(end));
+    }
+}

@@ -1,0 +1,132 @@
+//! Runs that stop in time, because they are asked to or because their time is nearly over, and go on.
+
+use std::{process::Command, time::Duration};
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::{COMM, Folder, POOL, PROCESSES, SERIAL, Test, Way, assert_same, command, h5py, run};
+use crate::support::{Running, signal_process, start};
+
+pub const TESTS: &[(&str, &[Way], Test)] = &[
+    ("asked to stop at any rank and twice, a run goes on later", &[SERIAL, PROCESSES, COMM, POOL], asked),
+    ("a run longer than its time ends over several sessions", &[SERIAL, COMM], sessions),
+    ("a task that would not end in time is not begun", &[SERIAL, COMM], not_begun),
+    ("what runs when a drain begins is kept", &[SERIAL, COMM], kept),
+    ("the exit code is left in a file", &[SERIAL, COMM], code_file),
+];
+
+fn session(way: &Way, arguments: &[&str]) -> Command {
+    command(way, &[&["run"], arguments].concat())
+}
+
+/// The lines of an events file, of the kind `event`.
+fn events(path: &str, event: &str) -> Vec<Value> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.filter(|line| line["event"] == event).collect()
+}
+
+fn wait_for_events(running: &mut Running, path: &str, event: &str, count: usize) -> Vec<Value> {
+    for _ in 0..6000 {
+        let found = events(path, event);
+        if found.len() >= count {
+            return found;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("no {count} {event}: {}", running.stderr_so_far());
+}
+
+fn asked(way: &Way) {
+    let folder = Folder::new();
+    let [whole, out, log] = ["whole.h5", "out.h5", "log.jsonl"].map(|name| folder.file(name));
+    let job = ["steady", "--n", "400", "--milliseconds", "10", "--chunk", "2"];
+    run(way, &[&job[..], &["-o", &whole]].concat()).expect(0);
+    let job = [&job[..], &["-o", &out, "--events", &log]].concat();
+    for times in 1..3 {
+        // A job that Slurm has started again resumes by itself.
+        let mut command = session(way, &job);
+        command.env("SLURM_JOB_ID", "1").env("SLURM_RESTART_COUNT", (times - 1).to_string());
+        let done = events(&log, "chunk_done").len();
+        let mut running = start(&mut command);
+        let started = wait_for_events(&mut running, &log, "run_started", times).pop().unwrap();
+        wait_for_events(&mut running, &log, "chunk_done", done + 10);
+        let workers = started["workers"].as_array().unwrap();
+        for _ in 0..2 {
+            signal_process(workers.last().unwrap()["pid"].as_u64().unwrap() as u32, Signal::USR1);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let ended = running.end();
+        assert_eq!(ended.code, 75, "{ended:?}");
+        assert!(ended.stderr.contains("SIGUSR1: nothing more is begun"), "{ended:?}");
+        assert!(ended.stderr.contains("out.h5.journal: go on with --resume"), "{ended:?}");
+        assert_eq!(folder.names(), ["log.jsonl", "out.h5.journal", "whole.h5"]);
+    }
+    let report = run(way, &[&job[..], &["--resume", "--json"]].concat()).expect(0).json();
+    let resumed = report["resumed"].as_u64().unwrap();
+    assert!((40..400).contains(&resumed), "{report}");
+    assert_same(&h5py(&out), &h5py(&whole));
+}
+
+fn sessions(way: &Way) {
+    let folder = Folder::new();
+    let [whole, out] = ["whole.h5", "out.h5"].map(|name| folder.file(name));
+    let job = ["steady", "--n", "200", "--milliseconds", "40", "-o"];
+    run(way, &[&job[..], &[&whole]].concat()).expect(0);
+    let limits = ["--walltime", "2s", "--grace", "0.8s", "--resume"];
+    let mut sessions = 1;
+    while let ended = run(way, &[&job[..], &[&out], &limits].concat())
+        && ended.code != 0
+    {
+        assert_eq!(ended.code, 75, "{ended:?}");
+        assert!(ended.stderr.contains("time is"), "{ended:?}");
+        sessions += 1;
+        assert!(sessions < 40, "it gets nowhere: {ended:?}");
+    }
+    assert!(sessions > 2, "{sessions} sessions");
+    assert_eq!(folder.names(), ["out.h5", "whole.h5"]);
+    assert_same(&h5py(&out), &h5py(&whole));
+}
+
+fn not_begun(way: &Way) {
+    let folder = Folder::new();
+    let [out, log] = ["out.h5", "log.jsonl"].map(|name| folder.file(name));
+    let job = ["steady", "--n", "20", "--milliseconds", "1500", "-o", &out, "--events", &log];
+    let limits = ["--walltime", "4s", "--grace", "0.4s"];
+    let ended = run(way, &[&job[..], &limits].concat()).expect(75);
+    assert!(!ended.stderr.contains("nothing more is begun"), "it ends before its grace: {ended:?}");
+    let rounds = if way.0 == COMM.0 { 2 * 2 } else { 2 };
+    assert_eq!(events(&log, "chunk_dispatched").len(), rounds, "{ended:?}");
+    assert_eq!(events(&log, "chunk_done").len(), rounds, "{ended:?}");
+}
+
+fn kept(way: &Way) {
+    let folder = Folder::new();
+    let out = folder.file("out.h5");
+    // One chunk for each worker, which would take a minute.
+    let job = ["steady", "--n", "4000", "--milliseconds", "15", "--chunk", "static", "-o", &out];
+    let ended = run(way, &[&job[..], &["--walltime", "6s", "--grace", "4s"]].concat()).expect(75);
+    assert!(ended.took < Duration::from_secs(30), "it was cut short: {:?}", ended.took);
+    let some = ["--only", "0", "--resume", "--json"];
+    let report = run(way, &[&job[..], &some].concat()).expect(0).json();
+    assert!(report["resumed"].as_u64().unwrap() > 20, "{report}");
+}
+
+fn code_file(way: &Way) {
+    let folder = Folder::new();
+    let code = folder.file("code");
+    let left = || std::fs::read_to_string(&code).unwrap_or_default();
+    for (arguments, expected) in [
+        (&["plain"][..], 0),
+        (&["trouble", "--bad", "3"], 1),
+        (&["plain", "--mode", "nonsense"], 2),
+        (&["plain", "--resume"], 2),
+        (&["steady", "--n", "1000", "--walltime", "1s"], 75),
+    ] {
+        let _ = std::fs::remove_file(&code);
+        let mut command = session(way, arguments);
+        start(command.env("RANKPOOL_CODE_FILE", &code)).end().expect(expected);
+        assert_eq!(left(), format!("{expected}\n"), "{arguments:?}");
+    }
+}
