@@ -11,6 +11,7 @@ mod run;
 mod settings;
 #[cfg(feature = "hdf5")]
 mod show;
+mod slurm;
 mod walltime;
 
 use std::{error::Error as StdError, process::ExitCode};
@@ -48,7 +49,7 @@ macro_rules! jobs {
     };
 }
 
-/// The `main` of a program that runs jobs: `list`, `run`, `show`, `export` and `doctor`, with every flag, for the
+/// The `main` of a program that runs jobs: `list`, `run`, `show`, `export`, `slurm` and `doctor`, with every flag, for the
 /// given jobs. On a worker it serves and does not return.
 ///
 /// Exit codes: 0 all tasks done, 1 some tasks failed, 2 bad usage, 70 internal error or no worker
@@ -63,13 +64,14 @@ pub fn main(jobs: impl IntoIterator<Item = Entry>) -> ExitCode {
         Err(error) => return refuse(&error),
     };
     let ended = match matches.subcommand() {
-        Some(("list" | "doctor" | "show" | "export", matches))
+        Some(("list" | "doctor" | "show" | "export" | "slurm", matches))
             if !is_first_rank() && !doctor::is_probe(matches) =>
         {
             Ok(ExitCode::SUCCESS)
         }
         Some(("list", _)) => list::execute(&jobs),
         Some(("doctor", matches)) => doctor::execute(matches),
+        Some(("slurm", matches)) => slurm::execute(matches, &jobs),
         #[cfg(feature = "hdf5")]
         Some(("show", matches)) => show::execute(matches),
         #[cfg(feature = "hdf5")]
@@ -121,6 +123,7 @@ fn command(jobs: &[Entry]) -> Command {
         .after_help(EXAMPLES)
         .subcommand(Command::new("list").about("List the jobs"))
         .subcommand(run)
+        .subcommand(slurm::command())
         .subcommand(doctor::command());
     #[cfg(feature = "hdf5")]
     let program = program.subcommand(show::command()).subcommand(export::command());

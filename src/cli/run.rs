@@ -88,7 +88,7 @@ pub(super) fn execute<J: Job + Args>(matches: &ArgMatches) -> Result<ExitCode, E
     // From here on this is rank 0.
     tracing::info!("process {} has {} workers, mode {}", std::process::id(), pool.num_workers(), pool.mode());
     stop_on_signals(&pool)?;
-    walltime::watch(&pool, J::NAME, began, &flags.settings)?;
+    walltime::watch(&pool, J::NAME, began, &flags.settings, flags.files.has_journal())?;
     let outcome = supervised(&job, &pool, &flags);
     let code = match outcome {
         Ok(code) => code,

@@ -1,6 +1,9 @@
 //! The flags of every run: flag, then environment variable, then default.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::{Args, ValueEnum};
 
@@ -195,15 +198,26 @@ impl Files {
         Ok(())
     }
 
+    /// The run can be resumed.
+    pub(super) fn has_journal(&self) -> bool {
+        !self.no_journal && (self.output.is_some() || self.journal.is_some())
+    }
+
+    /// A file that both would write.
+    pub(super) fn shared_with(&self, other: &Files) -> Option<&Path> {
+        let both = |one: &'_ Option<PathBuf>, other: &Option<PathBuf>| one.is_some() && one == other;
+        let output = self.output.as_deref().filter(|_| both(&self.output, &other.output));
+        output.or(self.journal.as_deref().filter(|_| both(&self.journal, &other.journal)))
+    }
+
     fn keep(&self) -> Keep {
         // Slurm has put the job back into the queue and started it again: it goes on where it was.
         let again = launch::allocation().is_some_and(|allocation| allocation.restarts > 0);
-        let has_journal = !self.no_journal && (self.output.is_some() || self.journal.is_some());
         Keep {
             output: self.output.clone(),
             journal: self.journal.clone(),
             no_journal: self.no_journal,
-            resume: self.resume || (again && has_journal),
+            resume: self.resume || (again && self.has_journal()),
             retry_failed: self.retry_failed,
             force: self.force,
             compress: self.compress,

@@ -33,7 +33,8 @@ pub(super) fn listen() -> Result<(), Error> {
         .map_err(|error| Error::new(ErrorKind::Internal, format!("SIGUSR1 cannot be caught: {error}")))
 }
 
-/// Watches the time of a run that began at `began`.
+/// Watches the time of a run that began at `began`. One that cannot be resumed only ends early when it is asked
+/// to: it may yet be done in time, and has nothing to lose.
 ///
 /// # Errors
 /// When the thread cannot be started.
@@ -42,12 +43,14 @@ pub(super) fn watch(
     job: &'static str,
     began: Instant,
     settings: &Settings,
+    resumable: bool,
 ) -> Result<(), Error> {
     let watch = Watch {
         drain: pool.drain(),
         job,
         walltime: settings.walltime.and_then(|walltime| began.checked_add(walltime)),
         grace: settings.grace,
+        resumable,
     };
     thread::Builder::new()
         .name("rankpool-walltime".into())
@@ -62,11 +65,12 @@ struct Watch {
     /// When the run must have ended, as the user says.
     walltime: Option<Instant>,
     grace: Duration,
+    resumable: bool,
 }
 
 impl Watch {
     fn run(self) {
-        let mut end = self.limit();
+        let mut end = if self.resumable { self.limit() } else { None };
         loop {
             thread::sleep(LOOK);
             let asked = launch::drain_asked();

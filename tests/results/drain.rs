@@ -115,14 +115,14 @@ fn kept(way: &Way) {
 
 fn code_file(way: &Way) {
     let folder = Folder::new();
-    let code = folder.file("code");
+    let [code, out] = ["code", "out.h5"].map(|name| folder.file(name));
     let left = || std::fs::read_to_string(&code).unwrap_or_default();
     for (arguments, expected) in [
         (&["plain"][..], 0),
         (&["trouble", "--bad", "3"], 1),
         (&["plain", "--mode", "nonsense"], 2),
         (&["plain", "--resume"], 2),
-        (&["steady", "--n", "1000", "--walltime", "1s"], 75),
+        (&["steady", "--n", "1000", "--walltime", "1s", "-o", &out], 75),
     ] {
         let _ = std::fs::remove_file(&code);
         let mut command = session(way, arguments);

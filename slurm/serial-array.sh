@@ -1,0 +1,46 @@
+#!/bin/bash
+# An array of runs without MPI, each with an output of its own. Each is requeued by itself.
+#SBATCH --job-name=pi
+#SBATCH --array=1-10
+#SBATCH --ntasks=1
+#SBATCH --time=01:00:00
+#SBATCH --signal=B:USR1@60
+#SBATCH --requeue
+#SBATCH --open-mode=append
+#SBATCH --output=%x-%A_%a.log
+
+command=(rankpool run pi --tasks 1000 --seed "${SLURM_ARRAY_TASK_ID}" --output "pi-${SLURM_ARRAY_TASK_ID}.h5")
+
+# No launcher: this shell starts the program itself.
+launch=(env RANKPOOL_MODE=serial)
+
+# What follows is the same in all these scripts, and needs no change.
+
+# Launchers end with codes of their own. Rank 0 leaves the code of the run in this file.
+export RANKPOOL_CODE_FILE="${TMPDIR:-/tmp}/rankpool-$SLURM_JOB_ID.code"
+rm -f "$RANKPOOL_CODE_FILE"
+
+# USR1 comes before the time is over, to this shell alone: passed on, it lets the run end early, with code 75.
+# So does the run itself, when no more than this is left.
+export RANKPOOL_GRACE=60s
+
+# TERM comes from scancel and from preemption, to the ranks as well: a job that was cancelled is not requeued.
+stopped=
+trap 'kill -USR1 $! 2>/dev/null' USR1
+trap 'stopped=yes; kill -USR1 $! 2>/dev/null' TERM
+"${launch[@]}" "${command[@]}" &
+
+# A signal ends a wait, not the launcher. The last wait takes the code of a launcher that has ended.
+while wait $!; kill -0 $! 2>/dev/null; do :; done
+wait $!
+code=$?
+if [ -s "$RANKPOOL_CODE_FILE" ]; then
+    code=$(<"$RANKPOOL_CODE_FILE")
+    rm -f "$RANKPOOL_CODE_FILE"
+fi
+
+# The run goes on from its journal when the job starts again. The limit ends a job that never gets further.
+if [ "$code" = 75 ] && [ -z "$stopped" ] && [ "${SLURM_RESTART_COUNT:-0}" -lt 100 ]; then
+    scontrol requeue "$SLURM_JOB_ID" && exit
+fi
+exit "$code"

@@ -1,0 +1,272 @@
+//! `rankpool slurm`: an sbatch script for a run, printed, kept or submitted.
+
+mod script;
+mod submit;
+mod values;
+
+use std::{fs::OpenOptions, io::Write, path::PathBuf, process::ExitCode};
+
+use clap::{ArgMatches, Args, Command, FromArgMatches, parser::ValueSource};
+
+use super::{Entry, settings::Files};
+use crate::error::{Error, ErrorKind};
+use script::{Launcher, Part, Shape, Values};
+use values::{Checked, Nodes};
+
+#[derive(Args, Clone, Debug)]
+struct Flags {
+    /// Where the workers come from [default: serial with --array, else comm]
+    #[arg(long, value_enum)]
+    mode: Option<Shape>,
+    /// What starts the ranks [default: mpirun for mode pool, else srun]
+    #[arg(long, value_enum)]
+    launcher: Option<Launcher>,
+    /// What srun's --mpi is given; `srun --mpi=list` shows what there is
+    #[arg(long, value_name = "TYPE", default_value = "pmix", value_parser = values::mpi)]
+    mpi: Checked,
+    /// Put this one line of shell into the script, before the run; can be repeated
+    #[arg(long, value_name = "LINE", value_parser = values::line)]
+    setup: Vec<Checked>,
+    /// Load these modules, before the lines of --setup; can be repeated
+    #[arg(long, value_name = "LINE", value_parser = values::modules)]
+    module: Vec<Checked>,
+    /// How long before the end of its time the run stops, to be put back into the queue
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(5..=65_535))]
+    grace: u64,
+    #[command(flatten)]
+    resources: Resources,
+    /// Submit the script and print the number of the job, alone
+    #[arg(long)]
+    submit: bool,
+    /// With --submit, wait for the end of the job and return its exit code
+    #[arg(long, requires = "submit")]
+    wait: bool,
+    /// Keep the script in this file instead of printing it; an existing one is refused
+    #[arg(long, value_name = "FILE")]
+    output_script: Option<PathBuf>,
+    /// What the script calls this program [default: its path]
+    #[arg(long, value_name = "PATH", value_parser = values::line)]
+    program: Option<Checked>,
+    /// The run: run JOB and its flags. In each, %a stands for the array's element and %j for the job's number
+    #[arg(last = true, required = true, value_name = "run JOB")]
+    command: Vec<String>,
+}
+
+/// What the job asks of Slurm; sbatch's own options, with their names.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Resources")]
+struct Resources {
+    /// The name of the job [default: that of rankpool's]
+    #[arg(long, value_name = "NAME", value_parser = values::name)]
+    job_name: Option<Checked>,
+    /// Nodes, as in 2 or 2-4
+    #[arg(long, short = 'N', value_name = "N")]
+    nodes: Option<Nodes>,
+    /// Ranks on each node [default: 4; 2 for mode hybrid, 1 for mode serial]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    ntasks_per_node: Option<u32>,
+    /// CPUs for each rank
+    #[arg(long, short = 'c', value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    cpus_per_task: Option<u32>,
+    /// The time limit, as in 90, 1:30:00 or 2-12
+    #[arg(long, short = 't', value_name = "TIME", default_value = "01:00:00", value_parser = values::time)]
+    time: Checked,
+    /// The partition
+    #[arg(long, short = 'p', value_name = "NAME", value_parser = values::name)]
+    partition: Option<Checked>,
+    /// The account
+    #[arg(long, short = 'A', value_name = "NAME", value_parser = values::name)]
+    account: Option<Checked>,
+    /// The quality of service
+    #[arg(long, short = 'q', value_name = "NAME", value_parser = values::name)]
+    qos: Option<Checked>,
+    /// Memory on each node, as in 4G
+    #[arg(long, value_name = "SIZE", value_parser = values::memory)]
+    mem: Option<Checked>,
+    /// Other resources, as in gpu:2
+    #[arg(long, value_name = "LIST", value_parser = values::gres)]
+    gres: Option<Checked>,
+    /// Run once for each of these numbers, as in 0-9 or 1,3,5-7%2
+    #[arg(long, value_name = "SPEC", value_parser = values::array)]
+    array: Option<Checked>,
+    /// What the job waits for, as in afterok:1234
+    #[arg(long, short = 'd', value_name = "LIST", value_parser = values::dependency)]
+    dependency: Option<Checked>,
+    /// Who is told by mail of the job's end
+    #[arg(long, value_name = "ADDRESS", value_parser = values::mail)]
+    mail_user: Option<Checked>,
+    /// Any other option of sbatch's, as in --sbatch-arg=--constraint=avx2; can be repeated
+    #[arg(long, value_name = "ARG", allow_hyphen_values = true, value_parser = values::option)]
+    sbatch_arg: Vec<Checked>,
+}
+
+pub(super) fn command() -> Command {
+    Flags::augment_args(Command::new("slurm"))
+        .about("Make an sbatch script for a run, and submit it")
+        .long_about(None)
+        .after_help(EXAMPLES)
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  rankpool slurm --nodes 2 --ntasks-per-node 4 -- run pi --tasks 100000 --output pi.h5
+  rankpool slurm --mode pool --time 30 --submit -- run pi --tasks 100000 --output pi.h5
+  rankpool slurm --array 0-9 --submit --wait -- run pi --seed %a --output pi-%a.h5";
+
+pub(super) fn execute(matches: &ArgMatches, jobs: &[Entry]) -> Result<ExitCode, Error> {
+    let flags = Flags::from_arg_matches(matches).map_err(|error| Error::usage(error.to_string()))?;
+    let script = flags.script(jobs)?;
+    if let Some(path) = &flags.output_script {
+        let mut file = OpenOptions::new().write(true).create_new(true).open(path).map_err(|error| {
+            Error::usage(format!("{}: the script cannot be written: {error}", path.display()))
+        })?;
+        file.write_all(script.as_bytes())
+            .map_err(|error| Error::new(ErrorKind::Storage, format!("{}: {error}", path.display())))?;
+    }
+    if flags.submit {
+        return submit::submit(&script, flags.wait);
+    }
+    if flags.output_script.is_none() {
+        std::io::stdout()
+            .write_all(script.as_bytes())
+            .map_err(|error| Error::new(ErrorKind::Internal, format!("standard output: {error}")))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Flags {
+    fn shape(&self) -> Shape {
+        let default = if self.resources.array.is_some() { Shape::Serial } else { Shape::Comm };
+        self.mode.unwrap_or(default)
+    }
+
+    fn launcher(&self) -> Result<Launcher, Error> {
+        match (self.shape(), self.launcher) {
+            (Shape::Pool, Some(Launcher::Srun)) => Err(Error::usage(
+                "mode pool spawns its workers, and srun cannot: leave --launcher out, or use --mode comm",
+            )),
+            (Shape::Pool, None) => Ok(Launcher::Mpirun),
+            (_, launcher) => Ok(launcher.unwrap_or(Launcher::Srun)),
+        }
+    }
+
+    /// Ranks on each node, so that there is a worker.
+    fn ntasks_per_node(&self) -> Result<u32, Error> {
+        let shape = self.shape();
+        let ranks = self.resources.ntasks_per_node.unwrap_or(match shape {
+            Shape::Comm | Shape::Pool => 4,
+            Shape::Hybrid => 2,
+            Shape::Serial => 1,
+        });
+        let nodes = self.resources.nodes.as_ref().map_or(1, |nodes| nodes.least);
+        let all = u64::from(nodes) * u64::from(ranks);
+        match shape {
+            Shape::Serial if all > 1 => Err(Error::usage(format!(
+                "mode serial has one rank, and {all} are asked for: leave --nodes and --ntasks-per-node out, or \
+                 use --mode comm"
+            ))),
+            Shape::Comm | Shape::Pool | Shape::Hybrid if all < 2 => Err(Error::usage(
+                "one rank leaves no worker: give --ntasks-per-node 2 or more, or use --mode serial",
+            )),
+            _ => Ok(ranks),
+        }
+    }
+
+    fn script(&self, jobs: &[Entry]) -> Result<String, Error> {
+        let resources = &self.resources;
+        let shape = self.shape();
+        let launcher = self.launcher()?;
+        let ntasks_per_node = self.ntasks_per_node()?;
+        let run = self.checked_run(jobs)?;
+        let program = match &self.program {
+            Some(program) => program.as_str().to_string(),
+            None => crate::launch::here().program.clone(),
+        };
+        let arguments = std::iter::once(&program).chain(&self.command);
+        let words: Vec<String> =
+            arguments.map(|argument| script::word(argument)).collect::<Result<_, _>>()?;
+        let command = words.join(" ");
+        let job_name = match &resources.job_name {
+            Some(name) => name.clone(),
+            None => values::name(&run.job).map_err(Error::usage)?,
+        };
+        script::render(&Values {
+            shape,
+            launcher,
+            command: &command,
+            resumable: run.files.has_journal(),
+            job_name: &job_name,
+            nodes: resources.nodes.as_ref().map(|nodes| &nodes.text),
+            ntasks_per_node: Some(ntasks_per_node),
+            cpus_per_task: resources.cpus_per_task.or((shape == Shape::Hybrid).then_some(4)),
+            time: &resources.time,
+            partition: resources.partition.as_ref(),
+            account: resources.account.as_ref(),
+            qos: resources.qos.as_ref(),
+            mem: resources.mem.as_ref(),
+            gres: resources.gres.as_ref(),
+            array: resources.array.as_ref(),
+            dependency: resources.dependency.as_ref(),
+            mail_user: resources.mail_user.as_ref(),
+            sbatch_args: &resources.sbatch_arg,
+            modules: &self.module,
+            setup: &self.setup,
+            mpi: &self.mpi,
+            grace: self.grace,
+        })
+    }
+
+    /// The command behind `--`, once this program has understood it: what is wrong with it is to be known now,
+    /// and not when its turn comes.
+    fn checked_run(&self, jobs: &[Entry]) -> Result<Run, Error> {
+        let run = self.understood(jobs, "1")?;
+        let of_element = |argument: &String| script::parts(argument).contains(&Part::Element);
+        if self.resources.array.is_none()
+            && let Some(argument) = self.command.iter().find(|argument| of_element(argument))
+        {
+            return Err(Error::usage(format!(
+                "{argument}: %a stands for the element of an array: give --array, or write %%a"
+            )));
+        }
+        if self.resources.array.is_some()
+            && let other = self.understood(jobs, "2")?
+            && let Some(path) = run.files.shared_with(&other.files)
+        {
+            return Err(Error::usage(format!(
+                "all elements of the array would write {}: put %a into its name",
+                path.display()
+            )));
+        }
+        Ok(run)
+    }
+
+    /// The command behind `--`, as this program will understand it in an element of an array.
+    fn understood(&self, jobs: &[Entry], element: &str) -> Result<Run, Error> {
+        let refused = |error: clap::Error| Error::usage(error.to_string());
+        let sample = |argument: &String| -> String {
+            let text = |part| match part {
+                Part::Text(text) => text,
+                Part::Element | Part::Job => element.to_string(),
+            };
+            script::parts(argument).into_iter().map(text).collect()
+        };
+        let program = [super::program()];
+        let arguments = program.iter().cloned().chain(self.command.iter().map(sample));
+        let matches = super::command(jobs).try_get_matches_from(arguments).map_err(refused)?;
+        let Some((job, run)) = matches.subcommand_matches("run").and_then(ArgMatches::subcommand) else {
+            return Err(Error::usage("what is submitted is a run: `-- run JOB`"));
+        };
+        if self.shape() != Shape::Serial && run.value_source("mode") == Some(ValueSource::CommandLine) {
+            return Err(Error::usage("the script sets --mode: leave it out of the run"));
+        }
+        let files = Files::from_arg_matches(run).map_err(refused)?;
+        files.check()?;
+        Ok(Run { job: job.to_string(), files })
+    }
+}
+
+/// What is known of the command behind `--`.
+struct Run {
+    job: String,
+    files: Files,
+}

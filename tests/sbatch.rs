@@ -1,0 +1,207 @@
+//! The sbatch scripts of `rankpool slurm`, without a Slurm: what is in them, and what is refused.
+
+mod support;
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use support::{Ended, start};
+
+fn rankpool(arguments: &[&str]) -> Ended {
+    start(Command::new(env!("CARGO_BIN_EXE_rankpool")).args(arguments)).end()
+}
+
+/// The script for these flags, of a program that is on PATH.
+fn script(flags: &[&str], run: &[&str]) -> String {
+    let command = [&["slurm", "--program", "rankpool"], flags, &["--", "run"], run].concat();
+    rankpool(&command).expect(0).stdout
+}
+
+fn refused(flags: &[&str], run: &[&str]) -> String {
+    let ended = rankpool(&[&["slurm"], flags, &["--"], run].concat()).expect(2);
+    assert_eq!(ended.stdout, "", "nothing of a script");
+    ended.stderr
+}
+
+#[track_caller]
+fn passes_shellcheck(script: &Path) {
+    let ended = start(Command::new("shellcheck").arg(script)).end();
+    assert_eq!(ended.code, 0, "{}:\n{}", script.display(), ended.stdout);
+}
+
+fn slurm_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("slurm")
+}
+
+const PI: [&str; 5] = ["pi", "--tasks", "1000", "--output", "pi.h5"];
+const PI_OF_ELEMENT: [&str; 7] = ["pi", "--tasks", "1000", "--seed", "%a", "--output", "pi-%a.h5"];
+
+/// The scripts in `slurm/`, and the flags that make them.
+const BY_HAND: [(&str, &[&str], &[&str]); 5] = [
+    ("comm-srun.sh", &["--nodes", "2"], &PI),
+    ("comm-mpirun.sh", &["--nodes", "2", "--launcher", "mpirun"], &PI),
+    ("pool-mpirun.sh", &["--nodes", "2", "--mode", "pool"], &PI),
+    ("hybrid.sh", &["--nodes", "2", "--mode", "hybrid"], &PI),
+    ("serial-array.sh", &["--array", "1-10"], &PI_OF_ELEMENT),
+];
+
+/// With RANKPOOL_WRITE_SCRIPTS set, they are written anew instead.
+#[test]
+fn the_scripts_for_use_by_hand_are_those_that_the_command_prints() {
+    for (name, flags, run) in BY_HAND {
+        let path = slurm_folder().join(name);
+        let made = script(flags, run);
+        if std::env::var_os("RANKPOOL_WRITE_SCRIPTS").is_some() {
+            std::fs::write(&path, &made).unwrap();
+        }
+        let kept = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(kept == made, "slurm/{name} is old: RANKPOOL_WRITE_SCRIPTS=1 cargo test --test sbatch");
+        passes_shellcheck(&path);
+    }
+    let scripts = std::fs::read_dir(slurm_folder()).unwrap().flatten();
+    let scripts = scripts.filter(|entry| entry.path().extension().is_some_and(|extension| extension == "sh"));
+    assert_eq!(scripts.count(), BY_HAND.len(), "each script in slurm/ is looked at");
+}
+
+const EVERYTHING: [&str; 38] = [
+    "--nodes",
+    "2-4",
+    "--ntasks-per-node",
+    "8",
+    "--cpus-per-task",
+    "2",
+    "--time",
+    "1-12:30",
+    "--partition",
+    "fast",
+    "--account",
+    "physics",
+    "--qos",
+    "high",
+    "--mem",
+    "4G",
+    "--gres",
+    "gpu:a100:2",
+    "--module",
+    "gcc/12 openmpi/4.1",
+    "--module",
+    "hdf5",
+    "--setup",
+    "export OMP_NUM_THREADS=1",
+    "--setup",
+    "ulimit -c 0",
+    "--dependency",
+    "afterok:12:13",
+    "--mail-user",
+    "me@example.org",
+    "--sbatch-arg=--constraint=avx2",
+    "--sbatch-arg",
+    "--exclusive",
+    "--job-name",
+    "sweep",
+    "--mpi",
+    "pmix_v4",
+    "--grace=300",
+];
+
+#[test]
+fn each_option_has_its_place() {
+    for (name, flags, run) in [
+        ("everything", &EVERYTHING[..], &PI[..]),
+        ("nothing", &[], &["pi"]),
+        ("pool", &["--mode", "pool", "--time", "30", "--nodes", "3"], &PI),
+        ("hybrid under mpirun", &["--mode", "hybrid", "--launcher", "mpirun", "--cpus-per-task", "16"], &PI),
+        ("an array over MPI", &["--array", "0-9%2", "--mode", "comm"], &PI_OF_ELEMENT),
+        ("serial", &["--mode", "serial", "--time", "5"], &PI),
+        ("quoted", &["--mode", "serial"], &["words", "it's $HOME; `ls`", "a b", "100%%", "-o", "w-%j.h5"]),
+    ] {
+        let script = script(flags, run);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("script.sh");
+        std::fs::write(&path, &script).unwrap();
+        passes_shellcheck(&path);
+        insta::assert_snapshot!(name, script);
+    }
+}
+
+#[test]
+fn no_value_becomes_another_line_or_another_option() {
+    let line = "x\n#SBATCH --uid=0";
+    for flag in [
+        "--job-name",
+        "--nodes",
+        "--ntasks-per-node",
+        "--cpus-per-task",
+        "--time",
+        "--partition",
+        "--account",
+        "--qos",
+        "--mem",
+        "--gres",
+        "--array",
+        "--dependency",
+        "--mail-user",
+        "--sbatch-arg",
+        "--module",
+        "--setup",
+        "--mpi",
+        "--grace",
+        "--program",
+    ] {
+        for value in [line, &format!("--y{line}"), "", "\u{1b}[2J"] {
+            refused(&[&format!("{flag}={value}")], &[&["run"], &PI[..]].concat());
+        }
+    }
+    for value in ["fast --uid=0", "fast;rm", "$(id)", "`id`", "a\"b", "a'b", "a\\b", "#", "-p"] {
+        for flag in ["--partition", "--account", "--qos", "--job-name", "--mail-user", "--module", "--gres"] {
+            let twice_named = flag == "--module" && value.contains(' ');
+            let told = refused(&[&format!("{flag}={value}")], &[&["run"], &PI[..]].concat());
+            assert!(twice_named || told.contains("expected"), "{flag} {value}: {told}");
+        }
+    }
+    refused(&[], &["run", "pi", "--output", line]);
+}
+
+#[test]
+fn what_would_fail_in_the_queue_is_refused_before() {
+    let run = [&["run"], &PI[..]].concat();
+    for (flags, run, why) in [
+        (&[][..], &["run", "nonsense"][..], "nonsense"),
+        (&[], &["run", "pi", "--taskz", "3"], "--taskz"),
+        (&[], &["run", "pi", "--resume"], "--output or --journal"),
+        (&[], &["list"], "-- run JOB"),
+        (&["--mode", "pool", "--launcher", "srun"], &run, "srun cannot"),
+        (&["--ntasks-per-node", "1"], &run, "no worker"),
+        (&["--mode", "serial", "--nodes", "2"], &run, "mode serial has one rank"),
+        (&["--array", "0-3"], &run, "put %a into its name"),
+        (&[], &["run", "pi", "--mode", "threads"], "leave it out"),
+        (&[], &["run", "pi", "--output", "pi-%a.h5"], "give --array"),
+        (&["--wait"], &run, "--submit"),
+        (&["--time", "1h"], &run, "hours:minutes:seconds"),
+    ] {
+        let told = refused(flags, run);
+        assert!(told.contains(why), "{flags:?} {run:?}: {told}");
+    }
+}
+
+#[test]
+fn a_script_is_kept_and_never_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pi.sh");
+    let command = ["slurm", "--output-script", path.to_str().unwrap(), "--", "run", "pi", "-o", "pi.h5"];
+    assert_eq!(rankpool(&command).expect(0).stdout, "");
+    let kept = std::fs::read_to_string(&path).unwrap();
+    assert!(kept.contains(env!("CARGO_BIN_EXE_rankpool")), "it calls this program by its path: {kept}");
+    assert!(rankpool(&command).expect(2).stderr.contains("pi.sh"));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), kept);
+}
+
+#[test]
+fn without_sbatch_a_submission_is_refused() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rankpool"));
+    command.env("PATH", "/nowhere").args(["slurm", "--submit", "--", "run", "pi", "-o", "pi.h5"]);
+    let ended = start(&mut command).end().expect(2);
+    assert!(ended.stderr.contains("no sbatch here"), "{ended:?}");
+}
