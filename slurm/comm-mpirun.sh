@@ -26,7 +26,8 @@ rm -f "$RANKPOOL_CODE_FILE"
 # So does the run itself, when no more than this is left.
 export RANKPOOL_GRACE=60s
 
-# TERM comes from scancel and from preemption, to the ranks as well: a job that was cancelled is not requeued.
+# TERM comes from scancel, from preemption and at the end of the time, to the ranks as well. The job is not requeued
+# then: cancelled it is to stop, and preempted it is requeued by Slurm.
 stopped=
 trap 'kill -USR1 $! 2>/dev/null' USR1
 trap 'stopped=yes; kill -USR1 $! 2>/dev/null' TERM

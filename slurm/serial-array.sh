@@ -24,7 +24,8 @@ rm -f "$RANKPOOL_CODE_FILE"
 # So does the run itself, when no more than this is left.
 export RANKPOOL_GRACE=60s
 
-# TERM comes from scancel and from preemption, to the ranks as well: a job that was cancelled is not requeued.
+# TERM comes from scancel, from preemption and at the end of the time, to the ranks as well. The job is not requeued
+# then: cancelled it is to stop, and preempted it is requeued by Slurm.
 stopped=
 trap 'kill -USR1 $! 2>/dev/null' USR1
 trap 'stopped=yes; kill -USR1 $! 2>/dev/null' TERM
@@ -40,7 +41,8 @@ if [ -s "$RANKPOOL_CODE_FILE" ]; then
 fi
 
 # The run goes on from its journal when the job starts again. The limit ends a job that never gets further.
+# The element is named by its array: the last one's own number stands for all of them.
 if [ "$code" = 75 ] && [ -z "$stopped" ] && [ "${SLURM_RESTART_COUNT:-0}" -lt 100 ]; then
-    scontrol requeue "$SLURM_JOB_ID" && exit
+    scontrol requeue "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID" && exit
 fi
 exit "$code"

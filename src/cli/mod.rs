@@ -11,6 +11,7 @@ mod run;
 mod settings;
 #[cfg(feature = "hdf5")]
 mod show;
+mod signals;
 mod slurm;
 mod walltime;
 

@@ -13,17 +13,10 @@ use std::{
     time::Instant,
 };
 
-use clap::{ArgMatches, Args, Command, FromArgMatches};
-use serde_json::Value;
-use signal_hook::{
-    consts::{SIGINT, SIGTERM},
-    iterator::Signals,
-};
-
 use super::{
     code_file, log, program, progress,
     settings::{Files, Settings},
-    walltime,
+    signals, walltime,
 };
 use crate::{
     Job,
@@ -32,6 +25,8 @@ use crate::{
     job::{self, Report, Ui},
     launch,
 };
+use clap::{ArgMatches, Args, Command, FromArgMatches};
+use serde_json::Value;
 
 /// Failures that are told one by one as they come, and kinds of failures that are told at the end.
 const TOLD: u64 = 5;
@@ -39,12 +34,6 @@ const TOLD: u64 = 5;
 const MESSAGE_CHARS: usize = 160;
 /// Messages that are counted; more are counted as others.
 const MESSAGES: usize = 1000;
-
-/// Set by the first signal.
-static STOPPING: AtomicBool = AtomicBool::new(false);
-
-/// What leaves on disk what is known, before a signal ends the run.
-static COMMIT: Mutex<Option<Box<dyn Fn() + Send>>> = Mutex::new(None);
 
 #[derive(Args, Clone, Debug)]
 struct Flags {
@@ -83,17 +72,17 @@ pub(super) fn execute<J: Job + Args>(matches: &ArgMatches) -> Result<ExitCode, E
     let began = Instant::now();
     flags.files.check()?;
     log::start(flags.log_dir.as_deref())?;
-    walltime::listen()?;
+    signals::listen()?;
     let pool = flags.settings.start()?;
     // From here on this is rank 0.
     tracing::info!("process {} has {} workers, mode {}", std::process::id(), pool.num_workers(), pool.mode());
-    stop_on_signals(&pool)?;
+    signals::stop_by(pool.stopper());
     walltime::watch(&pool, J::NAME, began, &flags.settings, flags.files.has_journal())?;
     let outcome = supervised(&job, &pool, &flags);
     let code = match outcome {
         Ok(code) => code,
         // The signal has said it, and is ending the workers.
-        Err(_) if STOPPING.load(Ordering::Acquire) => launch::EXIT_STOPPED,
+        Err(_) if signals::stopping() => launch::EXIT_STOPPED,
         Err(error) => {
             let error_word = if error.kind() == ErrorKind::Stopped { "stopped" } else { "error" };
             eprintln!("{}: {error_word}: {}: {error}", program(), J::NAME);
@@ -163,7 +152,7 @@ impl Ui for Teller {
     }
 
     fn before_stop(&self, commit: Box<dyn Fn() + Send>) {
-        *COMMIT.lock().unwrap_or_else(PoisonError::into_inner) = Some(commit);
+        signals::commit_by(commit);
     }
 }
 
@@ -243,36 +232,4 @@ fn flatten(name: &str, value: &Value, lines: &mut Vec<(String, String)>) {
         Value::String(text) => lines.push((name.to_string(), text.clone())),
         other => lines.push((name.to_string(), other.to_string())),
     }
-}
-
-/// SIGINT and SIGTERM end the workers and the run, a second signal at once.
-fn stop_on_signals(pool: &Executor) -> Result<(), Error> {
-    let mut signals = Signals::new([SIGINT, SIGTERM])
-        .map_err(|error| Error::new(ErrorKind::Internal, format!("signals cannot be caught: {error}")))?;
-    let stop = pool.stopper();
-    let watch = move || {
-        let mut caught = signals.forever();
-        if let Some(signal) = caught.next() {
-            let name = if signal == SIGINT { "SIGINT" } else { "SIGTERM" };
-            progress::print(&format!("{}: {name}: ending the workers", program()));
-            STOPPING.store(true, Ordering::Release);
-            // Beside this thread, which listens for a second signal.
-            thread::spawn(move || {
-                if let Some(commit) = COMMIT.lock().unwrap_or_else(PoisonError::into_inner).take() {
-                    commit();
-                }
-                code_file::leave(launch::EXIT_STOPPED);
-                stop(launch::EXIT_STOPPED);
-            });
-        }
-        if caught.next().is_some() {
-            code_file::leave(launch::EXIT_STOPPED);
-            launch::exit_now(launch::EXIT_STOPPED);
-        }
-    };
-    thread::Builder::new()
-        .name("rankpool-signals".into())
-        .spawn(watch)
-        .map_err(|error| Error::new(ErrorKind::Internal, format!("no thread for signals: {error}")))?;
-    Ok(())
 }

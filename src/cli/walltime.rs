@@ -4,12 +4,9 @@
 //! and more than once; or when less is left of it than the grace.
 
 use std::{
-    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
-
-use signal_hook::{consts::SIGUSR1, flag};
 
 use super::{progress, settings::Settings};
 use crate::{
@@ -22,16 +19,6 @@ use crate::{
 const LOOK: Duration = Duration::from_millis(50);
 /// The most that is kept for the journal and for leaving the workers.
 const RESERVE: Duration = Duration::from_secs(15);
-
-/// From now on SIGUSR1 does not end this process; of a worker it is passed on to rank 0.
-///
-/// # Errors
-/// When the signal cannot be caught.
-pub(super) fn listen() -> Result<(), Error> {
-    flag::register(SIGUSR1, Arc::clone(launch::drain_flag()))
-        .map(drop)
-        .map_err(|error| Error::new(ErrorKind::Internal, format!("SIGUSR1 cannot be caught: {error}")))
-}
 
 /// Watches the time of a run that began at `began`. One that cannot be resumed only ends early when it is asked
 /// to: it may yet be done in time, and has nothing to lose.

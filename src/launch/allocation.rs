@@ -16,10 +16,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A job of Slurm's, from inside.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Allocation {
+    /// Its number; of an element of an array that of the array, and the element's: the number of the last
+    /// element stands for all of them.
     pub(crate) job: String,
-    /// The element of a job array.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) element: Option<u32>,
     pub(crate) nodes: Vec<String>,
     /// Ranks that srun or mpirun starts when it is not told how many.
     pub(crate) ranks: Option<u32>,
@@ -48,9 +47,10 @@ impl Allocation {
         let cpus_on_node = number("SLURM_CPUS_ON_NODE");
         let by_cpu =
             mib("SLURM_MEM_PER_CPU").zip(cpus_on_node).map(|(memory, cpus)| memory * u64::from(cpus));
+        let element = get("SLURM_ARRAY_JOB_ID").zip(get("SLURM_ARRAY_TASK_ID"));
+        let element = element.map(|(array, element)| format!("{array}_{element}"));
         Some(Allocation {
-            job: get("SLURM_JOB_ID")?,
-            element: number("SLURM_ARRAY_TASK_ID"),
+            job: get("SLURM_JOB_ID").map(|job| element.unwrap_or(job))?,
             nodes: expand(&get("SLURM_JOB_NODELIST").unwrap_or_default()),
             ranks: number("SLURM_NTASKS"),
             cpus_per_task: number("SLURM_CPUS_PER_TASK"),
@@ -103,8 +103,12 @@ fn squeue(job: &str) -> Option<String> {
     String::from_utf8(output.stdout).ok()
 }
 
-/// A time as squeue prints it: `[days-]hours:minutes:seconds`, `minutes:seconds`, or a word for none.
+/// A time as squeue prints it: `[days-]hours:minutes:seconds`, `minutes:seconds`, INVALID once it is over, or
+/// another word where there is no limit.
 fn time_left(text: &str) -> Option<Duration> {
+    if text.trim() == "INVALID" {
+        return Some(Duration::ZERO);
+    }
     let (days, time) = match text.trim().split_once('-') {
         Some((days, time)) => (days.parse::<u64>().ok()?, time),
         None => (0, text.trim()),
@@ -185,7 +189,8 @@ mod tests {
         assert_eq!(seconds("59:30"), Some(3570));
         assert_eq!(seconds("2:00:01"), Some(7201));
         assert_eq!(seconds("1-00:00:10"), Some(86_410));
-        for none in ["UNLIMITED", "NOT_SET", "INVALID", "", "7"] {
+        assert_eq!(seconds("INVALID"), Some(0), "it is over");
+        for none in ["UNLIMITED", "NOT_SET", "", "7"] {
             assert_eq!(seconds(none), None, "{none}");
         }
     }
@@ -204,6 +209,8 @@ mod tests {
         .unwrap();
         assert_eq!((found.ranks, found.restarts, found.nodes.len()), (Some(8), 2, 2));
         assert_eq!(found.memory, Some(400 << 20));
+        let element = [("SLURM_JOB_ID", "17"), ("SLURM_ARRAY_JOB_ID", "17"), ("SLURM_ARRAY_TASK_ID", "3")];
+        assert_eq!(read(&element).unwrap().job, "17_3");
         assert_eq!((found.cpus(true), found.cpus(false)), (Some(4), None));
     }
 

@@ -5,6 +5,7 @@ use std::{process::Command, time::Duration};
 use rustix::process::Signal;
 use serde_json::Value;
 
+use super::resume::rank_0;
 use super::{COMM, Folder, POOL, PROCESSES, SERIAL, Test, Way, assert_same, command, h5py, run};
 use crate::support::{Running, signal_process, start};
 
@@ -13,6 +14,7 @@ pub const TESTS: &[(&str, &[Way], Test)] = &[
     ("a run longer than its time ends over several sessions", &[SERIAL, COMM], sessions),
     ("a task that would not end in time is not begun", &[SERIAL, COMM], not_begun),
     ("what runs when a drain begins is kept", &[SERIAL, COMM], kept),
+    ("a signal to every rank is one to the run", &[PROCESSES, COMM, POOL], to_every_rank),
     ("the exit code is left in a file", &[SERIAL, COMM], code_file),
 ];
 
@@ -111,6 +113,28 @@ fn kept(way: &Way) {
     let some = ["--only", "0", "--resume", "--json"];
     let report = run(way, &[&job[..], &some].concat()).expect(0).json();
     assert!(report["resumed"].as_u64().unwrap() > 20, "{report}");
+}
+
+fn to_every_rank(way: &Way) {
+    let folder = Folder::new();
+    let [out, log] = ["out.h5", "log.jsonl"].map(|name| folder.file(name));
+    let job = ["steady", "--n", "4000", "--milliseconds", "10", "-o", &out, "--events", &log];
+    let mut command = session(way, &job);
+    let mut running = start(command.env("RANKPOOL_LOG", "info"));
+    let started = wait_for_events(&mut running, &log, "run_started", 1).pop().unwrap();
+    wait_for_events(&mut running, &log, "chunk_done", 10);
+    // As Slurm and mpirun do it: twice, and the workers may have it first.
+    for _ in 0..2 {
+        for worker in started["workers"].as_array().unwrap() {
+            signal_process(worker["pid"].as_u64().unwrap() as u32, Signal::TERM);
+        }
+        std::thread::sleep(Duration::from_millis(100));
+        signal_process(rank_0(&mut running), Signal::TERM);
+    }
+    let ended = running.end();
+    assert_eq!(ended.code, 75, "{ended:?}");
+    assert!(!ended.stderr.contains("was lost") && ended.stderr.contains("--resume goes on"), "{ended:?}");
+    assert!(ended.took < Duration::from_secs(20), "{ended:?}");
 }
 
 fn code_file(way: &Way) {

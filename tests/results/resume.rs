@@ -23,7 +23,7 @@ pub const TESTS: &[(&str, &[Way], Test)] = &[
 ];
 
 /// The process of rank 0, once it has workers and runs.
-fn rank_0(running: &mut Running) -> u32 {
+pub fn rank_0(running: &mut Running) -> u32 {
     let deadline = Instant::now() + LIMIT;
     loop {
         let told = running.stderr_so_far();

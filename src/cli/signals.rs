@@ -1,0 +1,106 @@
+//! Signals: SIGUSR1 asks a run to stop in time, SIGINT and SIGTERM end it. Launchers and schedulers send them to
+//! every rank, and rank 0 is the one that acts on them.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use signal_hook::{
+    consts::{SIGINT, SIGTERM, SIGUSR1},
+    flag,
+    iterator::Signals,
+};
+
+use super::{code_file, program, progress};
+use crate::{
+    error::{Error, ErrorKind},
+    launch,
+};
+
+/// How long a worker that is to end waits for rank 0 to end it: rank 0 has the signal as well, and would take the
+/// worker for lost.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Signals that come within this time are one that was sent by several: by Slurm, and by mpirun.
+const SAME: Duration = Duration::from_secs(1);
+
+/// Set by the first signal at rank 0.
+static STOPPING: AtomicBool = AtomicBool::new(false);
+
+type Stop = Box<dyn Fn(i32) + Send>;
+type Commit = Box<dyn Fn() + Send>;
+
+/// What ends the workers and the run; there at rank 0 only, once it is up.
+static STOP: Mutex<Option<Stop>> = Mutex::new(None);
+
+/// What leaves on disk what is known, before a signal ends the run.
+static COMMIT: Mutex<Option<Commit>> = Mutex::new(None);
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Rank 0 is up and is ended by `stop`.
+pub(super) fn stop_by(stop: impl Fn(i32) + Send + 'static) {
+    *lock(&STOP) = Some(Box::new(stop));
+}
+
+/// Before the run is ended, `commit` is called.
+pub(super) fn commit_by(commit: Commit) {
+    *lock(&COMMIT) = Some(commit);
+}
+
+/// A signal is ending this run.
+pub(super) fn stopping() -> bool {
+    STOPPING.load(Ordering::Acquire)
+}
+
+/// Listens, on every rank, before it knows which it is.
+///
+/// # Errors
+/// When the signals cannot be caught.
+pub(super) fn listen() -> Result<(), Error> {
+    let broken =
+        |error: std::io::Error| Error::new(ErrorKind::Internal, format!("signals cannot be caught: {error}"));
+    // A worker passes it on to rank 0, over its lifeline.
+    flag::register(SIGUSR1, Arc::clone(launch::drain_flag())).map_err(broken)?;
+    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(broken)?;
+    let watch = move || {
+        let mut caught = signals.forever();
+        if let Some(signal) = caught.next() {
+            on_signal(signal);
+        }
+        let first = Instant::now();
+        if caught.any(|_| stopping() && first.elapsed() > SAME) {
+            code_file::leave(launch::EXIT_STOPPED);
+            launch::exit_now(launch::EXIT_STOPPED);
+        }
+    };
+    thread::Builder::new().name("rankpool-signals".into()).spawn(watch).map(drop).map_err(broken)
+}
+
+fn on_signal(signal: i32) {
+    let stop = lock(&STOP).take();
+    // The listener goes on listening, for a second signal.
+    thread::spawn(move || {
+        let Some(stop) = stop else {
+            if launch::rank().is_some_and(|rank| rank > 0) {
+                thread::sleep(PATIENCE);
+            }
+            launch::exit_now(128 + signal);
+        };
+        STOPPING.store(true, Ordering::Release);
+        let name = if signal == SIGINT { "SIGINT" } else { "SIGTERM" };
+        progress::print(&format!("{}: {name}: ending the workers", program()));
+        if let Some(commit) = lock(&COMMIT).take() {
+            commit();
+        }
+        code_file::leave(launch::EXIT_STOPPED);
+        stop(launch::EXIT_STOPPED);
+    });
+}
