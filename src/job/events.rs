@@ -15,6 +15,7 @@ use crate::{
     error::{Error, ErrorKind},
     executor::Happening,
     fabric::WorkerInfo,
+    launch::Allocation,
 };
 
 /// One line, but for its time.
@@ -29,6 +30,8 @@ pub(super) enum Event {
         seed: u64,
         mode: String,
         workers: Vec<WorkerInfo>,
+        /// What Slurm has allotted; null outside of its jobs.
+        allocation: Option<&'static Allocation>,
         /// All tasks, and those that this run has to do; null while that is not known.
         tasks: Option<u64>,
         to_run: Option<u64>,

@@ -78,6 +78,7 @@ pub(super) fn provenance(kept: &Kept, pool: &Executor, report: &Report) -> Vec<(
         ("ranks", Attribute::Whole(report.ranks as u64)),
         ("workers", Attribute::Whole(report.workers as u64)),
         ("hosts", Attribute::Texts(hosts)),
+        ("slurm_job", text(launch::allocation().map_or("", |allocation| &allocation.job))),
         ("mpi_library", text(&mpi_library(pool))),
         ("started", text(&time_of_day(kept.identity.began))),
         ("ended", text(&time_of_day(now()))),

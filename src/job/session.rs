@@ -12,6 +12,7 @@ use super::{
 use crate::{
     error::Error,
     executor::{Executor, Watch},
+    launch,
     store::now,
 };
 
@@ -54,6 +55,7 @@ impl<'p> Session<'p> {
             seed: kept.identity.seed,
             mode: pool.mode().to_string(),
             workers: pool.workers().to_vec(),
+            allocation: launch::allocation(),
             tasks,
             to_run,
         });

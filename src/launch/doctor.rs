@@ -8,7 +8,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::{Launcher, cpu_limit, detect, executable, here, on_path};
+use super::{Launcher, allocation, cpu_limit, detect, executable, here, on_path};
 
 /// How long one trial may take.
 const TRIAL: Duration = Duration::from_secs(30);
@@ -35,7 +35,7 @@ impl Check {
 
 /// All checks, in the order in which one builds on the other.
 pub(crate) fn examine() -> Vec<Check> {
-    let mut checks = vec![launcher(), cpus()];
+    let mut checks = vec![launcher(), cpus(), allotted()];
     if cfg!(feature = "mpi") {
         checks.extend(mpi());
     } else {
@@ -61,6 +61,31 @@ fn cpus() -> Check {
     let (allowed, limit) = (here().cpus.len(), cpu_limit());
     let quota = if limit < allowed { format!(", by quota {limit}") } else { String::new() };
     Check::ok("CPUs", format!("{allowed} allowed{quota} on {}", here().host))
+}
+
+fn allotted() -> Check {
+    const NAME: &str = "allocation";
+    let Some(found) = allocation() else {
+        return Check::ok(NAME, "none: this is no job of Slurm's");
+    };
+    let mut parts = vec![format!("job {} on {}", found.job, found.nodes.join(" "))];
+    let number = |count: Option<u32>, what: &str| count.map(|count| format!("{count} {what}"));
+    parts.extend(number(found.ranks, "ranks"));
+    parts.extend(number(found.cpus_per_task, "CPUs each"));
+    parts.extend(found.memory.map(|bytes| format!("{} MB on a node", bytes >> 20)));
+    parts.extend(number(Some(found.restarts).filter(|restarts| *restarts > 0), "restarts"));
+    match found.time_left() {
+        Some(left) => parts.push(format!("{} s left", left.as_secs())),
+        None if on_path("squeue").is_none() => {
+            return Check::wrong(
+                NAME,
+                format!("{}, and how long it lasts is not known", parts.join(", ")),
+                "give runs --walltime TIME: there is no squeue here to ask",
+            );
+        }
+        None => parts.push("no time limit".into()),
+    }
+    Check::ok(NAME, parts.join(", "))
 }
 
 /// The MPI library of this program, the mpiexec on PATH, and what they do together.

@@ -17,7 +17,7 @@ use std::{
     },
 };
 
-pub(crate) use allocation::allocation;
+pub(crate) use allocation::{Allocation, allocation};
 pub(crate) use detect::{Launcher, detect, is_first_copy};
 pub use mode::Mode;
 #[cfg(feature = "mpi")]
