@@ -1,6 +1,6 @@
 # The two commands: `make run` and `make test`. Both install what is missing first.
 
-.PHONY: run test check features unit package bench fuzz setup python clean
+.PHONY: run test check features unit package bench fuzz setup setup-tests python clean
 
 # Open MPI's mpiexec refuses root unless it is told otherwise, as in a container.
 ifeq ($(shell id -u),0)
@@ -13,11 +13,14 @@ run: setup
 	cargo build --release
 	mpiexec --oversubscribe -n 3 target/release/rankpool run pi --tasks 1000 --samples 2000000
 
-test: setup python check features unit package
+test: setup-tests python check features unit package
 	@echo "all checks passed"
 
 setup:
 	@./setup.sh
+
+setup-tests:
+	@./setup.sh tests
 
 # The Python packages that the tests compare with: readers of HDF5 and NWB, and what the jobs redo.
 python: target/python/installed
@@ -29,6 +32,7 @@ target/python/installed: tests/python/requirements.txt
 
 check:
 	cargo fmt --check
+	shellcheck setup.sh .ci/run slurm/*.sh tests/*/*.sh docker/*.sh benches/*.sh
 	cargo clippy --all-targets -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" cargo doc --no-deps
 

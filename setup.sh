@@ -1,6 +1,9 @@
 #!/bin/sh
-# Installs what building and testing needs and is missing: an MPI library with its launcher, HDF5,
-# and libclang for the bindings. On Debian and Ubuntu by apt-get; elsewhere it names the packages.
+# Installs what building needs and is missing: an MPI library with its launcher, HDF5, and libclang for the
+# bindings. On Debian and Ubuntu by apt-get; elsewhere it names the packages.
+#
+#   setup.sh         what building and running needs
+#   setup.sh tests   also what the tests start, Slurm and docker among it
 set -eu
 
 missing=""
@@ -15,10 +18,21 @@ need "command -v cc" gcc libc6-dev
 need "command -v pkg-config" pkg-config
 need "command -v mpiexec" openmpi-bin
 need "command -v mpicc" libopenmpi-dev
+need "command -v ssh" openssh-client # mpiexec looks for it, with one host too
 need "pkg-config --exists hdf5 || command -v h5cc" libhdf5-dev
 need "command -v clang && ls /usr/lib/llvm-*/lib/libclang*.so* /usr/lib*/libclang*.so* /opt/*/lib/libclang*.so*  2>/dev/null | grep -q ." clang libclang-dev
-need "command -v script" bsdutils
-need "python3 -c 'import ensurepip, venv'" python3 python3-venv
+if [ "${1:-}" = tests ]; then
+    need "command -v script" bsdutils
+    need "python3 -c 'import ensurepip, venv'" python3 python3-venv
+    need "command -v shellcheck" shellcheck
+    if command -v apt-get >/dev/null 2>&1; then
+        need "command -v slurmctld && command -v slurmd && command -v sbatch" slurm-wlm
+        need "command -v munged" munge
+        need "command -v dockerd && command -v docker" docker.io iptables
+        need "docker compose version || command -v docker-compose" docker-compose
+        need "command -v debootstrap" debootstrap
+    fi
+fi
 
 if [ -n "$missing" ]; then
     if command -v apt-get >/dev/null 2>&1; then
@@ -33,7 +47,7 @@ if [ -n "$missing" ]; then
         echo "setup: installing$missing"
         $sudo apt-get update -qq
         # shellcheck disable=SC2086  # a list of packages
-        DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq $missing >/dev/null
+        DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends $missing >/dev/null
     else
         cat >&2 <<'TEXT'
 setup: please install an MPI library with its headers and mpiexec, HDF5, clang with libclang, and pkg-config:

@@ -1,7 +1,7 @@
 //! `rankpool run JOB`
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     io::Write,
     path::PathBuf,
     process::ExitCode,
@@ -77,6 +77,7 @@ pub(super) fn execute<J: Job + Args>(matches: &ArgMatches) -> Result<ExitCode, E
     // From here on this is rank 0.
     tracing::info!("process {} has {} workers, mode {}", std::process::id(), pool.num_workers(), pool.mode());
     signals::stop_by(pool.stopper());
+    tell_idle_nodes(&pool);
     walltime::watch(&pool, J::NAME, began, &flags.settings, flags.files.has_journal())?;
     let outcome = supervised(&job, &pool, &flags);
     let code = match outcome {
@@ -91,6 +92,28 @@ pub(super) fn execute<J: Job + Args>(matches: &ArgMatches) -> Result<ExitCode, E
     };
     code_file::leave(code);
     pool.exit(code)
+}
+
+/// Nodes of a Slurm job on which nothing runs are paid for, too.
+fn tell_idle_nodes(pool: &Executor) {
+    let Some(allocation) = launch::allocation() else { return };
+    let short = |name: &str| name.split('.').next().unwrap_or_default().to_string();
+    let hosts: HashSet<String> = pool.workers().iter().map(|worker| short(&worker.host)).collect();
+    let (used, idle): (Vec<&String>, Vec<&String>) = allocation
+        .nodes
+        .iter()
+        .partition(|node| hosts.contains(&short(node)) || short(node) == short(&launch::here().host));
+    // Where no name fits, nodes have other names than their hosts.
+    if !used.is_empty() && !idle.is_empty() {
+        let names: Vec<&str> = idle.iter().map(|node| node.as_str()).collect();
+        progress::print(&format!(
+            "{}: no worker runs on {} of the {} nodes of this job: {}",
+            program(),
+            idle.len(),
+            allocation.nodes.len(),
+            names.join(" ")
+        ));
+    }
 }
 
 fn supervised<J: Job>(job: &J, pool: &Executor, flags: &Flags) -> Result<i32, Error> {
