@@ -225,8 +225,7 @@ fn copies_that_srun_starts_without_mpi_are_refused_by_one_message() {
 #[test]
 fn too_many_pool_workers_are_refused_with_the_slots_and_the_fix() {
     let mut command = Command::new("mpiexec");
-    command.env("OMPI_ALLOW_RUN_AS_ROOT", "1").env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
-    command.args([
+    command.envs(support::MPI).args([
         "--host",
         "localhost:3",
         "-n",
@@ -408,4 +407,31 @@ fn a_users_own_program_has_every_command() {
     let report = start(&mut command).end().expect(0).json();
     assert_eq!((&report["mode"], &report["summary"]), (&"comm".into(), &"6171 takes 261 steps".into()));
     assert!(start(Command::new(program).arg("list")).end().expect(0).stdout.starts_with("collatz  Find"));
+}
+
+#[test]
+fn in_a_job_of_slurms_the_cpus_are_those_that_it_has_allotted() {
+    let workers = |variables: &[(&str, &str)]| {
+        let mut command = Command::new(RANKPOOL);
+        command.args(["run", "squares", "--n", "9", "--mode", "threads", "--workers", "-1", "--json"]);
+        start(command.envs(variables.iter().copied())).end().expect(0).json()["workers"].as_u64().unwrap()
+    };
+    let all = workers(&[]);
+    let job = [("SLURM_JOB_ID", "7"), ("SLURM_CPUS_ON_NODE", "1"), ("SLURM_CPUS_PER_TASK", "512")];
+    assert_eq!(workers(&job), 1);
+    assert_eq!(workers(&[job[0], ("SLURM_CPUS_ON_NODE", "512")]), all, "no more than there are");
+}
+
+#[test]
+fn nodes_of_a_job_on_which_nothing_runs_are_told() {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let told = |nodes: &str| {
+        let mut command = Command::new(RANKPOOL);
+        command.args(["run", "squares", "--n", "9"]);
+        start(command.env("SLURM_JOB_ID", "7").env("SLURM_JOB_NODELIST", nodes)).end().expect(0).stderr
+    };
+    let some = told(&format!("{host},idle[08-09]"));
+    assert!(some.contains("no worker runs on 2 of the 3 nodes of this job: idle08 idle09"), "{some}");
+    assert!(!told(&host).contains("no worker runs on"));
+    assert!(!told("other[1-2]").contains("no worker runs on"), "names that are no hosts' say nothing");
 }

@@ -150,7 +150,7 @@ Examples:
 
 /// False on the ranks that leave talking to rank 0.
 fn is_first_rank() -> bool {
-    !matches!(launch::detect(|name| std::env::var(name).ok()), Ok(launch::Launcher::Mpi { rank: 1.., .. }))
+    !matches!(launch::detect(launch::variable), Ok(launch::Launcher::Mpi { rank: 1.., .. }))
 }
 
 /// Says what is wrong with the command line, once for all ranks; help and version are no errors.

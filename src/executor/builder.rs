@@ -132,7 +132,7 @@ impl Builder {
         }
         #[cfg(feature = "mpi")]
         launch::watch_exit_code();
-        let environment = |name: &str| std::env::var(name).ok();
+        let environment = launch::variable;
         let launcher = launch::detect(environment);
         let first = match &launcher {
             Ok(Launcher::Mpi { rank, .. }) => *rank == 0,
@@ -283,7 +283,7 @@ impl Builder {
     fn start_mpi(self, mode: Mode, worker: &dyn Fn()) -> Result<Started, Error> {
         use crate::mpi::World;
 
-        if launch::detect(|name| std::env::var(name).ok())? == Launcher::None {
+        if launch::detect(launch::variable)? == Launcher::None {
             pool::preflight()?;
         }
         if self.oversubscribe {
@@ -295,7 +295,7 @@ impl Builder {
             launch::is_worker();
             pool::serve(world, parent);
         }
-        let launched = launch::detect(|name| std::env::var(name).ok())?;
+        let launched = launch::detect(launch::variable)?;
         let size = world.size()?;
         if let Launcher::Mpi { name, size: told, .. } = launched
             && told != size

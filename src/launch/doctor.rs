@@ -8,7 +8,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::{Launcher, allocation, cpu_limit, detect, executable, here, on_path};
+use super::{Launcher, allocation, cpu_limit, detect, executable, here, on_path, variable};
 
 /// How long one trial may take.
 const TRIAL: Duration = Duration::from_secs(30);
@@ -48,7 +48,7 @@ pub(crate) fn examine() -> Vec<Check> {
 }
 
 fn launcher() -> Check {
-    match detect(|name| std::env::var(name).ok()) {
+    match detect(variable) {
         Ok(Launcher::None) => Check::ok("launcher", "none: mode auto is serial"),
         Ok(Launcher::Mpi { name, size, rank }) => {
             Check::ok("launcher", format!("{name}, rank {rank} of {size}"))
@@ -130,7 +130,9 @@ fn mpi() -> Vec<Check> {
         Err(found) => Check::wrong(
             "mode pool",
             found,
-            "this MPI cannot spawn here (Cray's never can): use mode comm, which needs no spawn",
+            "this MPI cannot spawn here (Cray's never can): use mode comm, which needs no spawn; if it hangs, a \
+             network may be in the way that leads nowhere, such as docker's: \
+             export OMPI_MCA_btl_tcp_if_exclude=lo,docker0",
         ),
     });
     checks.push(survival(&linked));
@@ -208,7 +210,11 @@ fn slurm() -> Check {
         return Check::ok("srun", "no Slurm here");
     };
     let listed = run(Command::new(srun).arg("--mpi=list")).unwrap_or_else(|error| error);
-    if listed.contains("pmix") {
+    if on_path("scontrol")
+        .is_some_and(|scontrol| run(Command::new(scontrol).args(["show", "config"])).is_err())
+    {
+        Check::ok("srun", "installed, and no Slurm answers here")
+    } else if listed.contains("pmix") {
         Check::ok("srun", "has PMIx: `srun --mpi=pmix` works for mode comm")
     } else {
         Check::wrong(
@@ -223,11 +229,13 @@ fn slurm() -> Check {
 fn probe(launcher: &mut Command, probe: &[&str]) -> Result<String, String> {
     let program = executable().map_err(|error| error.to_string())?;
     // What a launcher of this process has left behind would mislead the next one.
-    for (name, _) in std::env::vars_os() {
-        let name = name.to_string_lossy().into_owned();
-        let allows = name.contains("ALLOW_RUN_AS_ROOT");
-        if ["OMPI_", "PMI_", "PMIX_"].iter().any(|prefix| name.starts_with(prefix)) && !allows {
-            launcher.env_remove(name);
+    if !matches!(detect(variable), Ok(Launcher::None)) {
+        for (name, _) in std::env::vars_os() {
+            let name = name.to_string_lossy().into_owned();
+            let allows = name.contains("ALLOW_RUN_AS_ROOT");
+            if ["OMPI_", "PMI_", "PMIX_"].iter().any(|prefix| name.starts_with(prefix)) && !allows {
+                launcher.env_remove(name);
+            }
         }
     }
     let printed = run(launcher.arg(program).args(["doctor", "--probe"]).args(probe))?;

@@ -190,14 +190,19 @@ fn marked(mark: &str) -> Vec<u32> {
         .collect()
 }
 
+/// What Open MPI is told in tests: root may use it, and all ranks are on this host. Other interfaces, such as the
+/// bridges of docker, can make a spawn hang.
+pub const MPI: [(&str, &str); 4] = [
+    ("OMPI_ALLOW_RUN_AS_ROOT", "1"),
+    ("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"),
+    ("OMPI_MCA_btl_tcp_if_include", "lo"),
+    ("OMPI_MCA_oob_tcp_if_include", "lo"),
+];
+
 /// `mpiexec` with these arguments, as root and on few cores.
 pub fn mpiexec(arguments: &[&str]) -> Command {
     let mut command = Command::new("mpiexec");
-    command
-        .env("OMPI_ALLOW_RUN_AS_ROOT", "1")
-        .env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1")
-        .arg("--oversubscribe")
-        .args(arguments);
+    command.envs(MPI).arg("--oversubscribe").args(arguments);
     command
 }
 
@@ -205,7 +210,7 @@ pub fn mpiexec(arguments: &[&str]) -> Command {
 pub fn under(world: u32, launcher: &[&str], program: &str) -> Command {
     if world == 0 {
         let mut command = Command::new(program);
-        command.env("OMPI_ALLOW_RUN_AS_ROOT", "1").env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
+        command.envs(MPI);
         return command;
     }
     let mut command = mpiexec(launcher);
