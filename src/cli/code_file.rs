@@ -10,7 +10,7 @@ const VARIABLE: &str = "RANKPOOL_CODE_FILE";
 pub(super) fn leave(code: i32) {
     if let Some(path) = std::env::var_os(VARIABLE)
         && launch::rank().is_none_or(|rank| rank == 0)
-        && super::is_first_rank()
+        && launch::is_first(launch::variable)
         && let Err(error) = std::fs::write(&path, format!("{code}\n"))
     {
         tracing::error!("the exit code {code} could not be left in {}: {error}", path.display());

@@ -66,7 +66,7 @@ pub fn main(jobs: impl IntoIterator<Item = Entry>) -> ExitCode {
     };
     let ended = match matches.subcommand() {
         Some(("list" | "doctor" | "show" | "export" | "slurm", matches))
-            if !is_first_rank() && !doctor::is_probe(matches) =>
+            if !launch::is_first(launch::variable) && !doctor::is_probe(matches) =>
         {
             Ok(ExitCode::SUCCESS)
         }
@@ -148,17 +148,13 @@ Examples:
 
 `rankpool run JOB --help` shows a job's own flags.";
 
-/// False on the ranks that leave talking to rank 0.
-fn is_first_rank() -> bool {
-    !matches!(launch::detect(launch::variable), Ok(launch::Launcher::Mpi { rank: 1.., .. }))
-}
-
 /// Says what is wrong with the command line, once for all ranks; help and version are no errors.
 fn refuse(error: &clap::Error) -> ExitCode {
-    if !is_first_rank() && error.use_stderr() {
+    let first = launch::is_first(launch::variable);
+    if !first && error.use_stderr() {
         launch::leave_the_word_to_rank_0();
     }
-    if is_first_rank() {
+    if first {
         // A closed standard output is nobody's error here.
         let _ = error.print();
     }

@@ -132,18 +132,12 @@ impl Builder {
         }
         #[cfg(feature = "mpi")]
         launch::watch_exit_code();
-        let environment = launch::variable;
-        let launcher = launch::detect(environment);
-        let first = match &launcher {
-            Ok(Launcher::Mpi { rank, .. }) => *rank == 0,
-            _ => launch::is_first_copy(environment),
-        };
-        let started = launcher.and_then(|launcher| {
+        let started = launch::detect(launch::variable).and_then(|launcher| {
             let choice = choose(self.mode, launcher)?;
             self.check(choice)?;
             self.launch(choice)
         });
-        if started.is_err() && !first {
+        if started.is_err() && !launch::is_first(launch::variable) {
             launch::leave_the_word_to_rank_0();
         }
         started

@@ -16,7 +16,7 @@ pub(crate) enum Launcher {
 ///
 /// # Errors
 /// When `srun` without an MPI plugin started several copies that would each believe to be alone.
-/// Only the first copy's error has a text that is worth printing; see [`is_first_copy`].
+/// Only the first copy's error is to be told; see [`is_first`].
 pub(crate) fn detect(get: impl Fn(&str) -> Option<String>) -> Result<Launcher, Error> {
     let number = |name: &str| get(name)?.parse::<u32>().ok();
     if let Some(size) = number("OMPI_COMM_WORLD_SIZE") {
@@ -44,9 +44,13 @@ pub(crate) fn detect(get: impl Fn(&str) -> Option<String>) -> Result<Launcher, E
     }
 }
 
-/// Of several accidental copies, whether this is the one that should speak.
-pub(crate) fn is_first_copy(get: impl Fn(&str) -> Option<String>) -> bool {
-    get("SLURM_PROCID").is_none_or(|rank| rank == "0")
+/// False on the ranks that leave talking to rank 0, and on all accidental copies but one.
+pub(crate) fn is_first(get: impl Fn(&str) -> Option<String> + Copy) -> bool {
+    match detect(get) {
+        Ok(Launcher::Mpi { rank, .. }) => rank == 0,
+        Ok(Launcher::None) => true,
+        Err(_) => get("SLURM_PROCID").is_none_or(|rank| rank == "0"),
+    }
 }
 
 #[cfg(test)]
@@ -93,5 +97,14 @@ mod tests {
         assert!(error.to_string().contains("--mpi=pmix"), "{error}");
         assert_eq!(error.exit_code(), 2);
         assert!(detected(&[("SLURM_STEP_ID", "0"), ("SLURM_STEP_NUM_TASKS", "1")]).is_ok());
+        let copy = |rank: &'static str| {
+            move |name: &str| match name {
+                "SLURM_STEP_ID" => Some("0".into()),
+                "SLURM_STEP_NUM_TASKS" => Some("4".into()),
+                "SLURM_PROCID" => Some(rank.to_string()),
+                _ => None,
+            }
+        };
+        assert!(is_first(copy("0")) && !is_first(copy("3")));
     }
 }

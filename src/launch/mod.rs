@@ -18,7 +18,7 @@ use std::{
 };
 
 pub(crate) use allocation::{Allocation, allocation};
-pub(crate) use detect::{Launcher, detect, is_first_copy};
+pub(crate) use detect::{Launcher, detect, is_first};
 pub use mode::Mode;
 #[cfg(feature = "mpi")]
 pub(crate) use mode::too_many_ranks;
