@@ -42,8 +42,14 @@ if [ -s "$RANKPOOL_CODE_FILE" ]; then
     rm -f "$RANKPOOL_CODE_FILE"
 fi
 
-# The run goes on from its journal when the job starts again. The limit ends a job that never gets further.
-if [ "$code" = 75 ] && [ -z "$stopped" ] && [ "${SLURM_RESTART_COUNT:-0}" -lt 100 ]; then
+# 75: the run has stopped in time, and goes on from its journal when the job starts again. 137: its ranks were killed,
+# as srun does with all of them when one dies. The limits end a job that never gets further.
+case $code in
+75) restarts=100 ;;
+137) restarts=3 ;;
+*) restarts=0 ;;
+esac
+if [ -z "$stopped" ] && [ "${SLURM_RESTART_COUNT:-0}" -lt "$restarts" ]; then
     scontrol requeue "$SLURM_JOB_ID" && exit
 fi
 exit "$code"

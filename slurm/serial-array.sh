@@ -40,9 +40,15 @@ if [ -s "$RANKPOOL_CODE_FILE" ]; then
     rm -f "$RANKPOOL_CODE_FILE"
 fi
 
-# The run goes on from its journal when the job starts again. The limit ends a job that never gets further.
+# 75: the run has stopped in time, and goes on from its journal when the job starts again. 137: its ranks were killed,
+# as srun does with all of them when one dies. The limits end a job that never gets further.
 # The element is named by its array: the last one's own number stands for all of them.
-if [ "$code" = 75 ] && [ -z "$stopped" ] && [ "${SLURM_RESTART_COUNT:-0}" -lt 100 ]; then
+case $code in
+75) restarts=100 ;;
+137) restarts=3 ;;
+*) restarts=0 ;;
+esac
+if [ -z "$stopped" ] && [ "${SLURM_RESTART_COUNT:-0}" -lt "$restarts" ]; then
     scontrol requeue "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID" && exit
 fi
 exit "$code"
