@@ -117,7 +117,8 @@ pub(super) fn leave_world(
         (_, Some(code)) if abort => world.abort(code),
         _ => {}
     }
-    if code.is_some_and(|code| code != 0) && launch::launcher_survives_losses() {
+    let fails = code.is_some_and(|code| code != 0 || launch::launcher_is_stranded());
+    if fails && launch::launcher_survives_losses() {
         launch::fail_launcher();
     }
     Ok(())

@@ -430,6 +430,12 @@ impl<T: Transport> Fabric for Remote<T> {
         if self.transport.aborts(ending, lost) {
             return self.transport.end(ending, lost);
         }
+        #[cfg(feature = "mpi")]
+        if lost || matches!(ending, Ending::Forced { .. }) {
+            let here = &launch::here().host;
+            let hosts = self.members.values().filter_map(|member| member.host.as_deref());
+            launch::strand_launcher(hosts.filter(|host| host != here));
+        }
         match ending {
             Ending::Orderly { .. } => {
                 if lost && !self.transport.survives_losses() {

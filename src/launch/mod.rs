@@ -24,7 +24,10 @@ pub use mode::Mode;
 pub(crate) use mode::too_many_ranks;
 pub(crate) use mode::{Choice, choose, count_workers};
 #[cfg(feature = "mpi")]
-pub(crate) use recovery::{fail_launcher, is_worker, launcher_survives_losses, watch_exit_code};
+pub(crate) use recovery::{
+    fail_launcher, is_worker, launcher_is_stranded, launcher_survives_losses, strand_launcher,
+    watch_exit_code,
+};
 
 /// All tasks are done.
 pub(crate) const EXIT_DONE: i32 = 0;

@@ -1,16 +1,43 @@
 //! Open MPI 4's `mpiexec --enable-recovery`: the run lives on when one of its processes dies, but
 //! mpiexec returns 0 whatever its ranks return. Asked to end, it returns 1: not rank 0's code, but
 //! no false success. So rank 0 asks it when the run has failed.
+//!
+//! It also asks when mpiexec would not end by itself: of several processes on one other host that leave without
+//! MPI_Finalize, as all must after a loss, this mpiexec hears of the first only, and waits for the others for ever.
 
-use std::sync::{
-    OnceLock,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::HashSet,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// Whether this mpiexec lets a run live on when one of its processes dies. It hands the flag down
 /// in the environment.
 pub(crate) fn launcher_survives_losses() -> bool {
     std::env::var("OMPI_MCA_orte_enable_recovery").is_ok_and(|value| matches!(value.as_str(), "1" | "true"))
+}
+
+/// Set when this mpiexec will not end by itself.
+static STRANDED: AtomicBool = AtomicBool::new(false);
+
+/// Processes will leave without MPI_Finalize; `others` are the hosts of those on other hosts than this.
+pub(crate) fn strand_launcher<'h>(others: impl Iterator<Item = &'h str>) {
+    let mut seen = HashSet::new();
+    let mut others = others;
+    if launcher_survives_losses() && !others.all(|host| seen.insert(host)) {
+        STRANDED.store(true, Ordering::Release);
+        tracing::warn!(
+            "this mpiexec does not see the end of a run that has lost a worker on another host: it is ended, and \
+             returns 1; RANKPOOL_CODE_FILE=FILE has the code of the run"
+        );
+    }
+}
+
+/// Whether this mpiexec must be asked to end though the run has not failed.
+pub(crate) fn launcher_is_stranded() -> bool {
+    STRANDED.load(Ordering::Acquire)
 }
 
 /// Set in a process that turns out to be a worker. A spawned one cannot be told from a rank 0 before
@@ -44,8 +71,8 @@ pub(crate) fn fail_launcher() {
     }
 }
 
-/// Has `then` called when this process ends with a code other than 0, by `exit` or the end of main.
-/// Where the C library cannot tell the code (glibc can), it is never called.
+/// Has `then` called when this process ends with a code other than 0, by `exit` or the end of main, or with
+/// any code when the launcher is stranded. Where the C library cannot tell the code (glibc can), it is never called.
 fn on_failure(then: fn()) {
     static THEN: OnceLock<fn()> = OnceLock::new();
     let first = THEN.set(then).is_ok();
@@ -58,7 +85,8 @@ fn on_failure(then: fn()) {
             ) -> libc::c_int;
         }
         extern "C" fn at_exit(code: libc::c_int, _: *mut libc::c_void) {
-            if let (1.., Some(then), false) = (code, THEN.get(), WORKER.load(Ordering::Acquire)) {
+            let ask = code != 0 || launcher_is_stranded();
+            if let (true, Some(then), false) = (ask, THEN.get(), WORKER.load(Ordering::Acquire)) {
                 then();
             }
         }
