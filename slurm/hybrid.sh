@@ -31,10 +31,11 @@ rm -f "$RANKPOOL_CODE_FILE"
 export RANKPOOL_GRACE=60s
 
 # TERM comes from scancel, from preemption and at the end of the time, to the ranks as well. The job is not requeued
-# then: cancelled it is to stop, and preempted it is requeued by Slurm.
+# then: cancelled it is to stop, and preempted it is requeued by Slurm. A launcher that has only just begun would die
+# of USR1.
 stopped=
-trap 'kill -USR1 $! 2>/dev/null' USR1
-trap 'stopped=yes; kill -USR1 $! 2>/dev/null' TERM
+trap 'sleep 1; kill -USR1 $! 2>/dev/null' USR1
+trap 'stopped=yes; sleep 1; kill -USR1 $! 2>/dev/null' TERM
 "${launch[@]}" "${command[@]}" &
 
 # A signal ends a wait, not the launcher. The last wait takes the code of a launcher that has ended.
