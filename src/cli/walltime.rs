@@ -60,13 +60,19 @@ impl Watch {
         let mut end = if self.resumable { self.limit() } else { None };
         loop {
             thread::sleep(LOOK);
-            let asked = launch::drain_asked();
-            let late = end.is_some_and(|end| self.is_late(end));
-            if asked || late {
-                // It may have been moved since: a job is given more time, or preempted.
+            if launch::drain_asked() {
+                // At once: Slurm may take seconds to answer.
+                self.stop("SIGUSR1", end.unwrap_or_else(|| Instant::now() + self.grace));
+                if let Some(end) = self.limit() {
+                    self.drain.begin(self.without_reserve(end));
+                }
+                return;
+            }
+            if end.is_some_and(|end| self.is_late(end)) {
+                // It may have been moved since, for a job that was given more time.
                 end = self.limit();
-                if asked || end.is_some_and(|end| self.is_late(end)) {
-                    return self.stop(end, asked);
+                if let Some(end) = end.filter(|end| self.is_late(*end)) {
+                    return self.stop("the time is nearly over", end);
                 }
             }
         }
@@ -91,10 +97,8 @@ impl Watch {
         end.checked_sub((self.grace / 4).min(RESERVE)).unwrap_or(end)
     }
 
-    fn stop(&self, end: Option<Instant>, asked: bool) {
-        let end = end.unwrap_or_else(|| Instant::now() + self.grace);
+    fn stop(&self, why: &str, end: Instant) {
         let left = end.saturating_duration_since(Instant::now()).as_secs_f64();
-        let why = if asked { "SIGUSR1" } else { "the time is nearly over" };
         progress::print(&format!("{}: {why}: nothing more is begun, {left:.0} s are left", self.job));
         self.drain.begin(self.without_reserve(end));
     }
