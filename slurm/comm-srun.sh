@@ -12,7 +12,7 @@
 
 command=(rankpool run pi --tasks 1000 --output pi.h5)
 
-# The others go on when a rank has ended or was killed. Since 22.05 srun does not take over --cpus-per-task.
+# The others go on when a rank has ended. Since 22.05 srun does not take over --cpus-per-task.
 launch=(srun --mpi=pmix --wait=0 --kill-on-bad-exit=0
     ${SLURM_CPUS_PER_TASK:+--cpus-per-task="$SLURM_CPUS_PER_TASK"})
 

@@ -17,6 +17,8 @@ export RANKPOOL_MODE=pool RANKPOOL_WORKERS=$((SLURM_NTASKS - 1))
 
 # A worker that is killed does not end the run. Slurm keeps the ranks on the CPUs of the job; within these they are free.
 export OMPI_MCA_orte_enable_recovery=1
+# Open MPI counts the slot of a lost worker as filled, and would not spawn another in its place.
+export OMPI_MCA_rmaps_base_oversubscribe=1
 launch=(mpirun -n 1 --bind-to none)
 
 # What follows is the same in all these scripts, and needs no change.

@@ -29,7 +29,7 @@ pub(super) fn command() -> Command {
         .about("Check the launcher, MPI, spawn, Slurm and the settings; exit code 1 if something is wrong")
         .long_about(None)
         .after_help(
-            "Examples:\n  rankpool doctor\n  rankpool doctor --json\n  srun --mpi=pmix -n 1 rankpool doctor",
+            "Examples:\n  rankpool doctor\n  rankpool doctor --json\n  sbatch --nodes 2 --wrap 'rankpool doctor'",
         )
 }
 

@@ -1,6 +1,5 @@
 //! The command line, for this crate's own jobs and for a user's: [`main`] with [`jobs!`](crate::jobs).
 
-mod code_file;
 mod doctor;
 #[cfg(feature = "hdf5")]
 mod export;
@@ -93,7 +92,7 @@ pub fn main(jobs: impl IntoIterator<Item = Entry>) -> ExitCode {
             eprintln!("  because {error}");
             cause = error.source();
         }
-        code_file::leave(error.exit_code().into());
+        launch::leave_code(error.exit_code().into());
         ExitCode::from(error.exit_code())
     })
 }
@@ -159,6 +158,6 @@ fn refuse(error: &clap::Error) -> ExitCode {
         let _ = error.print();
     }
     let code = if error.use_stderr() { launch::EXIT_USAGE } else { launch::EXIT_DONE };
-    code_file::leave(code);
+    launch::leave_code(code);
     ExitCode::from(code as u8)
 }

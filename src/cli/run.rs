@@ -14,7 +14,7 @@ use std::{
 };
 
 use super::{
-    code_file, log, program, progress,
+    log, program, progress,
     settings::{Files, Settings},
     signals, walltime,
 };
@@ -90,7 +90,7 @@ pub(super) fn execute<J: Job + Args>(matches: &ArgMatches) -> Result<ExitCode, E
             error.exit_code().into()
         }
     };
-    code_file::leave(code);
+    launch::leave_code(code);
     pool.exit(code)
 }
 

@@ -16,7 +16,7 @@ use signal_hook::{
     iterator::Signals,
 };
 
-use super::{code_file, program, progress};
+use super::{program, progress};
 use crate::{
     error::{Error, ErrorKind},
     launch,
@@ -77,7 +77,7 @@ pub(super) fn listen() -> Result<(), Error> {
         }
         let first = Instant::now();
         if caught.any(|_| stopping() && first.elapsed() > SAME) {
-            code_file::leave(launch::EXIT_STOPPED);
+            launch::leave_code(launch::EXIT_STOPPED);
             launch::exit_now(launch::EXIT_STOPPED);
         }
     };
@@ -100,7 +100,7 @@ fn on_signal(signal: i32) {
         if let Some(commit) = lock(&COMMIT).take() {
             commit();
         }
-        code_file::leave(launch::EXIT_STOPPED);
+        launch::leave_code(launch::EXIT_STOPPED);
         stop(launch::EXIT_STOPPED);
     });
 }

@@ -323,7 +323,7 @@ fn watch_rank_0(mut stream: TcpStream, board: &Board) {
             match stream.read(&mut order) {
                 Ok(1..) => launch::exit_now(order[0].into()),
                 _ if LEAVING.load(Ordering::Acquire) => return,
-                _ => launch::exit_now(crate::launch::EXIT_ORPHANED),
+                _ => launch::end_orphaned(),
             }
         }
         if let Some(overdue) = board.overdue().filter(|overdue| reported != Some(*overdue)) {

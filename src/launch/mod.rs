@@ -1,6 +1,7 @@
 //! Where am I: the launcher, the host, the CPUs, and which mode follows from them.
 
 mod allocation;
+mod code_file;
 mod detect;
 #[cfg(feature = "cli")]
 pub(crate) mod doctor;
@@ -18,6 +19,8 @@ use std::{
 };
 
 pub(crate) use allocation::{Allocation, allocation};
+#[cfg(feature = "cli")]
+pub(crate) use code_file::leave_code;
 pub(crate) use detect::{Launcher, detect, is_first};
 pub use mode::Mode;
 #[cfg(feature = "mpi")]
@@ -144,6 +147,13 @@ pub(crate) fn random_token() -> io::Result<[u8; 16]> {
 pub(crate) fn exit_now(code: i32) -> ! {
     // SAFETY: _exit has no preconditions; it does not return.
     unsafe { libc::_exit(code) }
+}
+
+/// Ends a worker whose rank 0 is gone.
+pub(crate) fn end_orphaned() -> ! {
+    #[cfg(feature = "mpi")]
+    recovery::end_launcher_of_the_killed();
+    exit_now(EXIT_ORPHANED)
 }
 
 /// Ends a rank other than 0 after an error that rank 0 tells: a moment later, since a launcher ends

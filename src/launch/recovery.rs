@@ -13,11 +13,16 @@ use std::{
     },
 };
 
+use rustix::process::{Pid, Signal};
+
 /// Whether this mpiexec lets a run live on when one of its processes dies. It hands the flag down
 /// in the environment.
 pub(crate) fn launcher_survives_losses() -> bool {
     std::env::var("OMPI_MCA_orte_enable_recovery").is_ok_and(|value| matches!(value.as_str(), "1" | "true"))
 }
+
+/// What a shell says of a process that was killed.
+const KILLED: i32 = 137;
 
 /// Set when this mpiexec will not end by itself.
 static STRANDED: AtomicBool = AtomicBool::new(false);
@@ -57,13 +62,26 @@ pub(crate) fn watch_exit_code() {
     }
 }
 
+/// The launcher, where it is this process's parent.
+fn launcher() -> Option<Pid> {
+    let parent = rustix::process::getppid()?;
+    let name = std::fs::read_to_string(format!("/proc/{}/comm", parent.as_raw_nonzero())).unwrap_or_default();
+    ["mpiexec", "mpirun", "orterun"].contains(&name.trim()).then_some(parent)
+}
+
+/// Rank 0 was killed, and its workers leave without MPI_Finalize: one beside the launcher ends it.
+pub(crate) fn end_launcher_of_the_killed() {
+    if let Some(launcher) = launcher().filter(|_| launcher_survives_losses()) {
+        super::code_file::leave_code_of_the_killed(KILLED);
+        let _ = rustix::process::kill_process(launcher, Signal::TERM);
+    }
+}
+
 /// Asks the launcher to end with an error, where it is this process's parent.
 pub(crate) fn fail_launcher() {
-    let Some(parent) = rustix::process::getppid() else { return };
-    let name = std::fs::read_to_string(format!("/proc/{}/comm", parent.as_raw_nonzero())).unwrap_or_default();
-    if ["mpiexec", "mpirun", "orterun"].contains(&name.trim()) {
+    if let Some(launcher) = launcher() {
         // If it has ended by itself, there is nothing to ask.
-        let _ = rustix::process::kill_process(parent, rustix::process::Signal::TERM);
+        let _ = rustix::process::kill_process(launcher, Signal::TERM);
     } else {
         tracing::warn!(
             "this mpiexec was started with --enable-recovery and will return 0, though the run failed"

@@ -80,6 +80,7 @@ const TESTS: &[(&str, &[Script], Test)] = &[
         cancelled,
     ),
     ("a worker that is killed costs its job nothing", &[COMM_MPIRUN, POOL_MPIRUN], worker_killed),
+    ("a rank 0 that is killed is started again", &[COMM_SRUN, COMM_MPIRUN, POOL_MPIRUN], rank_0_killed),
     (
         "a worker that is killed takes the others along, and the job goes on by itself",
         &[COMM_SRUN],
@@ -309,8 +310,20 @@ fn worker_killed(cluster: &Cluster, script: &Script) {
     let told = place.done(&job);
     assert_eq!(told[0].restarts, 0, "{told:?}\n{}", place.logs());
     let logs = place.logs();
-    assert!(logs.contains("was lost"), "{logs}");
+    assert!(logs.contains("was lost") && !logs.contains("cannot be replaced"), "{logs}");
     place.assert_same("out.h5", place.slept(command));
+}
+
+fn rank_0_killed(cluster: &Cluster, script: &Script) {
+    let place = Place::new(cluster, script);
+    let command = "rankpool run sleep --tasks 120 --duration 200ms --spread exponential --seed 10";
+    let job = place.submit(&format!("{command} --output out.h5 --chunk 1 --json"), &[]);
+    some_done(&place.path("out.h5.journal"));
+    signal_process(job.ranks()[0], Signal::KILL);
+    let told = place.done(&job);
+    assert_eq!(told[0].restarts, 1, "{told:?}\n{}", place.logs());
+    place.assert_same("out.h5", place.slept(command));
+    assert!(place.resumed() > 0, "{}", place.logs());
 }
 
 /// Slurm's plugin for PMIx ends the whole step, rank 0 included, a second after it has lost one of its processes.
