@@ -1,0 +1,43 @@
+//! The images and the clusters of docker/, by a real docker engine: built, run, scaled, killed. The guide's
+//! commands are run as they stand.
+//!
+//! Where no engine can be had, each test says so and passes.
+
+mod cluster;
+mod engine;
+mod guide;
+mod image;
+mod slurm;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::process::ExitCode;
+
+use engine::Docker;
+use libtest_mimic::{Arguments, Failed, Trial};
+
+/// A test's name, and the test.
+type Test = (&'static str, fn(&'static Docker));
+
+fn main() -> ExitCode {
+    let tests = [image::TESTS, cluster::TESTS, slurm::TESTS, guide::TESTS].concat();
+    let trials =
+        tests.into_iter().map(|(name, test)| Trial::test(name, move || caught(test))).collect::<Vec<_>>();
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = Some(1);
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    cluster::take_down();
+    engine::leave();
+    conclusion.exit_code()
+}
+
+fn caught(test: fn(&'static Docker)) -> Result<(), Failed> {
+    let outcome = std::panic::catch_unwind(|| match engine::docker() {
+        Ok(docker) => test(docker),
+        Err(reason) => println!("SKIPPED: docker: {reason}"),
+    });
+    outcome.map_err(|payload| {
+        let text = payload.downcast_ref::<String>().cloned();
+        text.or_else(|| payload.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default().into()
+    })
+}
