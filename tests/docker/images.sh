@@ -15,21 +15,20 @@ there() {
 }
 
 suite=bookworm
-arch=$(dpkg --print-architecture)
 sysroot=$(rustc --print sysroot)
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
 
 # How this machine reaches its registries: proxies, certificates, its mirror of Debian, cargo's settings.
 proxies=$(env | grep -iE '^((http|https|no|all)_proxy|CARGO_(HTTP|NET|REGISTR)[A-Z_]*)=' | sort || true)
 # shellcheck disable=SC2016  # apt-get fills it in
-mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' |
-    head -n 1)
+mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' \
+    2>/dev/null | head -n 1)
 mirror=${mirror:-http://deb.debian.org/debian/}
-apt_conf=$(apt-config dump | grep -E '^Acquire::(http|https|Retries|ForceIPv)' || true)
+apt_conf=$(apt-config dump 2>/dev/null | grep -E '^Acquire::(http|https|Retries|ForceIPv)' || true)
 certificates=/etc/ssl/certs/ca-certificates.crt
 
 made_of=$(
-    echo "$suite $arch $mirror $proxies $apt_conf"
+    echo "$suite $(uname -m) $mirror $proxies $apt_conf"
     cat "$0" "$certificates" "$cargo_home/config.toml" 2>/dev/null || true
 )
 tag=$(echo "$made_of" | sha256sum | cut -c 1-12)
@@ -41,20 +40,23 @@ if there "$debian" && there "$rust"; then
     exit
 fi
 
-if [ "$(id -u)" != 0 ]; then
-    # Without root there is no debootstrap.
+# debootstrap needs root.
+can_make() {
+    [ "$(id -u)" = 0 ] || return
+    command -v debootstrap >/dev/null && return
+    command -v apt-get >/dev/null || return
+    apt-get update -qq >&2
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends debootstrap >&2
+}
+
+if ! can_make; then
     for image in debian:$suite-slim rust:1-$suite; do
-        there "$image" || docker pull -q "$image" >&2 || cannot "$image cannot be pulled, and only root can make another"
+        there "$image" || docker pull -q "$image" >&2 ||
+            cannot "$image cannot be pulled, and only root can make a stand-in, with debootstrap"
     done
     printf '%s\n%s\n' debian:$suite-slim rust:1-$suite
     exit
 fi
-
-command -v debootstrap >/dev/null || {
-    apt-get update -qq >&2
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends debootstrap >&2 ||
-        cannot "debootstrap cannot be installed"
-}
 
 # Older ones are of no use any more.
 for old in $(docker images --format '{{.Repository}}:{{.Tag}}' 'rankpool-test/[dr]*'); do
