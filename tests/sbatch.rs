@@ -7,6 +7,7 @@ use std::{
     process::Command,
 };
 
+use proptest::prelude::*;
 use support::{Ended, start};
 
 fn rankpool(arguments: &[&str]) -> Ended {
@@ -204,4 +205,17 @@ fn without_sbatch_a_submission_is_refused() {
     command.env("PATH", "/nowhere").args(["slurm", "--submit", "--", "run", "pi", "-o", "pi.h5"]);
     let ended = start(&mut command).end().expect(2);
     assert!(ended.stderr.contains("no sbatch here"), "{ended:?}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    #[test]
+    fn the_shell_gives_the_run_what_stands_behind_the_dashes(argument in "\\PC{0,20}") {
+        let argument = format!("x{argument}");
+        let script = script(&["--mode", "serial"], &["words", &argument.replace('%', "%%")]);
+        let line = script.lines().find(|line| line.starts_with("command=(")).unwrap();
+        let mut bash = Command::new("bash");
+        let ended = start(bash.args(["-c", &format!("{line}; printf '%s\\n' \"${{command[@]}}\"")])).end().expect(0);
+        prop_assert_eq!(ended.stdout, format!("rankpool\nrun\nwords\n{argument}\n"));
+    }
 }

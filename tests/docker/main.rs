@@ -32,12 +32,8 @@ fn main() -> ExitCode {
 }
 
 fn caught(test: fn(&'static Docker)) -> Result<(), Failed> {
-    let outcome = std::panic::catch_unwind(|| match engine::docker() {
+    support::caught(|| match engine::docker() {
         Ok(docker) => test(docker),
         Err(reason) => println!("SKIPPED: docker: {reason}"),
-    });
-    outcome.map_err(|payload| {
-        let text = payload.downcast_ref::<String>().cloned();
-        text.or_else(|| payload.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default().into()
     })
 }

@@ -16,7 +16,7 @@ use std::{
     process::{Command, ExitCode},
 };
 
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Arguments, Trial};
 use serde_json::Value;
 use support::{Ended, start};
 
@@ -48,19 +48,12 @@ fn main() -> ExitCode {
     let mut trials = Vec::new();
     for (name, ways, test) in [files::TESTS, failures::TESTS, resume::TESTS, drain::TESTS].concat() {
         for way in ways {
-            trials.push(Trial::test(format!("{}: {name}", way.0), move || caught(|| test(way))));
+            trials.push(Trial::test(format!("{}: {name}", way.0), move || support::caught(|| test(way))));
         }
     }
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
     libtest_mimic::run(&arguments, trials).exit_code()
-}
-
-fn caught(test: impl FnOnce()) -> Result<(), Failed> {
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(test)).map_err(|payload| {
-        let text = payload.downcast_ref::<String>().cloned();
-        text.or_else(|| payload.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default().into()
-    })
 }
 
 /// This program, launched in a way, with these arguments.

@@ -8,7 +8,7 @@ mod support;
 
 use std::{process::Command, time::Duration};
 
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Arguments, Trial};
 use rankpool::Mode;
 use rustix::process::Signal;
 use support::{Ended, LIMIT, Running, start, under};
@@ -68,23 +68,18 @@ fn main() {
     let mut trials = Vec::new();
     for (name, modes, test) in TESTS {
         for mode in *modes {
-            trials.push(Trial::test(format!("{mode}: {name}"), || caught(|| test(*mode))));
+            trials.push(Trial::test(format!("{mode}: {name}"), || support::caught(|| test(*mode))));
         }
     }
-    trials.push(Trial::test("comm: a worker of another build is refused by name", || caught(another_build)));
+    trials.push(Trial::test("comm: a worker of another build is refused by name", || {
+        support::caught(another_build)
+    }));
     trials.push(Trial::test("comm: without recovery a stuck task costs its time only", || {
-        caught(stuck_for_good)
+        support::caught(stuck_for_good)
     }));
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
     libtest_mimic::run(&arguments, trials).exit();
-}
-
-fn caught(test: impl FnOnce()) -> Result<(), Failed> {
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(test)).map_err(|payload| {
-        let text = payload.downcast_ref::<String>().cloned();
-        text.or_else(|| payload.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default().into()
-    })
 }
 
 /// How long after the line `marker` the process ended.

@@ -15,7 +15,7 @@ use std::{
 };
 
 use cluster::{Cluster, Job, PROGRAM, Told, wait};
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Arguments, Trial};
 use rustix::process::Signal;
 use serde_json::Value;
 use support::{signal_process, start};
@@ -108,7 +108,9 @@ fn trials(cluster: &Arc<Option<Cluster>>) -> Vec<Trial> {
     let mut trials = Vec::new();
     let mut add = |name: String, test: Box<dyn FnOnce(&Cluster) + Send>| {
         let cluster = Arc::clone(cluster);
-        let run = move || caught(|| test(Option::as_ref(&cluster).expect("a trial that runs has a cluster")));
+        let run = move || {
+            support::caught(|| test(Option::as_ref(&cluster).expect("a trial that runs has a cluster")))
+        };
         trials.push(Trial::test(name, run));
     };
     for (name, scripts, test) in TESTS {
@@ -120,13 +122,6 @@ fn trials(cluster: &Arc<Option<Cluster>>) -> Vec<Trial> {
     add("a submission prints the job's number alone, and returns its code".to_string(), Box::new(submitted));
     add("an array is submitted for its elements".to_string(), Box::new(submitted_array));
     trials
-}
-
-fn caught(test: impl FnOnce()) -> Result<(), Failed> {
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(test)).map_err(|payload| {
-        let text = payload.downcast_ref::<String>().cloned();
-        text.or_else(|| payload.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default().into()
-    })
 }
 
 /// A folder with a copy of a script, its jobs, and their files.

@@ -190,6 +190,14 @@ fn marked(mark: &str) -> Vec<u32> {
         .collect()
 }
 
+/// Runs a trial of a test program without the standard harness; a panic is its failure.
+pub fn caught(test: impl FnOnce()) -> Result<(), libtest_mimic::Failed> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(test)).map_err(|payload| {
+        let text = payload.downcast_ref::<String>().cloned();
+        text.or_else(|| payload.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default().into()
+    })
+}
+
 /// What Open MPI is told in tests: root may use it, and all ranks are on this host. Other interfaces, such as the
 /// bridges of docker, can make a spawn hang.
 pub const MPI: [(&str, &str); 4] = [
