@@ -6,7 +6,8 @@
 //! of its own watches it on both sides and needs no MPI.
 //!
 //! Worker to rank 0: the token and the rank once, then a record for each task that is over its
-//! time, and one when the worker was asked to stop in time: a launcher passes signals on to any rank. Rank 0 to worker: one byte, the exit code with which the worker is to end at once.
+//! time, and one when the worker was asked to stop in time: a launcher passes signals on to any rank. Rank 0
+//! to worker: one byte, the exit code with which the worker is to end at once, or a goodbye.
 
 use std::{
     collections::HashMap,
@@ -37,6 +38,10 @@ const HELLO_BYTES: usize = 20;
 const RECORD_BYTES: usize = 24;
 /// The record that says that the worker was asked to stop in time.
 const DRAIN: [u64; 3] = [u64::MAX; 3];
+/// Rank 0 leaves in order: that the connection ends after it does not mean that rank 0 was killed.
+const GOODBYE: u8 = u8::MAX;
+/// How long a worker may take to leave after rank 0 has.
+const LEAVE: Duration = Duration::from_secs(3);
 /// How often the time limits are looked at; a task is reported within this time of its limit.
 const WATCH: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 /// How long a worker tries to reach rank 0.
@@ -93,10 +98,20 @@ impl Lifelines {
         local.into_iter().chain(self.addresses.iter().copied()).collect()
     }
 
-    /// Orders a worker to end at once, stuck or not.
+    /// Orders a worker to end at once, stuck or not, with an exit code of at most 254.
     pub(super) fn order_exit(&self, rank: u32, code: u8) {
+        self.say(rank, code.min(GOODBYE - 1));
+    }
+
+    /// Tells a worker that rank 0 leaves in order, and perhaps before it.
+    pub(super) fn say_goodbye(&self, rank: u32) {
+        self.say(rank, GOODBYE);
+    }
+
+    fn say(&self, rank: u32, word: u8) {
         if let Some(mut line) = lock(&self.lines).get(&rank) {
-            let _ = line.write_all(&[code]);
+            // A worker that is gone needs to hear nothing.
+            let _ = line.write_all(&[word]);
         }
     }
 
@@ -299,7 +314,7 @@ pub(super) fn connect(
     Err(last)
 }
 
-/// Set when this worker has had its goodbye: rank 0 may be gone before it from here on.
+/// Set when this worker leaves: rank 0 may be gone before it from here on.
 static LEAVING: AtomicBool = AtomicBool::new(false);
 
 /// This worker leaves in order; the end of its lifeline means nothing any more.
@@ -310,6 +325,7 @@ pub(super) fn leave() {
 fn watch_rank_0(mut stream: TcpStream, board: &Board) {
     let mut reported: Option<Overdue> = None;
     let mut asked = false;
+    let mut goodbye = false;
     let send = |mut stream: &TcpStream, words: [u64; 3]| {
         let record: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
         // When rank 0 is gone, the next look says so.
@@ -319,10 +335,16 @@ fn watch_rank_0(mut stream: TcpStream, board: &Board) {
         let fd = stream.as_fd();
         let heard = poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&WATCH));
         if heard.is_ok_and(|ready| ready > 0) {
-            let mut order = [0];
-            match stream.read(&mut order) {
-                Ok(1..) => launch::exit_now(order[0].into()),
+            let mut word = [0];
+            match stream.read(&mut word) {
+                Ok(1..) if word == [GOODBYE] => goodbye = true,
+                Ok(1..) => launch::exit_now(word[0].into()),
                 _ if LEAVING.load(Ordering::Acquire) => return,
+                _ if goodbye => {
+                    // The main thread ends this process when it has read as much; unless it is stuck.
+                    thread::sleep(LEAVE);
+                    launch::exit_now(launch::EXIT_DONE);
+                }
                 _ => launch::end_orphaned(),
             }
         }

@@ -450,6 +450,7 @@ impl<T: Transport> Fabric for Remote<T> {
                 let mut header = Header::new(Kind::Shutdown);
                 header.attempt = u16::from(!lost);
                 for (rank, member) in &self.members {
+                    self.lifelines.say_goodbye(*rank);
                     match member.stage {
                         Stage::Working | Stage::Welcomed(_) => {
                             self.transport.send(*rank, Frame::new(header, Bytes::new()));
