@@ -1,7 +1,7 @@
 //! What an executor must do, written once and run in every mode.
 //!
 //! The program is its own fixture: for each mode it starts itself behind the launcher that the
-//! mode needs, with `inside` as first argument; there it runs every check of `checks.rs` on one
+//! mode needs, with `inside` as first argument; there it runs every check of `checks` on one
 //! executor and prints a line for each.
 
 mod checks;
@@ -61,11 +61,11 @@ fn main() {
     let mut trials = Vec::new();
     for setting in SETTINGS {
         let lines: Arc<OnceLock<BTreeMap<String, String>>> = Arc::default();
-        for (check, _) in checks::CHECKS {
+        for (check, _) in checks::all() {
             let lines = lines.clone();
             let run = move || {
                 let lines = lines.get_or_init(|| outside(setting));
-                match lines.get(*check) {
+                match lines.get(check) {
                     Some(verdict) if verdict == "ok" => Ok(()),
                     Some(verdict) => Err(verdict.clone().into()),
                     None => Err(format!("it did not come to an end: {}", lines["all"]).into()),
@@ -123,7 +123,7 @@ fn inside(name: &str) {
         }
     };
     assert_eq!(pool.num_workers() as i64, setting.workers);
-    for (name, check) in checks::CHECKS {
+    for (name, check) in checks::all() {
         let verdict = std::panic::catch_unwind(AssertUnwindSafe(|| check(&pool)));
         let verdict = match verdict {
             Ok(()) => "ok".to_string(),
