@@ -137,9 +137,9 @@ fn mpi() -> Vec<Check> {
         Err(found) => Check::wrong(
             "mode pool",
             found,
-            "this MPI cannot spawn here (Cray's never can): use mode comm, which needs no spawn; if it hangs, a \
-             network may be in the way that leads nowhere, such as docker's: \
-             export OMPI_MCA_btl_tcp_if_exclude=lo,docker0",
+            "this MPI cannot spawn here (Cray's never can): use mode comm, which needs no spawn; if it hangs, \
+             Open MPI may have taken a network that leads nowhere: name the right one, as in \
+             export OMPI_MCA_btl_tcp_if_include=eth0",
         ),
     });
     checks.push(survival(&linked));

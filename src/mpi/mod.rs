@@ -4,6 +4,7 @@
 //! before anything can fail. Sections refer to the MPI standard, version 4.1. All of it happens on
 //! the one thread that initialised MPI (`MPI_THREAD_FUNNELED`): no type here can leave it.
 
+mod interfaces;
 mod messages;
 
 use std::{
@@ -45,6 +46,7 @@ pub(crate) struct World {
 impl World {
     /// MPI_Init_thread (section 11.6.2) with MPI_THREAD_FUNNELED, for the calling thread.
     pub(crate) fn initialise() -> Result<World, Error> {
+        interfaces::leave_out_bridges();
         let mut provided = 0;
         // SAFETY: argc and argv may be null (section 11.2.1); MPI is initialised once a process,
         // because an executor that has started MPI never starts it again.

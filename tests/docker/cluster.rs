@@ -12,12 +12,13 @@ use serde_json::Value;
 use crate::{
     Test,
     engine::Docker,
-    support::{LIMIT, Running, start},
+    support::{LIMIT, Running, mpiexec, start},
 };
 
 pub const TESTS: &[Test] = &[
     ("three containers give the digest of a serial run, and are told as hosts", comm),
     ("a pool spawns its workers in other containers", pool),
+    ("a pool on the host of the engine is not misled by its bridges", beside_bridges),
     ("slots of the host file are those that were asked for", slots),
     ("a run outlives a worker that is killed in another container", worker_killed),
     ("a run that loses a container ends, and goes on with --resume on the others", container_killed),
@@ -157,6 +158,19 @@ fn pool(docker: &'static Docker) {
         assert_eq!(report["results_digest"], docker.serial(PI)["results_digest"]);
         let hosts = hosts(&cluster.started("pool.jsonl"));
         assert_eq!(hosts.into_iter().collect::<BTreeSet<_>>(), cluster.ids("worker"));
+    });
+}
+
+/// With Open MPI's own settings, which count the bridges of the engine and of the cluster as ways to spawned ranks.
+fn beside_bridges(docker: &'static Docker) {
+    shared(docker, |_| {
+        let job = ["-n", "1", env!("CARGO_BIN_EXE_rankpool"), "run"];
+        let mut run = mpiexec(&job);
+        run.args(PI.split(' ')).args(["--mode", "pool", "--workers", "2", "--json"]);
+        run.env_remove("OMPI_MCA_btl_tcp_if_include").env_remove("OMPI_MCA_oob_tcp_if_include");
+        let report: Value = serde_json::from_str(&start(&mut run).end().expect(0).stdout).unwrap();
+        assert_eq!(report["workers"], 2);
+        assert_eq!(report["results_digest"], docker.serial(PI)["results_digest"]);
     });
 }
 

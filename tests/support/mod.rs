@@ -198,8 +198,7 @@ pub fn caught(test: impl FnOnce()) -> Result<(), libtest_mimic::Failed> {
     })
 }
 
-/// What Open MPI is told in tests: root may use it, and all ranks are on this host. Other interfaces, such as the
-/// bridges of docker, can make a spawn hang.
+/// What Open MPI is told in tests: root may use it, and all ranks are on this host.
 pub const MPI: [(&str, &str); 4] = [
     ("OMPI_ALLOW_RUN_AS_ROOT", "1"),
     ("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"),
