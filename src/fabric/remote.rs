@@ -40,6 +40,11 @@ pub(crate) trait Transport {
     /// Whether a worker may be ended alone, without the launcher ending the run for it.
     fn survives_losses(&self) -> bool;
 
+    /// How long after a loss the launcher must be left alone before it is to start another worker.
+    fn settling(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// Starts one more worker; `None` where the mode cannot.
     fn replace(&mut self) -> Result<Option<u32>, Error>;
 
@@ -104,6 +109,10 @@ pub(crate) struct Remote<T> {
     inbox: Vec<(u32, Incoming)>,
     losses: u32,
     failed_joins: u32,
+    /// Lost workers for which no replacement has been started.
+    lacking: usize,
+    /// When the launcher has got over the last loss.
+    settled: Instant,
     /// The first workers have been welcomed.
     running: bool,
     /// They are all at work.
@@ -134,6 +143,8 @@ impl<T: Transport> Remote<T> {
             inbox: Vec::new(),
             losses: 0,
             failed_joins: 0,
+            lacking: 0,
+            settled: Instant::now(),
             running: false,
             gathered: false,
         };
@@ -227,6 +238,7 @@ impl<T: Transport> Remote<T> {
             }
         }
         self.inbox = inbox;
+        self.start_replacements();
         while let Ok(item) = self.lifelines.news.try_recv() {
             match item {
                 News::Lost { rank, reason } => self.lose(rank, reason, news),
@@ -344,17 +356,29 @@ impl<T: Transport> Remote<T> {
     }
 
     fn replace(&mut self) {
-        if !self.gathered || self.failed_joins >= FAILED_JOINS {
-            return;
+        if self.gathered {
+            self.lacking += 1;
+            self.settled = Instant::now() + self.transport.settling();
+            self.start_replacements();
         }
-        match self.transport.replace() {
-            Ok(Some(rank)) => {
-                self.members.insert(rank, Member::started());
+    }
+
+    /// Starts the replacements that are lacking, once the launcher is ready for them.
+    fn start_replacements(&mut self) {
+        while self.lacking > 0 && self.settled <= Instant::now() {
+            self.lacking -= 1;
+            if self.failed_joins >= FAILED_JOINS {
+                continue;
             }
-            Ok(None) => {}
-            Err(error) => {
-                tracing::error!("a lost worker cannot be replaced: {error}");
-                self.failed_joins = FAILED_JOINS;
+            match self.transport.replace() {
+                Ok(Some(rank)) => {
+                    self.members.insert(rank, Member::started());
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::error!("a lost worker cannot be replaced: {error}");
+                    self.failed_joins = FAILED_JOINS;
+                }
             }
         }
     }
@@ -421,7 +445,7 @@ impl<T: Transport> Fabric for Remote<T> {
     }
 
     fn expected(&self) -> usize {
-        self.members.values().filter(|member| member.is_coming()).count()
+        self.lacking + self.members.values().filter(|member| member.is_coming()).count()
     }
 
     fn end(&mut self, ending: Ending) -> Result<(), Error> {
