@@ -7,6 +7,7 @@
 
 mod call;
 mod chunk;
+mod event;
 #[cfg(test)]
 mod tests;
 
@@ -15,19 +16,12 @@ use std::collections::{HashMap, VecDeque};
 pub(crate) use call::CallSpec;
 use call::{Call, Range};
 pub use chunk::Chunk;
+pub(crate) use event::{Action, CallId, Dispatch, End, Event, WorkerId};
 
 use crate::{
     error::{Failure, FailureKind, Place},
     wire::Piece,
 };
-
-/// A worker, by its rank. A replacement is a new worker with a new number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct WorkerId(pub(crate) u32);
-
-/// A call: one map, or one submitted task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct CallId(pub(crate) u64);
 
 /// A task that was in flight on this many lost workers is not tried again.
 const QUARANTINE_AFTER: u8 = 3;
@@ -35,105 +29,6 @@ const QUARANTINE_AFTER: u8 = 3;
 /// A chunk that is expected to end within this time, or within four times what its worker spends
 /// around a chunk, is sent its successor at once, so that the worker does not wait for the round trip.
 const SHORT_NANOS: f64 = 50_000.0;
-
-#[derive(Debug)]
-pub(crate) enum Event {
-    /// A worker with this many task slots is ready.
-    Joined { worker: WorkerId, slots: u32, host: String },
-    /// A worker will soon be out of work.
-    Requested { worker: WorkerId },
-    /// A dispatch came back, whole or cut short.
-    Returned { worker: WorkerId, dispatch: u64, pieces: Vec<Piece>, busy_nanos: u64, overhead_nanos: u64 },
-    /// A worker is gone.
-    Lost { worker: WorkerId },
-    /// A task ran over its time; its worker is given up.
-    TimedOut { worker: WorkerId, dispatch: u64, task: u64, failure: Failure },
-    /// No worker is left and none will come.
-    Deserted,
-    /// A new call, with no tasks yet.
-    Submitted { call: CallId, spec: CallSpec },
-    /// This many more tasks are there.
-    Fed { call: CallId, tasks: u64 },
-    /// The next tasks are not to be run: their outcomes are known, or not wanted.
-    Skipped { call: CallId, tasks: u64 },
-    /// No more tasks will come.
-    Closed { call: CallId },
-    /// The user has taken results out of the window.
-    Consumed { call: CallId, tasks: u64, bytes: u64 },
-    /// Nobody waits for the rest of this call.
-    Cancelled { call: CallId },
-    /// Time has passed: [`Scheduler::next_due`] is over.
-    Tick,
-    /// A chunk that is not expected to end by this time, as in [`Scheduler::set_now`], is not handed out.
-    Limited { at: u64 },
-    /// Nothing more is handed out. Chunks that run are cut short behind the task that they are at; a call
-    /// ends when all of its chunks are back.
-    Drained,
-    /// What a drain still waits for is waited for no longer.
-    TimeOver,
-}
-
-#[derive(Debug)]
-pub(crate) enum Action {
-    Send(Dispatch),
-    /// Stop a chunk between two tasks; its results are not needed.
-    Revoke {
-        worker: WorkerId,
-        call: CallId,
-        dispatch: u64,
-    },
-    Emit {
-        call: CallId,
-        piece: Piece,
-    },
-    /// What this piece says is known for good; it will be emitted in its turn.
-    Announce {
-        piece: Piece,
-    },
-    /// An attempt at a task failed; the task will be tried again.
-    Retry {
-        task: u64,
-        failure: Failure,
-    },
-    Finished {
-        call: CallId,
-        end: End,
-    },
-    /// Nothing of this call is outstanding any more; its items and shared value can go.
-    Forget {
-        call: CallId,
-    },
-}
-
-/// How a call ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    /// Every task was emitted.
-    Done,
-    /// A failure was emitted and the call stops at the first.
-    Stopped,
-    Cancelled,
-    /// No worker was left.
-    Deserted,
-    /// The time is over, or nearly: what is left was not handed out.
-    Drained,
-}
-
-/// A chunk on its way to a worker.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Dispatch {
-    pub(crate) epoch: u64,
-    pub(crate) worker: WorkerId,
-    pub(crate) call: CallId,
-    pub(crate) start: u64,
-    pub(crate) count: u64,
-    pub(crate) attempt: u16,
-    losses: u8,
-    /// Expected nanoseconds a task, 0 when unknown.
-    mean_nanos: f64,
-    /// A chunk that is expected to take no longer is short.
-    short_nanos: f64,
-}
 
 #[derive(Debug)]
 struct Worker {
