@@ -2,7 +2,7 @@
 //! actions back. It owns the fabric, and with it everything that MPI is told.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError, mpsc},
     thread,
     time::{Duration, Instant},
@@ -12,7 +12,10 @@ use bytes::Bytes;
 
 use crate::{
     error::{Error, Failure, FailureKind},
-    executor::watch::{Happening, Span, Watching},
+    executor::{
+        items::Items,
+        watch::{Happening, Span, Watching},
+    },
     fabric::{Ending, Fabric, Idle, News, Pause, WorkerInfo},
     launch,
     scheduler::{Action, CallId, CallSpec, Dispatch, End, Event, Scheduler, WorkerId},
@@ -131,72 +134,6 @@ struct Record {
     items: Items,
     /// Workers that hold something of this call.
     known_to: HashSet<u32>,
-}
-
-/// The items of a call that may still be sent.
-#[derive(Default)]
-struct Items {
-    blocks: VecDeque<Block>,
-    fed: u64,
-}
-
-/// Items that came together.
-struct Block {
-    start: u64,
-    count: u64,
-    items: Batch,
-    /// Tasks whose outcome is not known.
-    open: u64,
-}
-
-impl Block {
-    fn end(&self) -> u64 {
-        self.start + self.count
-    }
-}
-
-impl Items {
-    fn feed(&mut self, items: Batch) {
-        let count = items.len() as u64;
-        self.blocks.push_back(Block { start: self.fed, count, items, open: count });
-        self.fed += count;
-    }
-
-    /// The next tasks have no items.
-    fn skip(&mut self, count: u64) {
-        self.fed += count;
-    }
-
-    fn slice(&self, start: u64, count: u64) -> Batch {
-        let end = start + count;
-        let first = self.blocks.partition_point(|block| block.end() <= start);
-        let parts: Vec<Batch> = self
-            .blocks
-            .range(first..)
-            .take_while(|block| block.start < end)
-            .map(|block| {
-                let from = start.saturating_sub(block.start);
-                block.items.slice(from as usize, (end - block.start).min(block.count) as usize)
-            })
-            .collect();
-        Batch::join(&parts)
-    }
-
-    /// The outcomes of these tasks are known: a block all of whose are gives its memory back,
-    /// wherever it lies.
-    fn settled(&mut self, start: u64, count: u64) {
-        let end = start + count;
-        let first = self.blocks.partition_point(|block| block.end() <= start);
-        for block in self.blocks.range_mut(first..).take_while(|block| block.start < end) {
-            block.open -= end.min(block.end()) - start.max(block.start);
-            if block.open == 0 {
-                block.items = Batch::join(&[]);
-            }
-        }
-        while self.blocks.front().is_some_and(|block| block.open == 0) {
-            self.blocks.pop_front();
-        }
-    }
 }
 
 pub(super) struct Engine {

@@ -5,6 +5,7 @@ mod call;
 mod engine;
 mod flow;
 mod future;
+mod items;
 mod mailbox;
 mod stream;
 mod wait;
