@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// How long Open MPI 4's mpiexec takes to see a loss through. A process that it starts meanwhile may hang in
-/// PMIx_Init, and rank 0 with it in MPI_Comm_spawn: 9 of 200 did that were spawned at once, 0 of 150 after this time.
+/// PMIx_Init, and rank 0 with it in MPI_Comm_spawn: 9 of 200 did that were spawned at once, 0 of 250 after this time.
 const SETTLING: Duration = Duration::from_millis(300);
 
 pub(crate) struct Pool {
