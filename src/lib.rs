@@ -54,6 +54,7 @@ mod launch;
 #[cfg(feature = "mpi")]
 mod mpi;
 mod rows;
+mod say;
 mod scheduler;
 #[cfg(feature = "cli")]
 mod store;

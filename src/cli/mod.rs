@@ -18,7 +18,7 @@ use std::{error::Error as StdError, process::ExitCode};
 
 use clap::{ArgMatches, Command};
 
-use crate::{Job, error::Error, launch};
+use crate::{Job, error::Error, launch, say::say};
 
 /// A job as the command line knows it; [`jobs!`](crate::jobs) makes them.
 #[derive(Clone, Copy)]
@@ -86,10 +86,10 @@ pub fn main(jobs: impl IntoIterator<Item = Entry>) -> ExitCode {
         _ => Err(Error::usage("name a command; --help shows them")),
     };
     ended.unwrap_or_else(|error| {
-        eprintln!("{}: error: {error}", program());
+        say(&format!("{}: error: {error}", program()));
         let mut cause = error.source();
         while let Some(error) = cause {
-            eprintln!("  because {error}");
+            say(&format!("  because {error}"));
             cause = error.source();
         }
         launch::leave_code(error.exit_code().into());

@@ -13,7 +13,7 @@ use std::{
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::settings::Show;
-use crate::executor::Executor;
+use crate::{executor::Executor, say::say};
 
 /// Between two redraws of the bar.
 const REDRAW: Duration = Duration::from_millis(100);
@@ -28,8 +28,8 @@ static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
 /// Prints a line to standard error, above the bar if there is one.
 pub(super) fn print(line: &str) {
     match &*BAR.lock().unwrap_or_else(PoisonError::into_inner) {
-        Some(bar) => bar.suspend(|| eprintln!("{line}")),
-        None => eprintln!("{line}"),
+        Some(bar) => bar.suspend(|| say(line)),
+        None => say(line),
     }
 }
 
@@ -105,7 +105,7 @@ impl View<'_> {
             thread::park_timeout(next.saturating_sub(began.elapsed()));
             if began.elapsed() >= next {
                 next += LINE;
-                eprintln!("{}", self.line(began.elapsed()));
+                say(&self.line(began.elapsed()));
             }
         }
     }

@@ -24,6 +24,7 @@ use crate::{
     executor::Executor,
     job::{self, Report, Ui},
     launch,
+    say::say,
 };
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use serde_json::Value;
@@ -86,7 +87,7 @@ pub(super) fn execute<J: Job + Args>(matches: &ArgMatches) -> Result<ExitCode, E
         Err(_) if signals::stopping() => launch::EXIT_STOPPED,
         Err(error) => {
             let error_word = if error.kind() == ErrorKind::Stopped { "stopped" } else { "error" };
-            eprintln!("{}: {error_word}: {}: {error}", program(), J::NAME);
+            say(&format!("{}: {error_word}: {}: {error}", program(), J::NAME));
             error.exit_code().into()
         }
     };
@@ -184,7 +185,7 @@ impl Teller {
     fn close(&self, report: &Report, pool: &Executor) {
         let some =
             |count: u64, what: &str| if count > 0 { format!(", {count} {what}") } else { String::new() };
-        eprintln!(
+        say(&format!(
             "{}: {} tasks ok, {} failed{}{}{} in {:.3} s ({:.0} tasks/s), mode {}, {} {}, utilisation {:.0}%",
             report.job,
             report.done,
@@ -198,19 +199,19 @@ impl Teller {
             report.workers,
             if report.workers == 1 { "worker" } else { "workers" },
             100.0 * report.utilisation,
-        );
+        ));
         for (rank, share) in &pool.progress().by_rank {
-            eprintln!("  rank {rank:<3} {}  {} tasks", share.host, share.tasks);
+            say(&format!("  rank {rank:<3} {}  {} tasks", share.host, share.tasks));
         }
         if let Some(slowest) = report.slowest_task {
-            eprintln!("  slowest task {}, {:.6} s", slowest.task, slowest.seconds);
+            say(&format!("  slowest task {}, {:.6} s", slowest.task, slowest.seconds));
         }
         if let Some(bytes) = report.rank_0_peak_bytes {
-            eprintln!("  rank 0 used {:.0} MB at most", bytes as f64 / 1e6);
+            say(&format!("  rank 0 used {:.0} MB at most", bytes as f64 / 1e6));
         }
         self.close_failures();
         for file in &report.files {
-            eprintln!("  written {file}");
+            say(&format!("  written {file}"));
         }
     }
 
@@ -221,10 +222,10 @@ impl Teller {
         for (message, (count, tasks)) in counted.iter().take(TOLD as usize) {
             let tasks: Vec<String> = tasks.iter().map(u64::to_string).collect();
             let more = if *count > tasks.len() as u64 { ", ..." } else { "" };
-            eprintln!("  {count} failed (task {}{more}): {message}", tasks.join(", "));
+            say(&format!("  {count} failed (task {}{more}): {message}", tasks.join(", ")));
         }
         if counted.len() > TOLD as usize {
-            eprintln!("  and {} more messages", counted.len() - TOLD as usize);
+            say(&format!("  and {} more messages", counted.len() - TOLD as usize));
         }
     }
 }

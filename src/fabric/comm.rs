@@ -15,6 +15,7 @@ use crate::{
     error::Error,
     launch,
     mpi::World,
+    say::say,
     wire::Frame,
     worker::{Link, LinkError},
 };
@@ -134,7 +135,7 @@ pub(crate) fn serve(world: World) -> ! {
 }
 
 fn die(reason: &str) -> ! {
-    eprintln!("rankpool: a worker on {} ends: {reason}", launch::here().host);
+    say(&format!("rankpool: a worker on {} ends: {reason}", launch::here().host));
     launch::exit_now(launch::EXIT_ORPHANED)
 }
 

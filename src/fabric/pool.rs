@@ -16,6 +16,7 @@ use crate::{
     error::{Error, ErrorKind},
     launch::{self, count_workers},
     mpi::{Communicator, World},
+    say::say,
     wire::Frame,
 };
 
@@ -210,10 +211,10 @@ impl Watchdog {
         let (alive, ended) = mpsc::channel::<()>();
         let watch = move || {
             if ended.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout) {
-                eprintln!(
+                say(&format!(
                     "rankpool: error: MPI_Comm_spawn did not return within {limit:?}; {}",
                     advice(false)
-                );
+                ));
                 launch::exit_now(launch::EXIT_INTERNAL);
             }
         };

@@ -7,7 +7,10 @@ use std::{
     sync::Once,
 };
 
-use crate::error::{Failure, FailureKind};
+use crate::{
+    error::{Failure, FailureKind},
+    say::say,
+};
 
 thread_local! {
     static CATCHING: Cell<bool> = const { Cell::new(false) };
@@ -52,7 +55,7 @@ pub(crate) fn catch<R>(code: impl FnOnce() -> R) -> Result<R, Failure> {
 /// whether anyone still works here. Rank 0 sees a lost worker.
 pub(crate) fn or_end<R>(code: impl FnOnce() -> R) -> R {
     catch_unwind(AssertUnwindSafe(code)).unwrap_or_else(|_| {
-        eprintln!("rankpool: a thread that runs tasks panicked outside of a task; this process ends");
+        say("rankpool: a thread that runs tasks panicked outside of a task; this process ends");
         crate::launch::exit_now(crate::launch::EXIT_INTERNAL)
     })
 }
