@@ -105,7 +105,7 @@ fn probe_inside(probe: &str) -> Result<ExitCode, Error> {
     use crate::{executor::Executor, launch::Mode, mpi};
     match probe {
         "mpi" => {
-            let world = mpi::World::initialise()?;
+            let world = mpi::World::initialise(mpi::Threads::One)?;
             let slots = world.universe_size()?.map_or("not told".to_string(), |slots| slots.to_string());
             println!("{}, universe size (slots) {slots}", mpi::thread_level(&world)?);
             world.finalise()?;

@@ -91,7 +91,6 @@ pub(super) fn execute<J: Job + Args>(matches: &ArgMatches) -> Result<ExitCode, E
             error.exit_code().into()
         }
     };
-    launch::leave_code(code);
     pool.exit(code)
 }
 

@@ -77,8 +77,7 @@ pub(super) fn listen() -> Result<(), Error> {
         }
         let first = Instant::now();
         if caught.any(|_| stopping() && first.elapsed() > SAME) {
-            launch::leave_code(launch::EXIT_STOPPED);
-            launch::exit_now(launch::EXIT_STOPPED);
+            launch::end_run(launch::EXIT_STOPPED);
         }
     };
     thread::Builder::new().name("rankpool-signals".into()).spawn(watch).map(drop).map_err(broken)
@@ -92,7 +91,7 @@ fn on_signal(signal: i32) {
             if launch::rank().is_some_and(|rank| rank > 0) {
                 thread::sleep(PATIENCE);
             }
-            launch::exit_now(128 + signal);
+            launch::end_run(128 + signal);
         };
         STOPPING.store(true, Ordering::Release);
         let name = if signal == SIGINT { "SIGINT" } else { "SIGTERM" };

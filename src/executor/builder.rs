@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     Executor, Shared,
-    engine::{Engine, Progress},
+    engine::{Engine, Progress, Reason},
 };
 #[cfg(feature = "mpi")]
 use crate::fabric::{comm, pool};
@@ -19,8 +19,15 @@ use crate::{
         remote::{Remote, Settings},
         threads,
     },
-    launch::{self, Choice, Launcher, Mode, choose, count_workers},
+    launch::{self, Choice, Launcher, Mode, Siblings, choose, count_workers},
 };
+
+/// How much longer than the fabric the start is waited for.
+const SLACK: Duration = Duration::from_secs(5);
+/// How long the thread that starts has to say more of a rank that is gone.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+/// Between two looks at who is gone meanwhile.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Settings of an [`Executor`]. A setting that the mode cannot honour is refused at the start.
 ///
@@ -127,13 +134,18 @@ impl Builder {
     /// cannot be spawned, [`ErrorKind::Launch`] when they do not come up, [`ErrorKind::Handshake`]
     /// when one runs another build. On ranks other than 0 the process ends instead.
     pub fn start(self) -> Result<Executor, Error> {
+        // Its name is taken down while it is still the name of this build.
+        let _ = launch::executable();
+        if launch::is_worker() {
+            return self.start_inside_a_task();
+        }
         if processes::is_child() {
             processes::serve_as_child();
         }
         #[cfg(feature = "mpi")]
         launch::watch_exit_code();
         let started = launch::detect(launch::variable).and_then(|launcher| {
-            let choice = choose(self.mode, launcher)?;
+            let choice = choose(self.mode, launcher, self.workers.is_some() || self.oversubscribe)?;
             self.check(choice)?;
             self.launch(choice)
         });
@@ -141,6 +153,20 @@ impl Builder {
             launch::leave_the_word_to_rank_0();
         }
         started
+    }
+
+    /// A task of a worker has an executor of its own: no launch but that of the run concerns this process.
+    fn start_inside_a_task(self) -> Result<Executor, Error> {
+        if matches!(self.mode, Mode::Comm | Mode::Pool) {
+            return Err(Error::usage(format!(
+                "mode {} is for the whole program, and this is a task inside one of its workers; inside a task use \
+                 mode serial, threads or processes",
+                self.mode
+            )));
+        }
+        let choice = choose(self.mode, Launcher::None, false)?;
+        self.check(choice)?;
+        self.launch(choice)
     }
 
     fn check(&self, choice: Choice) -> Result<(), Error> {
@@ -177,7 +203,9 @@ impl Builder {
         let (commands, orders) = mpsc::channel();
         let (report, reported) = mpsc::channel();
         let progress = Arc::new(Mutex::new(Progress::default()));
-        let watched = progress.clone();
+        let reason = Reason::default();
+        let (watched, told) = (progress.clone(), reason.clone());
+        let mut siblings = Siblings::watch();
         let seed = self.seed;
         let limit = self.start_timeout;
         let thread = thread::Builder::new()
@@ -185,7 +213,7 @@ impl Builder {
             .stack_size(launch::STACK_BYTES)
             .spawn(move || match self.start_fabric(choice, &|| drop(report.send(Ok(Role::Worker)))) {
                 Ok(Started { fabric, workers, spin, mode }) => {
-                    let engine = Engine::new(orders, fabric, &workers, spin, watched);
+                    let engine = Engine::new(orders, fabric, &workers, spin, watched, told);
                     // When the caller has given up waiting, the engine finds its commands closed.
                     let _ = report.send(Ok(Role::Scheduler { workers, mode }));
                     engine.run()
@@ -198,30 +226,19 @@ impl Builder {
             .map_err(|error| {
                 Error::new(ErrorKind::Launch, format!("no thread for the scheduler: {error}"))
             })?;
-        // The fabric watches its own time where it can; a spawn that hangs inside MPI it cannot.
-        let patience = limit + Duration::from_secs(5);
-        let (workers, mode) = match reported.recv_timeout(patience) {
-            Ok(Ok(Role::Scheduler { workers, mode })) => {
-                launch::set_rank(0);
+        let (workers, mode) = match started_within(limit, &reported, &mut siblings) {
+            Ok(Role::Scheduler { workers, mode }) => {
+                if !launch::is_worker() {
+                    launch::set_rank(0);
+                }
                 (workers, mode)
             }
-            Ok(Ok(Role::Worker)) => {
+            Ok(Role::Worker) => {
                 // The other thread serves and ends the process, unless it panics.
                 let _ = thread.join();
                 launch::exit_now(launch::EXIT_INTERNAL)
             }
-            Ok(Err(error)) => return Err(error),
-            Err(mpsc::RecvTimeoutError::Disconnected) => {
-                return Err(Error::new(ErrorKind::Internal, "the scheduler's thread panicked at the start"));
-            }
-            Err(mpsc::RecvTimeoutError::Timeout) => {
-                return Err(Error::new(
-                    ErrorKind::Launch,
-                    format!(
-                        "MPI did not start the workers within {patience:?}; `rankpool doctor` tries the parts one by one"
-                    ),
-                ));
-            }
+            Err(error) => return Err(error),
         };
         let shared = Shared {
             commands,
@@ -231,13 +248,19 @@ impl Builder {
             progress,
             callbacks: OnceLock::new(),
             mode,
+            broken: reason,
         };
         Ok(Executor { shared: Arc::new(shared), workers, thread: Some(thread) })
     }
 
     fn settings(&self) -> Settings {
         let deadline = Instant::now() + self.start_timeout;
-        Settings { threads: self.threads_per_worker, deadline, start_timeout: self.start_timeout }
+        Settings {
+            threads: self.threads_per_worker,
+            surroundings: None,
+            deadline,
+            start_timeout: self.start_timeout,
+        }
     }
 
     /// `worker` is called when this process turns out to be one, before it serves and ends here.
@@ -267,65 +290,55 @@ impl Builder {
 
     #[cfg(not(feature = "mpi"))]
     fn start_mpi(self, mode: Mode, _: &dyn Fn()) -> Result<Started, Error> {
-        let name = if mode == Mode::Auto { "a launch by mpiexec".into() } else { format!("mode {mode}") };
         Err(Error::usage(format!(
-            "this program was built without MPI, which {name} needs: build with the feature `mpi`"
+            "this program was built without MPI, which mode {mode} needs, as does a launch by mpiexec: build with \
+             the feature `mpi`"
         )))
     }
 
     #[cfg(feature = "mpi")]
     fn start_mpi(self, mode: Mode, worker: &dyn Fn()) -> Result<Started, Error> {
-        use crate::mpi::World;
+        use crate::mpi::{Threads, World, library_version};
 
-        if launch::detect(launch::variable)? == Launcher::None {
-            pool::preflight()?;
+        let launcher = launch::detect(launch::variable)?;
+        match launcher {
+            Launcher::None => pool::preflight()?,
+            // Some libraries abort in MPI_Init; with the others each rank would be alone.
+            Launcher::Mpi { name, size, .. } if launch::is_foreign(launch::variable, &library_version()) => {
+                return Err(strangers(name, size, "cannot join them"));
+            }
+            _ => {}
         }
         if self.oversubscribe {
             pool::allow_oversubscription();
         }
-        let world = World::initialise()?;
+        // A pool spawns replacements while it runs.
+        let threads = if mode == Mode::Pool { Threads::Several } else { Threads::One };
+        let world = World::initialise(threads)?;
         if let Some(parent) = world.parent()? {
+            launch::becomes_worker();
             worker();
-            launch::is_worker();
             pool::serve(world, parent);
         }
-        let launched = launch::detect(launch::variable)?;
         let size = world.size()?;
-        if let Launcher::Mpi { name, size: told, .. } = launched
+        if let Launcher::Mpi { name, size: told, .. } = launcher
             && told != size
         {
-            let text = format!(
-                "{name} started {told} ranks, but MPI knows of {size}: the program and the launcher belong to \
-                 different MPI libraries; `rankpool doctor` shows both"
-            );
-            world.abort(launch::EXIT_INTERNAL);
-            return Err(Error::new(ErrorKind::Launch, text));
-        }
-        if mode == Mode::Pool && size > 1 {
-            world.finalise()?;
-            return Err(launch::too_many_ranks(mode, size));
+            // MPI is left as it is: this process is one world of several, and says so before it ends.
+            return Err(strangers(name, told, &format!("knows of {size}")));
         }
         if size > 1 {
             if world.rank()? > 0 {
+                launch::becomes_worker();
                 worker();
-                launch::is_worker();
                 comm::serve(world);
             }
             return self.start_comm(world, size);
         }
-        let slots = pool::slots(&world)?;
-        if mode == Mode::Auto
-            && slots.is_none_or(|slots| slots < 3)
-            && !self.oversubscribe
-            && self.workers.is_none()
-        {
-            world.finalise()?;
-            self.check(Choice::Local(Mode::Serial))?;
-            return self.start_threads(1, Mode::Serial);
-        }
-        let workers = pool::count(self.workers, slots, self.oversubscribe)?;
-        let (settings, limit) = (self.settings(), self.start_timeout);
-        let pool = pool::Pool::spawn(world, workers, self.spawn_info, self.oversubscribe, limit)?;
+        let workers = pool::count(self.workers, pool::slots(&world)?, self.oversubscribe)?;
+        let wdir = self.spawn_info.iter().any(|(key, _)| key == "wdir");
+        let settings = Settings { surroundings: Some(launch::surroundings(!wdir)), ..self.settings() };
+        let pool = pool::Pool::spawn(world, workers, self.spawn_info, self.oversubscribe)?;
         let ranks = pool.ranks();
         let (remote, workers) = Remote::start(pool, ranks, settings)?;
         Ok(Started { spin: remote.spin(), fabric: Box::new(remote), workers, mode: Mode::Pool })
@@ -349,5 +362,58 @@ impl Builder {
             return Err(Error::usage(text));
         }
         Ok(Started { spin: remote.spin(), fabric: Box::new(remote), workers, mode: Mode::Comm })
+    }
+}
+
+/// The launcher and the MPI library do not know each other.
+#[cfg(feature = "mpi")]
+fn strangers(launcher: &str, ranks: u32, but: &str) -> Error {
+    let library = crate::mpi::library_version();
+    Error::new(
+        ErrorKind::Launch,
+        format!(
+            "{launcher} started {ranks} ranks, but MPI ({library}) {but}: the launcher and this program belong to \
+             different MPI libraries; start the program with its own mpiexec (`rankpool doctor` shows both)"
+        ),
+    )
+}
+
+/// What this process turned out to be, or why it turned out to be nothing. The fabric watches its own time where it
+/// can; a thread that hangs inside MPI cannot.
+fn started_within(
+    limit: Duration,
+    reported: &mpsc::Receiver<Result<Role, Error>>,
+    siblings: &mut Siblings,
+) -> Result<Role, Error> {
+    let failed = |why: String| Err(Error::new(ErrorKind::Launch, why));
+    let mut deadline = Instant::now() + limit + SLACK;
+    let mut gone = None;
+    loop {
+        match reported.recv_timeout(LOOK) {
+            Ok(report) => return report,
+            Err(mpsc::RecvTimeoutError::Disconnected) => {
+                return Err(Error::new(ErrorKind::Internal, "the scheduler's thread panicked at the start"));
+            }
+            Err(mpsc::RecvTimeoutError::Timeout) if Instant::now() < deadline => {}
+            Err(mpsc::RecvTimeoutError::Timeout) => match gone {
+                None => {
+                    return failed(format!(
+                        "MPI did not start the workers within {:?}; `rankpool doctor` tries the parts one by one",
+                        limit + SLACK
+                    ));
+                }
+                Some(gone) => return failed(format!("{gone}: the run cannot start")),
+            },
+        }
+        if gone.is_none()
+            && let Some(lost) = siblings.gone()
+        {
+            if lost.is_rank_0() {
+                launch::end_orphaned();
+            }
+            // Where MPI does not hang, the other thread says more.
+            gone = Some(lost);
+            deadline = deadline.min(Instant::now() + LAST_WORDS);
+        }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    sync::{Arc, Mutex, PoisonError, mpsc},
+    sync::{Arc, Mutex, OnceLock, PoisonError, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -154,7 +154,13 @@ pub(super) struct Engine {
     sent: HashMap<u64, Instant>,
     /// How long a drain waits for what runs.
     drain_until: Option<Instant>,
+    /// Why nothing moves any more.
+    broken: Option<Error>,
+    reason: Reason,
 }
+
+/// Why the fabric broke, for those who ask why nobody works.
+pub(super) type Reason = Arc<OnceLock<String>>;
 
 impl Engine {
     pub(super) fn new(
@@ -163,6 +169,7 @@ impl Engine {
         workers: &[WorkerInfo],
         spin: bool,
         progress: Arc<Mutex<Progress>>,
+        reason: Reason,
     ) -> Engine {
         let mut engine = Engine {
             commands,
@@ -180,6 +187,8 @@ impl Engine {
             watching: None,
             sent: HashMap::new(),
             drain_until: None,
+            broken: None,
+            reason,
         };
         workers.iter().for_each(|info| engine.joined(info.clone()));
         engine
@@ -188,16 +197,18 @@ impl Engine {
     /// Runs until the executor has said farewell and the workers are left.
     ///
     /// # Errors
-    /// When the fabric broke; every call has then ended as deserted.
+    /// When the fabric broke; every call has then ended as deserted, and the user has had the time to say so.
     pub(super) fn run(mut self) -> Result<(), Error> {
         let mut news = Vec::new();
         loop {
             let began = Instant::now();
             self.scheduler.set_now((began - self.began).as_nanos() as u64);
             let mut moved = self.take_commands();
-            match self.fabric.poll(&mut news) {
-                Ok(any) => moved |= any,
-                Err(error) => return self.broken(error),
+            if self.broken.is_none() {
+                match self.fabric.poll(&mut news) {
+                    Ok(any) => moved |= any,
+                    Err(error) => self.broke(error),
+                }
             }
             news.drain(..).for_each(|item| self.on_news(item));
             self.check_deserted();
@@ -213,11 +224,7 @@ impl Engine {
                 continue;
             }
             if let Some(ending) = self.ending() {
-                let ended = self.fabric.end(ending);
-                if let Some((Farewell { code: Some(code), .. }, _)) = self.farewell {
-                    launch::exit_now(code);
-                }
-                return ended;
+                return self.end(ending);
             }
             match self.idle.next(self.scheduler.in_flight() > 0) {
                 Pause::Spin => std::hint::spin_loop(),
@@ -240,16 +247,36 @@ impl Engine {
         }
     }
 
-    fn broken(&mut self, error: Error) -> Result<(), Error> {
+    /// Nothing moves any more. What is open ends as deserted; the workers are left when the user has heard of it and
+    /// says farewell, since a launcher may end this process as soon as the first of them leaves.
+    fn broke(&mut self, error: Error) {
         tracing::error!("{error}");
+        // It breaks once.
+        let _ = self.reason.set(error.to_string());
+        self.broken = Some(error);
         self.tell(Event::Deserted);
+        let workers: Vec<u32> = self.workers.drain().map(|(rank, _)| rank).collect();
+        workers.into_iter().for_each(|rank| self.tell(Event::Lost { worker: WorkerId(rank) }));
+    }
+
+    /// Leaves the workers, and ends the program if it is to end with a code.
+    fn end(&mut self, ending: Ending) -> Result<(), Error> {
         let code = self.farewell.and_then(|(farewell, _)| farewell.code);
-        let _ = self.fabric.end(Ending::Forced { code });
-        Err(error)
+        if let Some(code) = code.filter(|code| *code != 0) {
+            launch::leave_code(code);
+        }
+        let ended = self.fabric.end(ending);
+        if let Some(code) = code {
+            launch::end_run(code);
+        }
+        self.broken.take().map_or(ended, Err)
     }
 
     fn ending(&self) -> Option<Ending> {
         let (farewell, since) = self.farewell?;
+        if self.broken.is_some() {
+            return Some(Ending::Forced { code: farewell.code });
+        }
         if self.scheduler.is_done() {
             return Some(Ending::Orderly { code: farewell.code });
         }
@@ -421,7 +448,8 @@ impl Engine {
     }
 
     fn check_deserted(&mut self) {
-        if self.workers.is_empty() && !self.scheduler.is_done() && self.fabric.expected() == 0 {
+        let none_comes = || self.broken.is_some() || self.fabric.expected() == 0;
+        if self.workers.is_empty() && !self.scheduler.is_done() && none_comes() {
             self.tell(Event::Deserted);
         }
     }

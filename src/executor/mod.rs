@@ -26,7 +26,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 pub use builder::Builder;
 pub use call::Call;
-use engine::{Command, Farewell};
+use engine::{Command, Farewell, Reason};
 pub use engine::{Progress, Share};
 pub use future::{Future, Status};
 pub use stream::{Stream, Unordered};
@@ -64,6 +64,8 @@ pub(crate) struct Shared {
     progress: Arc<Mutex<Progress>>,
     callbacks: OnceLock<mpsc::Sender<Job>>,
     mode: Mode,
+    /// Why nobody works any more, where that is not that all workers were lost.
+    broken: Reason,
 }
 
 impl Shared {
@@ -78,10 +80,16 @@ impl Shared {
     }
 
     fn deserted(&self) -> Error {
+        if let Some(reason) = self.broken.get() {
+            return Error::new(
+                ErrorKind::Internal,
+                format!("the workers cannot be reached any more: {reason}"),
+            );
+        }
         let fix = match self.mode {
             Mode::Comm => {
-                "; with Open MPI, `mpiexec --enable-recovery` lets the other ranks live when one dies, and mode \
-                 pool replaces it"
+                "; `mpiexec --enable-recovery` of Open MPI 4, or `--with-ft ulfm` of 5, lets the other ranks live when \
+                 one dies, and mode pool replaces it"
             }
             _ => "",
         };
@@ -134,8 +142,8 @@ impl Shared {
 /// All methods can be called from several threads at a time; maps in flight share the workers.
 ///
 /// Dropping an executor waits for what was submitted and then ends the workers, like
-/// [`shutdown`](Executor::shutdown). When a panic drops it, workers are ended within a second and the
-/// program goes on unwinding.
+/// [`shutdown`](Executor::shutdown). When a panic drops it, the program goes on unwinding, and workers are ended
+/// within a second; under a launcher that would end the program for it, with the program.
 #[derive(Debug)]
 pub struct Executor {
     shared: Arc<Shared>,
@@ -483,7 +491,8 @@ impl Executor {
         if let Err(error) = self.end(farewell) {
             tracing::error!("{error}");
         }
-        launch::exit_now(code)
+        // Usually the scheduler's thread has ended the program.
+        launch::end_run(code)
     }
 
     /// Ends the workers and the program, as [`exit`](Executor::exit), from another thread.

@@ -8,7 +8,7 @@ use std::{
 use super::{
     Ending, Idle,
     port::Port,
-    remote::{Incoming, Transport},
+    remote::{Incoming, Replacement, Transport},
     worker_side::{Served, serve_remote},
 };
 use crate::{
@@ -31,14 +31,13 @@ pub(crate) struct Comm {
     world: Option<World>,
     port: Port,
     frames: Vec<(u32, Frame)>,
-    broken: Vec<(u32, String)>,
 }
 
 impl Comm {
     /// Collective: the workers are in [`serve`] meanwhile.
     pub(crate) fn start(world: World) -> Result<Comm, Error> {
         let port = Port::new(world.duplicate()?, None);
-        Ok(Comm { world: Some(world), port, frames: Vec::new(), broken: Vec::new() })
+        Ok(Comm { world: Some(world), port, frames: Vec::new() })
     }
 }
 
@@ -46,16 +45,14 @@ impl Transport for Comm {
     fn poll(&mut self, inbox: &mut Vec<(u32, Incoming)>) -> Result<bool, Error> {
         let before = inbox.len();
         self.port.poll(&mut self.frames)?;
-        self.port.flush(|rank, error| self.broken.push((rank, error.to_string())));
+        self.port.flush();
         inbox.extend(self.frames.drain(..).map(|(rank, frame)| (rank, Incoming::Frame(frame))));
-        inbox.extend(self.broken.drain(..).map(|(rank, reason)| (rank, Incoming::Gone(reason))));
+        inbox.extend(self.port.gone().map(|(rank, reason)| (rank, Incoming::Gone(reason))));
         Ok(inbox.len() > before)
     }
 
     fn send(&mut self, rank: u32, frame: Frame) {
-        if let Err(error) = self.port.send(rank, &frame) {
-            self.broken.push((rank, error.to_string()));
-        }
+        self.port.send(rank, &frame);
     }
 
     fn abandon(&mut self, rank: u32) {
@@ -70,8 +67,8 @@ impl Transport for Comm {
         launch::launcher_survives_losses()
     }
 
-    fn replace(&mut self) -> Result<Option<u32>, Error> {
-        Ok(None)
+    fn replace(&mut self) -> Result<Replacement, Error> {
+        Ok(Replacement::Impossible)
     }
 
     fn end(&mut self, ending: Ending, lost: bool) -> Result<(), Error> {
@@ -84,7 +81,7 @@ fn flush(port: &mut Port) {
     let deadline = Instant::now() + FLUSH;
     let mut idle = Idle::new(false);
     // A rank that is gone needs no goodbye.
-    while !port.flush(|_, _| {}) && Instant::now() < deadline {
+    while !port.flush() && Instant::now() < deadline {
         idle.pause(true);
     }
 }
@@ -114,14 +111,16 @@ pub(super) fn leave_world(
     let Some(world) = world.take() else { return Ok(()) };
     let (Ending::Orderly { code } | Ending::Forced { code }) = ending;
     match (ending, code) {
-        (Ending::Orderly { .. }, _) if !lost => world.finalise()?,
+        (Ending::Orderly { .. }, _) if !lost => finalise(world)?,
         (_, Some(code)) if abort => world.abort(code),
         _ => {}
     }
-    let fails = code.is_some_and(|code| code != 0 || launch::launcher_is_stranded());
-    if fails && launch::launcher_survives_losses() {
-        launch::fail_launcher();
-    }
+    Ok(())
+}
+
+fn finalise(world: World) -> Result<(), Error> {
+    world.finalise()?;
+    launch::mpi_is_finalised();
     Ok(())
 }
 
@@ -143,8 +142,8 @@ fn die(reason: &str) -> ! {
 pub(super) fn serve_on(world: World, port: Port) -> ! {
     let mut link = MpiLink { port, arrived: VecDeque::new(), frames: Vec::new(), idle: Idle::new(false) };
     match serve_remote(&mut link, |link, spin| link.idle = Idle::new(spin)) {
-        Ok(Served::Goodbye { finalize: true }) => match world.finalise() {
-            Ok(()) => launch::exit_now(launch::EXIT_DONE),
+        Ok(Served::Goodbye { finalize: true }) => match finalise(world) {
+            Ok(()) => launch::exit(launch::EXIT_DONE),
             Err(error) => die(&error.to_string()),
         },
         Ok(Served::Goodbye { finalize: false }) => launch::exit_now(launch::EXIT_DONE),
@@ -165,14 +164,18 @@ struct MpiLink {
     idle: Idle,
 }
 
-fn broken(error: Error) -> LinkError {
-    LinkError(error.to_string())
+impl MpiLink {
+    /// An error when rank 0 cannot be reached any more.
+    fn check(&mut self) -> Result<(), LinkError> {
+        self.port.gone().next().map_or(Ok(()), |(_, reason)| Err(LinkError(reason)))
+    }
 }
 
 impl Link for MpiLink {
     fn try_recv(&mut self) -> Result<Option<Frame>, LinkError> {
         if self.arrived.is_empty() {
-            self.port.poll(&mut self.frames).map_err(broken)?;
+            self.port.poll(&mut self.frames).map_err(|error| LinkError(error.to_string()))?;
+            self.check()?;
             self.arrived.extend(self.frames.drain(..).map(|(_, frame)| frame));
         }
         Ok(self.arrived.pop_front())
@@ -190,12 +193,11 @@ impl Link for MpiLink {
     }
 
     fn send(&mut self, frame: Frame) -> Result<(), LinkError> {
-        self.port.send(0, &frame).map_err(broken)?;
+        self.port.send(0, &frame);
         self.idle.reset();
-        let mut failed = None;
-        while !self.port.flush(|_, error| failed = Some(error)) {
+        while !self.port.flush() {
             self.idle.pause(true);
         }
-        failed.map_or(Ok(()), |error| Err(broken(error)))
+        self.check()
     }
 }

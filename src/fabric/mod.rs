@@ -68,7 +68,7 @@ pub(crate) enum News {
 pub(crate) enum Ending {
     /// They are idle: say goodbye, and finalise MPI if nobody was lost.
     Orderly { code: Option<i32> },
-    /// They may be stuck: end them at once.
+    /// They may be stuck: end them at once, or, where the launcher would end this process for it, with this process.
     Forced { code: Option<i32> },
 }
 

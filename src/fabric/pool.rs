@@ -4,19 +4,22 @@
 //! deadlock after a second spawn (open-mpi/ompi#11724). Rank 0 names workers 1, 2, ... in the
 //! order of their spawning; a replacement gets the next number.
 
-use std::{collections::BTreeMap, sync::mpsc, thread, time::Duration};
+use std::{
+    collections::BTreeMap,
+    os::unix::ffi::{OsStrExt, OsStringExt},
+    time::Duration,
+};
 
 use super::{
     Ending,
     comm::{ends_by_abort, leave_world, serve_on},
     port::Port,
-    remote::{Incoming, Transport},
+    remote::{Incoming, Replacement, Transport},
 };
 use crate::{
     error::{Error, ErrorKind},
     launch::{self, count_workers},
-    mpi::{Communicator, World},
-    say::say,
+    mpi::{Communicator, Spawn, Spawning, World},
     wire::Frame,
 };
 
@@ -32,9 +35,9 @@ pub(crate) struct Pool {
     places: BTreeMap<u32, (usize, u32)>,
     ranks: BTreeMap<(usize, u32), u32>,
     info: Vec<(String, String)>,
-    limit: Duration,
+    /// Replacements that are being spawned. One that hangs may stay here for ever.
+    spawning: Vec<Spawning>,
     frames: Vec<(u32, Frame)>,
-    broken: Vec<(u32, String)>,
 }
 
 /// Lets a spawn start more workers than there are slots. To be called before MPI starts.
@@ -119,13 +122,12 @@ impl Pool {
     /// Spawns `count` workers: copies of this program with the same arguments.
     ///
     /// # Errors
-    /// When the spawn fails. A replacement that hangs for longer than `limit` ends the process.
+    /// When the spawn fails.
     pub(crate) fn spawn(
         world: World,
         count: u32,
         mut info: Vec<(String, String)>,
         oversubscribe: bool,
-        limit: Duration,
     ) -> Result<Pool, Error> {
         if oversubscribe && !info.iter().any(|(key, _)| key == "map_by") {
             info.push(("map_by".into(), "slot:oversubscribe".into()));
@@ -136,38 +138,51 @@ impl Pool {
             places: BTreeMap::new(),
             ranks: BTreeMap::new(),
             info,
-            limit,
+            spawning: Vec::new(),
             frames: Vec::new(),
-            broken: Vec::new(),
         };
-        if let Err(error) = pool.add(count, None) {
-            // Without children there is nobody to wait for.
-            leave_world(&mut pool.world, &mut [], Ending::Orderly { code: None }, false)?;
-            return Err(error);
+        let spawned = pool
+            .order(count)
+            .and_then(|order| pool.world()?.spawn(&order).map_err(|error| pool.failed(count, &error)));
+        match spawned {
+            Ok(communicator) => {
+                pool.add(communicator, count);
+                Ok(pool)
+            }
+            Err(error) => {
+                // Without children there is nobody to wait for.
+                leave_world(&mut pool.world, &mut [], Ending::Orderly { code: None }, false)?;
+                Err(error)
+            }
         }
-        Ok(pool)
     }
 
     pub(crate) fn ranks(&self) -> Vec<u32> {
         self.places.keys().copied().collect()
     }
 
-    /// One spawn of `count` workers; returns the rank of the first. `limit`: how long it may hang
-    /// before the process is ended for it; at the start, Executor::start watches it instead.
-    fn add(&mut self, count: u32, limit: Option<Duration>) -> Result<u32, Error> {
-        let failed = |error: &dyn std::fmt::Display| {
-            let fix = advice(self.info.iter().any(|(key, _)| key == "host"));
-            Error::new(ErrorKind::Spawn, format!("{count} workers could not be spawned: {error}; {fix}"))
-        };
-        let world = self.world.as_ref().ok_or_else(|| failed(&"MPI has ended"))?;
-        let program = launch::executable().map_err(|error| failed(&error))?;
-        let program = program.to_str().ok_or_else(|| failed(&"the program's path is no UTF-8"))?;
-        let arguments: Vec<String> =
-            std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect();
-        let watchdog = limit.map(Watchdog::start);
-        let communicator: Communicator =
-            world.spawn(program, &arguments, count, &self.info).map_err(|error| failed(&error))?;
-        drop(watchdog);
+    /// What is spawned: this program, with the same arguments.
+    fn order(&self, count: u32) -> Result<Spawn, Error> {
+        let program = launch::executable().map_err(|error| self.failed(count, &error))?;
+        // A launcher that cannot start it may wait for it for ever.
+        rustix::fs::access(program, rustix::fs::Access::EXEC_OK)
+            .map_err(|error| self.failed(count, &format_args!("{}: {error}", program.display())))?;
+        let program = program.as_os_str().as_bytes();
+        let arguments = std::env::args_os().skip(1).map(OsStringExt::into_vec);
+        Spawn::new(program, arguments, count, &self.info)
+    }
+
+    fn failed(&self, count: u32, why: &dyn std::fmt::Display) -> Error {
+        let fix = advice(self.info.iter().any(|(key, _)| key == "host"));
+        Error::new(ErrorKind::Spawn, format!("{count} workers could not be spawned: {why}; {fix}"))
+    }
+
+    fn world(&self) -> Result<&World, Error> {
+        self.world.as_ref().ok_or_else(|| self.failed(1, &"MPI has ended"))
+    }
+
+    /// Takes in `count` workers that were spawned.
+    fn add(&mut self, communicator: Communicator, count: u32) -> u32 {
         let port = self.ports.len();
         self.ports.push(Port::new(communicator, None));
         let first = self.places.last_key_value().map_or(1, |(rank, _)| rank + 1);
@@ -175,7 +190,7 @@ impl Pool {
             self.places.insert(first + remote, (port, remote));
             self.ranks.insert((port, remote), first + remote);
         }
-        Ok(first)
+        first
     }
 }
 
@@ -201,54 +216,26 @@ fn advice(hosts_named: bool) -> String {
     fixes.join("; ")
 }
 
-/// Ends the process when a spawn hangs inside MPI, where nothing can interrupt it.
-struct Watchdog {
-    _alive: mpsc::Sender<()>,
-}
-
-impl Watchdog {
-    fn start(limit: Duration) -> Watchdog {
-        let (alive, ended) = mpsc::channel::<()>();
-        let watch = move || {
-            if ended.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout) {
-                say(&format!(
-                    "rankpool: error: MPI_Comm_spawn did not return within {limit:?}; {}",
-                    advice(false)
-                ));
-                launch::exit_now(launch::EXIT_INTERNAL);
-            }
-        };
-        // Without the thread the spawn goes unwatched, which is no reason not to try it.
-        let _ = thread::Builder::new().name("rankpool-watchdog".into()).spawn(watch);
-        Watchdog { _alive: alive }
-    }
-}
-
 impl Transport for Pool {
     fn poll(&mut self, inbox: &mut Vec<(u32, Incoming)>) -> Result<bool, Error> {
         let before = inbox.len();
         for (number, port) in self.ports.iter_mut().enumerate() {
             port.poll(&mut self.frames)?;
-            port.flush(|remote, error| {
+            port.flush();
+            let frames = self.frames.drain(..).map(|(remote, frame)| (remote, Incoming::Frame(frame)));
+            let gone = port.gone().map(|(remote, reason)| (remote, Incoming::Gone(reason)));
+            for (remote, incoming) in frames.chain(gone) {
                 if let Some(rank) = self.ranks.get(&(number, remote)) {
-                    self.broken.push((*rank, error.to_string()));
-                }
-            });
-            for (remote, frame) in self.frames.drain(..) {
-                if let Some(rank) = self.ranks.get(&(number, remote)) {
-                    inbox.push((*rank, Incoming::Frame(frame)));
+                    inbox.push((*rank, incoming));
                 }
             }
         }
-        inbox.extend(self.broken.drain(..).map(|(rank, reason)| (rank, Incoming::Gone(reason))));
         Ok(inbox.len() > before)
     }
 
     fn send(&mut self, rank: u32, frame: Frame) {
-        if let Some((port, remote)) = self.places.get(&rank)
-            && let Err(error) = self.ports[*port].send(*remote, &frame)
-        {
-            self.broken.push((rank, error.to_string()));
+        if let Some((port, remote)) = self.places.get(&rank) {
+            self.ports[*port].send(*remote, &frame);
         }
     }
 
@@ -270,8 +257,25 @@ impl Transport for Pool {
         SETTLING
     }
 
-    fn replace(&mut self) -> Result<Option<u32>, Error> {
-        self.add(1, Some(self.limit)).map(Some)
+    fn replace(&mut self) -> Result<Replacement, Error> {
+        let world = self.world()?;
+        if !world.threads_may_share() {
+            tracing::warn!("this MPI library cannot spawn beside other work: lost workers are not replaced");
+            return Ok(Replacement::Impossible);
+        }
+        let spawning = world.spawn_aside(self.order(1)?)?;
+        self.spawning.push(spawning);
+        Ok(Replacement::Coming)
+    }
+
+    fn replaced(&mut self) -> Option<Result<u32, Error>> {
+        let (at, spawned) = self
+            .spawning
+            .iter_mut()
+            .enumerate()
+            .find_map(|(at, spawning)| spawning.done().map(|spawned| (at, spawned)))?;
+        self.spawning.remove(at);
+        Some(spawned.map(|communicator| self.add(communicator, 1)).map_err(|error| self.failed(1, &error)))
     }
 
     fn end(&mut self, ending: Ending, lost: bool) -> Result<(), Error> {

@@ -5,13 +5,13 @@
 //! belongs. Messages between two ranks do not overtake one another (MPI 4.1, section 3.5), so
 //! frames stay in order.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use bytes::{Bytes, BytesMut};
 
 use crate::{
     error::{Error, ErrorKind},
-    mpi::{Communicator, Receiving, Sending, WorkBuffer},
+    mpi::{Communicator, Received, Receiving, Sending, WorkBuffer},
     wire::{Frame, HEADER_BYTES, Header},
 };
 
@@ -37,6 +37,10 @@ pub(super) struct Port {
     /// Frames by source, behind one whose body is still coming.
     arriving: HashMap<u32, VecDeque<Arriving>>,
     leaving: VecDeque<(u32, Sending)>,
+    /// Ranks that cannot be reached any more, and why.
+    gone: Vec<(u32, String)>,
+    /// Ranks that MPI itself has told to have failed.
+    failed: HashSet<u32>,
 }
 
 impl Port {
@@ -47,14 +51,25 @@ impl Port {
             buffer: WorkBuffer::default(),
             arriving: HashMap::new(),
             leaving: VecDeque::new(),
+            gone: Vec::new(),
+            failed: HashSet::new(),
         }
     }
 
     /// Appends the frames that have arrived, with the ranks they came from.
+    ///
+    /// # Errors
+    /// When nobody can be listened to any more; that a rank is gone is no error, see [`gone`](Port::gone).
     pub(super) fn poll(&mut self, frames: &mut Vec<(u32, Frame)>) -> Result<(), Error> {
         for _ in 0..AT_A_TIME {
-            let Some(rank) = self.communicator.try_receive(self.source, FRAME_TAG, &mut self.buffer)? else {
-                break;
+            let rank = match self.communicator.try_receive(self.source, FRAME_TAG, &mut self.buffer)? {
+                Received::Nothing => break,
+                Received::From(rank) => rank,
+                Received::Failures(ranks) => {
+                    let new = ranks.into_iter().filter(|rank| self.failed.insert(*rank));
+                    self.gone.extend(new.map(|rank| (rank, "MPI says that its process failed".into())));
+                    continue;
+                }
             };
             let header = Header::from_bytes(&self.buffer.0).ok_or_else(|| {
                 Error::new(ErrorKind::Internal, format!("rank {rank} sent a message that is no frame"))
@@ -63,7 +78,13 @@ impl Port {
                 let body = Bytes::copy_from_slice(&self.buffer.0[HEADER_BYTES..]);
                 Arriving::Whole(Frame { header, body })
             } else {
-                Arriving::Body(header, self.communicator.receive(rank, BODY_TAG, header.body as usize)?)
+                match self.communicator.receive(rank, BODY_TAG, header.body as usize) {
+                    Ok(receiving) => Arriving::Body(header, receiving),
+                    Err(error) => {
+                        self.gone.push((rank, error.to_string()));
+                        continue;
+                    }
+                }
             };
             match (arriving, self.arriving.get_mut(&rank)) {
                 (Arriving::Whole(frame), None) => frames.push((rank, frame)),
@@ -74,32 +95,38 @@ impl Port {
             }
         }
         if !self.arriving.is_empty() {
-            self.complete_bodies(frames)?;
+            self.complete_bodies(frames);
         }
         Ok(())
     }
 
-    fn complete_bodies(&mut self, frames: &mut Vec<(u32, Frame)>) -> Result<(), Error> {
+    fn complete_bodies(&mut self, frames: &mut Vec<(u32, Frame)>) {
         for (rank, queue) in &mut self.arriving {
             while let Some(arriving) = queue.pop_front() {
                 match arriving {
                     Arriving::Whole(frame) => frames.push((*rank, frame)),
-                    Arriving::Body(header, mut receiving) => match receiving.done()? {
-                        Some(body) => frames.push((*rank, Frame { header, body: body.into() })),
-                        None => {
+                    Arriving::Body(header, mut receiving) => match receiving.done() {
+                        Ok(Some(body)) => frames.push((*rank, Frame { header, body: body.into() })),
+                        Ok(None) => {
                             queue.push_front(Arriving::Body(header, receiving));
                             break;
                         }
+                        Err(error) => self.gone.push((*rank, error.to_string())),
                     },
                 }
             }
         }
         self.arriving.retain(|_, queue| !queue.is_empty());
-        Ok(())
     }
 
     /// Starts to send a frame.
-    pub(super) fn send(&mut self, rank: u32, frame: &Frame) -> Result<(), Error> {
+    pub(super) fn send(&mut self, rank: u32, frame: &Frame) {
+        if let Err(error) = self.try_send(rank, frame) {
+            self.gone.push((rank, error.to_string()));
+        }
+    }
+
+    fn try_send(&mut self, rank: u32, frame: &Frame) -> Result<(), Error> {
         let short = frame.body.len() <= SHORT_BODY;
         let mut message = BytesMut::with_capacity(HEADER_BYTES + if short { frame.body.len() } else { 0 });
         message.extend_from_slice(&frame.header.to_bytes());
@@ -121,17 +148,21 @@ impl Port {
         Ok(())
     }
 
-    /// Asks after what is being sent; true when nothing is left. `broken` is told of a rank that
-    /// cannot be sent to.
-    pub(super) fn flush(&mut self, mut broken: impl FnMut(u32, Error)) -> bool {
+    /// Asks after what is being sent; true when nothing is left.
+    pub(super) fn flush(&mut self) -> bool {
         self.leaving.retain_mut(|(rank, sending)| match sending.done() {
             Ok(done) => !done,
             Err(error) => {
-                broken(*rank, error);
+                self.gone.push((*rank, error.to_string()));
                 false
             }
         });
         self.leaving.is_empty()
+    }
+
+    /// The ranks that could not be reached since this was asked last, and why.
+    pub(super) fn gone(&mut self) -> std::vec::Drain<'_, (u32, String)> {
+        self.gone.drain(..)
     }
 
     /// Forgets all traffic with a rank that is lost.

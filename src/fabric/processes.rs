@@ -5,7 +5,7 @@
 
 use std::{
     collections::BTreeMap,
-    os::unix::net::UnixStream,
+    os::unix::{net::UnixStream, process::CommandExt},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -14,7 +14,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use super::{
     Ending, Idle, Pause,
-    remote::{Incoming, Transport},
+    remote::{Incoming, Replacement, Transport},
     stream::FrameStream,
     worker_side::{Served, serve_remote},
 };
@@ -62,8 +62,10 @@ impl Processes {
             Error::new(ErrorKind::Launch, format!("worker process {rank} could not be started: {error}"))
         };
         let (here, there) = UnixStream::pair().map_err(failed)?;
-        let child = Command::new(launch::executable().map_err(failed)?)
-            .args(std::env::args_os().skip(1))
+        let mut arguments = std::env::args_os();
+        let child = Command::new(launch::same_executable().map_err(failed)?)
+            .arg0(arguments.next().unwrap_or_default())
+            .args(arguments)
             .env(CHILD, std::process::id().to_string())
             .stdin(Stdio::from(std::os::fd::OwnedFd::from(there)))
             .spawn()
@@ -116,8 +118,8 @@ impl Transport for Processes {
         true
     }
 
-    fn replace(&mut self) -> Result<Option<u32>, Error> {
-        self.spawn().map(Some)
+    fn replace(&mut self) -> Result<Replacement, Error> {
+        self.spawn().map(Replacement::Started)
     }
 
     fn end(&mut self, ending: Ending, _: bool) -> Result<(), Error> {

@@ -10,18 +10,37 @@ use bytes::Bytes;
 use super::{Ending, Fabric, Idle, News, WorkerInfo, lifeline::Lifelines};
 use crate::{
     error::{Error, ErrorKind},
-    function, launch,
-    wire::{Frame, Header, Hello, Kind, PROTOCOL, Ready, Welcome, decode, encode},
+    function,
+    launch::{self, Siblings},
+    wire::{Frame, Header, Hello, Kind, PROTOCOL, Ready, Surroundings, Welcome, decode, encode},
 };
 
 /// A worker that does not come up is not started anew more often than this in a row.
 const FAILED_JOINS: u32 = 3;
+/// How much longer each time the next one is waited with.
+const AFTER_A_FAILED_JOIN: Duration = Duration::from_millis(500);
+/// A replacement whose start takes so long may hang, as some do that a launcher starts when it has just seen a loss:
+/// another one is started beside it.
+const HANGS: Duration = Duration::from_secs(10);
 
 /// What a transport hands up.
 pub(crate) enum Incoming {
     Frame(Frame),
     /// The worker cannot be reached any more.
     Gone(String),
+}
+
+/// How a transport starts another worker.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Replacement {
+    /// As this rank.
+    Started(u32),
+    /// It is being started, and [`Transport::replaced`] will have it.
+    #[cfg_attr(not(feature = "mpi"), expect(dead_code, reason = "without MPI nothing is spawned aside"))]
+    Coming,
+    /// Not at all.
+    #[cfg_attr(not(feature = "mpi"), expect(dead_code, reason = "processes can always be started"))]
+    Impossible,
 }
 
 /// Moves frames to and from worker processes; one for each mode.
@@ -45,17 +64,24 @@ pub(crate) trait Transport {
         Duration::ZERO
     }
 
-    /// Starts one more worker; `None` where the mode cannot.
-    fn replace(&mut self) -> Result<Option<u32>, Error>;
+    /// Starts one more worker.
+    fn replace(&mut self) -> Result<Replacement, Error>;
+
+    /// The rank of a worker that was [coming](Replacement::Coming), once it is there.
+    fn replaced(&mut self) -> Option<Result<u32, Error>> {
+        None
+    }
 
     /// Leaves: workers have had their goodbye, or the order to end. `lost`: somebody was.
     fn end(&mut self, ending: Ending, lost: bool) -> Result<(), Error>;
 }
 
 /// What the workers are told at their welcome.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) threads: u32,
+    /// What they take over, where the launcher does not see to that.
+    pub(crate) surroundings: Option<Surroundings>,
     /// When the first workers must be ready.
     pub(crate) deadline: Instant,
     /// How long a replacement may take.
@@ -111,12 +137,16 @@ pub(crate) struct Remote<T> {
     failed_joins: u32,
     /// Lost workers for which no replacement has been started.
     lacking: usize,
+    /// A replacement that is being started: since when, and who sees it die meanwhile.
+    coming: Option<(Instant, Siblings)>,
     /// When the launcher has got over the last loss.
     settled: Instant,
     /// The first workers have been welcomed.
     running: bool,
     /// They are all at work.
     gathered: bool,
+    /// The transport moves nothing any more.
+    broken: bool,
 }
 
 impl<T: Transport> Remote<T> {
@@ -144,9 +174,11 @@ impl<T: Transport> Remote<T> {
             losses: 0,
             failed_joins: 0,
             lacking: 0,
+            coming: None,
             settled: Instant::now(),
             running: false,
             gathered: false,
+            broken: false,
         };
         match remote.gather() {
             Ok(workers) => Ok((remote, workers)),
@@ -180,6 +212,7 @@ impl<T: Transport> Remote<T> {
         self.hosts.insert(here.host.clone(), (1, here.cpus.iter().copied().collect()));
         let deadline = self.settings.deadline;
         let mut idle = Idle::new(false);
+        let mut siblings = Siblings::watch();
         let mut workers = Vec::new();
         let mut news = Vec::new();
         while workers.len() < self.members.len() {
@@ -203,6 +236,10 @@ impl<T: Transport> Remote<T> {
                 self.running = true; // The counts of workers a host are complete.
                 let ranks: Vec<u32> = self.members.keys().copied().collect();
                 ranks.into_iter().for_each(|rank| self.welcome(rank));
+            }
+            // Its lifeline tells of one that has come further.
+            if let Some(gone) = siblings.gone() {
+                return Err(Error::new(ErrorKind::Launch, format!("{gone}: the run cannot start")));
             }
             if Instant::now() > deadline {
                 let missing: Vec<String> = self
@@ -262,7 +299,8 @@ impl<T: Transport> Remote<T> {
                     if !self.running {
                         return Err(Error::new(ErrorKind::Handshake, text));
                     }
-                    // A replacement that does not fit; the next would not either.
+                    // A replacement that does not fit; the next would not either. It waits for an answer.
+                    self.transport.send(rank, Frame::bare(Kind::Refuse));
                     self.failed_joins = FAILED_JOINS;
                     self.lose(rank, text, news);
                     return Ok(());
@@ -322,6 +360,7 @@ impl<T: Transport> Remote<T> {
             threads: self.settings.threads,
             workers_on_host: ranks - u32::from(hello.host == *here && ranks > 1),
             spin: host.is_some_and(has_a_cpu_each),
+            surroundings: self.settings.surroundings.clone(),
         };
         *stage = Stage::Welcomed(hello);
         // Numbers, addresses and flags: their encoding cannot fail.
@@ -334,10 +373,20 @@ impl<T: Transport> Remote<T> {
         if matches!(stage, Stage::Working) || !self.gathered {
             news.push(News::Lost { rank, reason });
         } else {
-            tracing::warn!("the replacement worker {rank} did not come up: {reason}");
-            self.failed_joins += 1;
+            self.not_replaced(&format!("worker {rank} did not come up: {reason}"));
         }
         self.replace();
+    }
+
+    /// A replacement has failed.
+    fn not_replaced(&mut self, why: &str) {
+        tracing::warn!("a lost worker is not replaced yet: {why}");
+        self.failed_joins += 1;
+        if self.failed_joins >= FAILED_JOINS {
+            tracing::error!(
+                "no more workers are started in the place of lost ones; the run goes on with the others"
+            );
+        }
     }
 
     /// Takes a worker off the list; its stage until now, if it was not lost before.
@@ -358,29 +407,63 @@ impl<T: Transport> Remote<T> {
     fn replace(&mut self) {
         if self.gathered {
             self.lacking += 1;
-            self.settled = Instant::now() + self.transport.settling();
+            self.settled =
+                Instant::now() + self.transport.settling() + self.failed_joins * AFTER_A_FAILED_JOIN;
             self.start_replacements();
         }
     }
 
-    /// Starts the replacements that are lacking, once the launcher is ready for them.
+    /// Starts the replacements that are lacking, one after the other, once the launcher is ready for them.
     fn start_replacements(&mut self) {
-        while self.lacking > 0 && self.settled <= Instant::now() {
+        self.see_to_the_coming();
+        while self.lacking > 0 && self.coming.is_none() && self.settled <= Instant::now() {
             self.lacking -= 1;
             if self.failed_joins >= FAILED_JOINS {
                 continue;
             }
+            let siblings = Siblings::watch_spawn();
             match self.transport.replace() {
-                Ok(Some(rank)) => {
-                    self.members.insert(rank, Member::started());
-                }
-                Ok(None) => {}
+                Ok(Replacement::Started(rank)) => drop(self.members.insert(rank, Member::started())),
+                Ok(Replacement::Coming) => self.coming = Some((Instant::now(), siblings)),
+                Ok(Replacement::Impossible) => {}
                 Err(error) => {
-                    tracing::error!("a lost worker cannot be replaced: {error}");
-                    self.failed_joins = FAILED_JOINS;
+                    self.not_replaced(&error.to_string());
+                    self.replace();
                 }
             }
         }
+    }
+
+    /// Takes a replacement in that was being started; sees to another one when it is known to have died, or takes
+    /// too long.
+    fn see_to_the_coming(&mut self) {
+        let spawned = self.transport.replaced();
+        if let Some(Ok(rank)) = spawned {
+            // It may be one that was not expected any more.
+            self.members.insert(rank, Member::started());
+            self.coming = None;
+            return;
+        }
+        let Some((since, siblings)) = &mut self.coming else { return };
+        let last = self.failed_joins + 1 >= FAILED_JOINS;
+        let limit = if last { self.settings.start_timeout } else { self.settings.start_timeout.min(HANGS) };
+        let failed = match spawned.and_then(Result::err) {
+            Some(error) => error.to_string(),
+            None => match siblings.gone() {
+                Some(gone) => {
+                    #[cfg(feature = "mpi")]
+                    if gone.never_lived() {
+                        launch::strand_launcher_by_spawn();
+                    }
+                    gone.to_string()
+                }
+                None if since.elapsed() > limit => format!("its start has not ended within {limit:?}"),
+                None => return,
+            },
+        };
+        self.coming = None;
+        self.not_replaced(&failed);
+        self.replace();
     }
 
     fn overdue_joins(&mut self, news: &mut Vec<News>) {
@@ -421,7 +504,7 @@ fn refusal(rank: u32, hello: &Hello) -> Option<String> {
 
 impl<T: Transport> Fabric for Remote<T> {
     fn poll(&mut self, news: &mut Vec<News>) -> Result<bool, Error> {
-        let moved = self.step(news)?;
+        let moved = self.step(news).inspect_err(|_| self.broken = true)?;
         if self.expected() > 0 {
             self.overdue_joins(news);
         }
@@ -429,7 +512,7 @@ impl<T: Transport> Fabric for Remote<T> {
     }
 
     fn send(&mut self, rank: u32, frame: Frame) {
-        if matches!(self.members.get(&rank), Some(Member { stage: Stage::Working, .. })) {
+        if !self.broken && matches!(self.members.get(&rank), Some(Member { stage: Stage::Working, .. })) {
             self.transport.send(rank, frame);
         }
     }
@@ -445,7 +528,9 @@ impl<T: Transport> Fabric for Remote<T> {
     }
 
     fn expected(&self) -> usize {
-        self.lacking + self.members.values().filter(|member| member.is_coming()).count()
+        self.lacking
+            + usize::from(self.coming.is_some())
+            + self.members.values().filter(|member| member.is_coming()).count()
     }
 
     fn end(&mut self, ending: Ending) -> Result<(), Error> {
@@ -460,17 +545,21 @@ impl<T: Transport> Fabric for Remote<T> {
             let hosts = self.members.values().filter_map(|member| member.host.as_deref());
             launch::strand_launcher(hosts.filter(|host| host != here));
         }
+        // A launcher that ends the run for one process would do so at once if the workers ended before this one,
+        // whose code counts: they end with it.
+        let forced = matches!(ending, Ending::Forced { .. });
+        if (lost || forced) && !self.transport.survives_losses() {
+            if !forced {
+                tracing::warn!(
+                    "a worker was given up, and this mpiexec ends the run with an error for it unless it \
+                     is started with --enable-recovery"
+                );
+            }
+            self.lifelines.keep_until_the_end();
+            return Ok(());
+        }
         match ending {
             Ending::Orderly { .. } => {
-                if lost && !self.transport.survives_losses() {
-                    tracing::warn!(
-                        "a worker was given up, and this mpiexec ends the run with an error for it unless it \
-                         is started with --enable-recovery"
-                    );
-                    // It would do so at once if the workers ended before this process.
-                    self.lifelines.keep_until_the_end();
-                    return Ok(());
-                }
                 let mut header = Header::new(Kind::Shutdown);
                 header.attempt = u16::from(!lost);
                 for (rank, member) in &self.members {

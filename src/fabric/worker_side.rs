@@ -28,6 +28,7 @@ pub(crate) fn serve_remote<L: Link>(
     link: &mut L,
     adjust: impl FnOnce(&mut L, bool),
 ) -> Result<Served, LinkError> {
+    launch::becomes_worker();
     let here = launch::here();
     let hello = Hello {
         protocol: PROTOCOL,
@@ -47,6 +48,9 @@ pub(crate) fn serve_remote<L: Link>(
     let welcome: Welcome = decode(&answer.body)
         .map_err(|error| LinkError(format!("rank 0 did not say welcome, but something that {error}")))?;
     launch::set_rank(welcome.rank);
+    if let Some(surroundings) = &welcome.surroundings {
+        launch::adopt(surroundings);
+    }
     launch::keep_freed_memory();
     launch::limit_library_threads(here.cpus.len(), welcome.workers_on_host * welcome.threads);
     let board = Arc::new(Board::new(welcome.threads));

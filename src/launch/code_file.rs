@@ -1,21 +1,33 @@
 //! The exit code in a file. Launchers return other codes than rank 0's once a worker was lost: Open MPI 4's
 //! mpiexec 0 or 1, srun 137. A script that is to know reads it here.
 
-use std::{ffi::OsString, fs::OpenOptions, io::Write};
+use std::{
+    ffi::OsString,
+    fs::OpenOptions,
+    io::Write,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 /// Names the file. No flag does: a command line that is refused has a code, too.
 const VARIABLE: &str = "RANKPOOL_CODE_FILE";
+
+/// The code was left.
+static LEFT: AtomicBool = AtomicBool::new(false);
 
 fn path() -> Option<OsString> {
     std::env::var_os(VARIABLE)
 }
 
-/// Leaves the code of this program, if it is rank 0 and was asked to.
-#[cfg(feature = "cli")]
-pub(crate) fn leave_code(code: i32) {
+/// Whether the code is asked for.
+#[cfg(feature = "mpi")]
+pub(super) fn is_wanted() -> bool {
+    path().is_some()
+}
+
+/// Leaves the code of this program, if it is asked for; the first one counts.
+pub(super) fn leave_code(code: i32) {
     if let Some(path) = path()
-        && super::rank().is_none_or(|rank| rank == 0)
-        && super::is_first(super::variable)
+        && !LEFT.swap(true, Ordering::AcqRel)
         && let Err(error) = std::fs::write(&path, format!("{code}\n"))
     {
         tracing::error!("the exit code {code} could not be left in {}: {error}", path.display());

@@ -1,6 +1,8 @@
 //! How this process was launched, found out before MPI_Init from what launchers leave in the
 //! environment.
 
+use std::fs::File;
+
 use crate::error::{Error, ErrorKind};
 
 /// Who started this process.
@@ -8,8 +10,10 @@ use crate::error::{Error, ErrorKind};
 pub(crate) enum Launcher {
     /// No launcher.
     None,
-    /// An MPI launcher, with this many ranks.
-    Mpi { name: &'static str, size: u32, rank: u32 },
+    /// An MPI launcher, with this many ranks, and as many slots where it tells.
+    Mpi { name: &'static str, size: u32, rank: u32, slots: Option<u32> },
+    /// MPI_Comm_spawn: this process is a worker.
+    Spawned,
 }
 
 /// Reads the environment through `get`.
@@ -18,36 +22,68 @@ pub(crate) enum Launcher {
 /// When `srun` without an MPI plugin started several copies that would each believe to be alone.
 /// Only the first copy's error is to be told; see [`is_first`].
 pub(crate) fn detect(get: impl Fn(&str) -> Option<String>) -> Result<Launcher, Error> {
+    read(get, in_interactive_shell)
+}
+
+fn read(get: impl Fn(&str) -> Option<String>, interactive: impl Fn() -> bool) -> Result<Launcher, Error> {
     let number = |name: &str| get(name)?.parse::<u32>().ok();
+    // Open MPI sets the first, hydra the second. All else is in spawned processes as in launched ones.
+    if get("OMPI_PARENT_PORT").is_some() || get("PMI_SPAWNED").is_some_and(|spawned| spawned != "0") {
+        return Ok(Launcher::Spawned);
+    }
     if let Some(size) = number("OMPI_COMM_WORLD_SIZE") {
         let rank = number("OMPI_COMM_WORLD_RANK").unwrap_or(0);
-        return Ok(Launcher::Mpi { name: "Open MPI's mpiexec", size, rank });
+        let slots = number("OMPI_UNIVERSE_SIZE");
+        return Ok(Launcher::Mpi { name: "Open MPI's mpiexec", size, rank, slots });
     }
     if let (Some(rank), Some(size)) = (number("PMI_RANK"), number("PMI_SIZE")) {
-        return Ok(Launcher::Mpi { name: "hydra or srun --mpi=pmi2", size, rank });
+        return Ok(Launcher::Mpi { name: "hydra or srun --mpi=pmi2", size, rank, slots: None });
     }
-    let step = get("SLURM_STEP_ID").is_some();
-    if let (Some(rank), Some(_), true) = (number("PMIX_RANK"), get("PMIX_NAMESPACE"), step) {
-        let size = number("SLURM_STEP_NUM_TASKS").unwrap_or(1);
-        return Ok(Launcher::Mpi { name: "srun --mpi=pmix", size, rank });
+    let Some(copies) = number("SLURM_STEP_NUM_TASKS").filter(|_| get("SLURM_STEP_ID").is_some()) else {
+        return Ok(Launcher::None);
+    };
+    // The shell of `srun --pty` hands its step on to what is typed there, which runs once.
+    if copies > 1 && interactive() {
+        return Ok(Launcher::None);
     }
-    match number("SLURM_STEP_NUM_TASKS") {
-        Some(copies) if copies > 1 => Err(Error::new(
-            ErrorKind::Usage,
-            format!(
-                "srun started {copies} copies of this program without an MPI plugin, and each would run \
-                 everything; use `srun --mpi=pmix` (`srun --mpi=list` shows what there is) or `mpirun`, or \
-                 `srun -n 1` for one serial copy"
-            ),
-        )),
-        _ => Ok(Launcher::None),
+    if let (Some(rank), Some(_)) = (number("PMIX_RANK"), get("PMIX_NAMESPACE")) {
+        return Ok(Launcher::Mpi { name: "srun --mpi=pmix", size: copies, rank, slots: None });
     }
+    if copies == 1 {
+        return Ok(Launcher::None);
+    }
+    Err(Error::new(
+        ErrorKind::Usage,
+        format!(
+            "srun started {copies} copies of this program without an MPI plugin, and each would run \
+             everything; use `srun --mpi=pmix` (`srun --mpi=list` shows what there is) or `mpirun`, or \
+             `srun -n 1` for one serial copy; if this is the only copy, as in a script that one of srun's shells \
+             runs, `unset SLURM_STEP_NUM_TASKS` first"
+        ),
+    ))
+}
+
+/// Whether a shell with job control started this process: it has a terminal, and is in another process group than
+/// the leader of its session, which a script's commands are not.
+fn in_interactive_shell() -> bool {
+    let leader = rustix::process::getsid(None).ok();
+    File::open("/dev/tty").is_ok() && leader.is_some_and(|leader| leader != rustix::process::getpgrp())
+}
+
+/// Whether the launcher that left this environment cannot start a world of this library: each copy would be alone.
+/// Slurm's launcher speaks to several.
+#[cfg(any(feature = "mpi", feature = "cli"))]
+pub(crate) fn is_foreign(get: impl Fn(&str) -> Option<String>, linked: &str) -> bool {
+    let has = |name: &str| get(name).is_some();
+    let open = linked.contains("Open MPI");
+    (has("OMPI_COMM_WORLD_SIZE") && !open) || (has("PMI_RANK") && open && !has("SLURM_STEP_ID"))
 }
 
 /// False on the ranks that leave talking to rank 0, and on all accidental copies but one.
 pub(crate) fn is_first(get: impl Fn(&str) -> Option<String> + Copy) -> bool {
     match detect(get) {
         Ok(Launcher::Mpi { rank, .. }) => rank == 0,
+        Ok(Launcher::Spawned) => false,
         Ok(Launcher::None) => true,
         Err(_) => get("SLURM_PROCID").is_none_or(|rank| rank == "0"),
     }
@@ -60,13 +96,13 @@ mod tests {
     fn detected(environment: &[(&str, &str)]) -> Result<Launcher, Error> {
         let find =
             |name: &str| environment.iter().find(|(key, _)| *key == name).map(|(_, value)| value.to_string());
-        detect(find)
+        read(find, || false)
     }
 
     fn mpi(environment: &[(&str, &str)]) -> (u32, u32) {
         match detected(environment).unwrap() {
             Launcher::Mpi { rank, size, .. } => (rank, size),
-            Launcher::None => panic!("a launcher was there: {environment:?}"),
+            other => panic!("{other:?}: {environment:?}"),
         }
     }
 
@@ -81,6 +117,36 @@ mod tests {
             ("SLURM_STEP_NUM_TASKS", "2"),
         ];
         assert_eq!(mpi(&srun), (1, 2));
+    }
+
+    #[test]
+    fn a_spawned_process_is_told_from_a_launched_one() {
+        let launched =
+            [("OMPI_COMM_WORLD_SIZE", "1"), ("OMPI_COMM_WORLD_RANK", "0"), ("OMPI_UNIVERSE_SIZE", "4")];
+        let Launcher::Mpi { slots, .. } = detected(&launched).unwrap() else {
+            panic!("a launcher was there")
+        };
+        assert_eq!(slots, Some(4));
+        let port = ("OMPI_PARENT_PORT", "81920001.0:2517987534");
+        assert_eq!(detected(&[&launched[..], &[port]].concat()).unwrap(), Launcher::Spawned);
+        let hydra = [("PMI_RANK", "0"), ("PMI_SIZE", "1")];
+        assert_eq!(detected(&[&hydra[..], &[("PMI_SPAWNED", "1")]].concat()).unwrap(), Launcher::Spawned);
+        assert_eq!(
+            detected(&[&hydra[..], &[("PMI_SPAWNED", "0")]].concat()).unwrap(),
+            detected(&hydra).unwrap()
+        );
+    }
+
+    #[test]
+    fn what_is_typed_in_a_shell_of_sruns_runs_once() {
+        let step = [("SLURM_STEP_ID", "0"), ("SLURM_STEP_NUM_TASKS", "4"), ("SLURM_PROCID", "0")];
+        let pmix = [&step[..], &[("PMIX_RANK", "0"), ("PMIX_NAMESPACE", "x")]].concat();
+        for environment in [&step[..], &pmix] {
+            let find = |name: &str| {
+                environment.iter().find(|(key, _)| *key == name).map(|(_, value)| value.to_string())
+            };
+            assert_eq!(read(find, || true).unwrap(), Launcher::None);
+        }
     }
 
     #[test]
@@ -106,5 +172,18 @@ mod tests {
             }
         };
         assert!(is_first(copy("0")) && !is_first(copy("3")));
+    }
+
+    #[cfg(any(feature = "mpi", feature = "cli"))]
+    #[test]
+    fn a_launcher_that_cannot_start_a_world_of_this_library_is_noticed() {
+        let foreign = |environment: &[&str], linked: &str| {
+            is_foreign(|name| environment.contains(&name).then(|| "1".into()), linked)
+        };
+        assert!(foreign(&["PMI_RANK", "PMI_SIZE"], "Open MPI v4.1.4"));
+        assert!(foreign(&["OMPI_COMM_WORLD_SIZE"], "MPICH Version: 4.2.0"));
+        assert!(!foreign(&["OMPI_COMM_WORLD_SIZE"], "Open MPI v4.1.4"));
+        assert!(!foreign(&["PMI_RANK"], "MPICH Version: 4.2.0"));
+        assert!(!foreign(&["PMI_RANK", "SLURM_STEP_ID"], "Open MPI v4.1.4"));
     }
 }

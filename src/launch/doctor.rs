@@ -1,14 +1,14 @@
 //! The doctor's checks: each tries one part of a launch for real and says what mends it.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
 use serde::Serialize;
 
-use super::{Launcher, allocation, cpu_limit, detect, executable, here, on_path, variable};
+use super::{Launcher, allocation, cpu_limit, detect, executable, here, is_foreign, on_path, variable};
 
 /// How long one trial may take.
 const TRIAL: Duration = Duration::from_secs(30);
@@ -35,7 +35,7 @@ impl Check {
 
 /// All checks, in the order in which one builds on the other.
 pub(crate) fn examine() -> Vec<Check> {
-    let mut checks = vec![launcher(), cpus(), allotted()];
+    let mut checks = vec![launcher(&linked()), cpus(), allotted()];
     if cfg!(feature = "mpi") {
         checks.extend(mpi());
     } else {
@@ -47,11 +47,28 @@ pub(crate) fn examine() -> Vec<Check> {
     checks
 }
 
-fn launcher() -> Check {
+/// The MPI library of this program, or nothing.
+fn linked() -> String {
+    #[cfg(feature = "mpi")]
+    return crate::mpi::library_version();
+    #[cfg(not(feature = "mpi"))]
+    String::new()
+}
+
+fn launcher(linked: &str) -> Check {
     match detect(variable) {
         Ok(Launcher::None) => Check::ok("launcher", "none: mode auto is serial"),
-        Ok(Launcher::Mpi { name, size, rank }) => {
-            Check::ok("launcher", format!("{name}, rank {rank} of {size}"))
+        Ok(Launcher::Spawned) => Check::ok("launcher", "MPI_Comm_spawn"),
+        Ok(Launcher::Mpi { name, size, rank, .. }) => {
+            let found = format!("{name}, rank {rank} of {size}");
+            if is_foreign(variable, linked) {
+                let fix = format!(
+                    "it belongs to another MPI than the program ({linked}): start that one's mpiexec"
+                );
+                Check::wrong("launcher", found, fix)
+            } else {
+                Check::ok("launcher", found)
+            }
         }
         Err(error) => Check::wrong("launcher", "srun without an MPI plugin", error.to_string()),
     }
@@ -90,11 +107,10 @@ fn allotted() -> Check {
 
 /// The MPI library of this program, the mpiexec on PATH, and what they do together.
 fn mpi() -> Vec<Check> {
-    #[cfg(feature = "mpi")]
-    let linked = crate::mpi::library_version();
-    #[cfg(not(feature = "mpi"))]
-    let linked = String::new();
-    let mut checks = vec![Check::ok("MPI library", linked.clone())];
+    let linked = linked();
+    let file = library_file();
+    let place = file.as_ref().map(|file| format!(" ({})", file.display())).unwrap_or_default();
+    let mut checks = vec![Check::ok("MPI library", format!("{linked}{place}"))];
     let Some(mpiexec) = on_path("mpiexec") else {
         checks.push(Check::wrong(
             "mpiexec",
@@ -103,7 +119,7 @@ fn mpi() -> Vec<Check> {
         ));
         return checks;
     };
-    checks.push(same_library(&mpiexec, &linked));
+    checks.push(same_library(&mpiexec, &linked, displaced(file.as_deref(), BUILT_WITH)));
     checks.push(root(&linked));
     if !matches!(detect(variable), Ok(Launcher::None)) {
         checks.push(Check::ok(
@@ -125,7 +141,7 @@ fn mpi() -> Vec<Check> {
         }
     }
     let mut two = Command::new(&mpiexec);
-    two.args(OVERSUBSCRIBE.iter().filter(|_| linked.contains("Open MPI"))).args(["-n", "2"]);
+    two.args(oversubscribe(&linked)).args(["-n", "2"]);
     checks.push(match probe(&mut two, &["comm"]) {
         Ok(found) => Check::ok("mode comm", found),
         Err(found) => {
@@ -146,10 +162,42 @@ fn mpi() -> Vec<Check> {
     checks
 }
 
-const OVERSUBSCRIBE: [&str; 1] = ["--oversubscribe"];
+/// The file of the MPI library, as the loader has found it.
+fn library_file() -> Option<PathBuf> {
+    #[cfg(feature = "mpi")]
+    return crate::mpi::library_file();
+    #[cfg(not(feature = "mpi"))]
+    None
+}
 
-/// Whether the launcher's version line names the library's name and version.
-fn same_library(mpiexec: &Path, linked: &str) -> Check {
+/// The folders of the MPI library that the program was built with.
+const BUILT_WITH: Option<&str> = option_env!("RANKPOOL_MPI_FOLDERS");
+
+/// The folder of the MPI library that the program was built with, where the loader has taken another one's.
+fn displaced<'f>(loaded: Option<&Path>, folders: Option<&'f str>) -> Option<&'f str> {
+    let name = loaded?.file_name()?;
+    let loaded = loaded?.canonicalize().ok()?;
+    let mut there = folders?
+        .split(':')
+        .filter_map(|folder| Some((folder, Path::new(folder).join(name).canonicalize().ok()?)));
+    let first = there.next()?;
+    (first.1 != loaded && there.all(|(_, file)| file != loaded)).then_some(first.0)
+}
+
+/// What tells Open MPI's mpiexec that more ranks than cores are wanted: 4's, and 5's.
+fn oversubscribe(linked: &str) -> &'static [&'static str] {
+    if linked.contains("Open MPI v4") {
+        &["--oversubscribe"]
+    } else if linked.contains("Open MPI") {
+        &["--map-by", ":oversubscribe"]
+    } else {
+        &[]
+    }
+}
+
+/// Whether the launcher's version line names the library's name and version; `displaced` is the folder of the library
+/// that the program was built with, if it has another one now.
+fn same_library(mpiexec: &Path, linked: &str, displaced: Option<&str>) -> Check {
     let version = run(Command::new(mpiexec).arg("--version")).unwrap_or_else(|error| error);
     let version =
         version.lines().find(|line| !line.trim().is_empty()).unwrap_or("no version").trim().to_string();
@@ -162,8 +210,8 @@ fn same_library(mpiexec: &Path, linked: &str) -> Check {
     let is_open = |text: &str| text.contains("Open MPI") || text.contains("OpenRTE") || text.contains("PRTE");
     let matches = match (number(linked), number(&version)) {
         (Some(library), Some(launcher)) if is_open(linked) && is_open(&version) => {
-            // Open MPI 5's launcher is PRTE, which counts its own versions.
-            version.contains("PRTE") || library == launcher
+            // Open MPI 5's launcher is PRTE, which may count its own versions.
+            if version.contains("PRTE") { !library.starts_with("4.") } else { library == launcher }
         }
         _ => is_open(linked) == is_open(&version),
     };
@@ -173,9 +221,17 @@ fn same_library(mpiexec: &Path, linked: &str) -> Check {
         Check::wrong(
             "mpiexec",
             found,
-            format!(
-                "it belongs to another MPI than the program ({linked}): put that one's mpiexec first on PATH, or build again with the mpicc of this one"
-            ),
+            match displaced {
+                Some(folder) => format!(
+                    "it belongs to another MPI than the program has now ({linked}). The program was built with the one in \
+                     {folder}, and the loader takes another of the same name: put that folder first in \
+                     LD_LIBRARY_PATH"
+                ),
+                None => format!(
+                    "it belongs to another MPI than the program ({linked}): put that one's mpiexec first on PATH, or \
+                     build again with the mpicc of this one, in a target folder of its own"
+                ),
+            },
         )
     }
 }
@@ -206,6 +262,8 @@ fn survival(linked: &str) -> Check {
         "OMPI_MCA_orte_enable_recovery=1: a run outlives a worker that dies"
     } else if linked.contains("Open MPI v4") {
         "start runs with `mpiexec --enable-recovery` to let them outlive a worker that dies"
+    } else if linked.contains("Open MPI") {
+        "start runs with `mpiexec --with-ft ulfm` to let them outlive a worker that dies"
     } else {
         "with this MPI a worker that dies ends the run"
     };
@@ -303,9 +361,26 @@ mod tests {
         let mpiexec = folder.join("mpiexec");
         std::fs::write(&mpiexec, "#!/bin/sh\necho 'mpiexec (OpenRTE) 4.1.4'\n").unwrap();
         std::fs::set_permissions(&mpiexec, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        assert!(same_library(&mpiexec, "Open MPI v4.1.4, package: Debian").ok);
-        assert!(!same_library(&mpiexec, "Open MPI v4.0.3, package: x").ok);
-        assert!(!same_library(&mpiexec, "MPICH Version:      4.2.0").ok);
+        assert!(same_library(&mpiexec, "Open MPI v4.1.4, package: Debian", None).ok);
+        assert!(!same_library(&mpiexec, "Open MPI v4.0.3, package: x", None).ok);
+        assert!(!same_library(&mpiexec, "MPICH Version:      4.2.0", None).ok);
+        let fix = same_library(&mpiexec, "Open MPI v5.0.11", Some("/opt/mpi/lib")).fix.unwrap();
+        assert!(fix.contains("put that folder first in LD_LIBRARY_PATH"), "{fix}");
         std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_library_that_has_taken_the_place_of_the_one_at_the_build_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let [old, new, link] = ["old", "new", "link"].map(|name| folder.path().join(name));
+        for made in [&old, &new] {
+            std::fs::create_dir(made).unwrap();
+            std::fs::write(made.join("libmpi.so.40"), "").unwrap();
+        }
+        std::os::unix::fs::symlink(&old, &link).unwrap();
+        let folders = format!("{}:{}", folder.path().display(), old.display());
+        let displaced = |loaded: &Path| displaced(Some(&loaded.join("libmpi.so.40")), Some(&folders));
+        assert_eq!(displaced(&new), Some(old.to_str().unwrap()));
+        assert_eq!((displaced(&old), displaced(&link)), (None, None));
     }
 }

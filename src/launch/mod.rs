@@ -5,13 +5,18 @@ mod code_file;
 mod detect;
 #[cfg(feature = "cli")]
 pub(crate) mod doctor;
+mod leave;
 mod mode;
 #[cfg(feature = "mpi")]
 mod recovery;
+mod siblings;
+mod surroundings;
 
 use std::{
-    io,
-    path::PathBuf,
+    ffi::OsStr,
+    fs, io,
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
+    path::{Path, PathBuf},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -19,18 +24,22 @@ use std::{
 };
 
 pub(crate) use allocation::{Allocation, allocation};
-#[cfg(feature = "cli")]
-pub(crate) use code_file::leave_code;
+#[cfg(any(feature = "mpi", feature = "cli"))]
+pub(crate) use detect::is_foreign;
 pub(crate) use detect::{Launcher, detect, is_first};
-pub use mode::Mode;
 #[cfg(feature = "mpi")]
-pub(crate) use mode::too_many_ranks;
+pub(crate) use leave::mpi_is_finalised;
+#[cfg(feature = "mpi")]
+pub(crate) use leave::tell_code;
+pub(crate) use leave::{end_orphaned, end_run, exit, exit_now, leave_code, leave_the_word_to_rank_0};
+pub use mode::Mode;
 pub(crate) use mode::{Choice, choose, count_workers};
 #[cfg(feature = "mpi")]
 pub(crate) use recovery::{
-    fail_launcher, is_worker, launcher_is_stranded, launcher_survives_losses, strand_launcher,
-    watch_exit_code,
+    launcher_survives_losses, strand_launcher, strand_launcher_by_spawn, watch_exit_code,
 };
+pub(crate) use siblings::Siblings;
+pub(crate) use surroundings::{adopt, surroundings};
 
 /// All tasks are done.
 pub(crate) const EXIT_DONE: i32 = 0;
@@ -91,6 +100,19 @@ pub(crate) fn rank() -> Option<u32> {
     Some(RANK.load(Ordering::Relaxed)).filter(|rank| *rank != u32::MAX)
 }
 
+/// Set in a process that serves as a worker.
+static WORKER: AtomicBool = AtomicBool::new(false);
+
+/// This process is a worker from here on.
+pub(crate) fn becomes_worker() {
+    WORKER.store(true, Ordering::Release);
+}
+
+/// Whether this process is a worker, inside whose tasks no other launch matters.
+pub(crate) fn is_worker() -> bool {
+    WORKER.load(Ordering::Acquire)
+}
+
 /// How many CPUs' worth of time this process may use: affinity, the control group's quota, and what Slurm
 /// has allotted where it sets neither.
 pub(crate) fn cpu_limit() -> usize {
@@ -116,9 +138,27 @@ pub(crate) fn drain_asked() -> bool {
     drain_flag().load(Ordering::Relaxed)
 }
 
-/// The file of this program, also when it has been replaced since it started.
-pub(crate) fn executable() -> io::Result<PathBuf> {
-    std::env::current_exe()
+/// The file of this program, by the name that it had when this was asked first. Another build may have taken its
+/// place since.
+pub(crate) fn executable() -> io::Result<&'static Path> {
+    static EXECUTABLE: OnceLock<PathBuf> = OnceLock::new();
+    if EXECUTABLE.get().is_none() {
+        let path = std::env::current_exe()?;
+        // What Linux calls the file of a process once it is replaced; so it is in a worker that was started after.
+        let original = path.as_os_str().as_bytes().strip_suffix(b" (deleted)").map(OsStr::from_bytes);
+        let _ = EXECUTABLE.set(original.map_or(path.clone(), PathBuf::from));
+    }
+    Ok(EXECUTABLE.get().map_or(Path::new(""), PathBuf::as_path))
+}
+
+/// What a process of the very same build is started from: this program's file, or, when another has taken its place,
+/// what the kernel still has of it.
+pub(crate) fn same_executable() -> io::Result<&'static Path> {
+    const MINE: &str = "/proc/self/exe";
+    let path = executable()?;
+    let file = |path: &Path| fs::metadata(path).ok().map(|about| (about.dev(), about.ino()));
+    let mine = file(Path::new(MINE));
+    Ok(if mine.is_some() && mine != file(path) { Path::new(MINE) } else { path })
 }
 
 /// The file that `program` names on PATH.
@@ -141,26 +181,6 @@ pub(crate) fn random_token() -> io::Result<[u8; 16]> {
     let mut token = [0; 16];
     io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, &mut token)?;
     Ok(token)
-}
-
-/// Ends the process at once: no destructors, no exit handlers, in which MPI libraries hang.
-pub(crate) fn exit_now(code: i32) -> ! {
-    // SAFETY: _exit has no preconditions; it does not return.
-    unsafe { libc::_exit(code) }
-}
-
-/// Ends a worker whose rank 0 is gone.
-pub(crate) fn end_orphaned() -> ! {
-    #[cfg(feature = "mpi")]
-    recovery::end_launcher_of_the_killed();
-    exit_now(EXIT_ORPHANED)
-}
-
-/// Ends a rank other than 0 after an error that rank 0 tells: a moment later, since a launcher ends
-/// the whole run when the first rank fails.
-pub(crate) fn leave_the_word_to_rank_0() -> ! {
-    std::thread::sleep(std::time::Duration::from_secs(1));
-    exit_now(EXIT_USAGE)
 }
 
 /// Lets the allocator keep up to 64 MiB of freed memory instead of giving it back to the kernel, which

@@ -15,7 +15,8 @@ use crate::error::Error;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Mode {
     /// `comm` when launched with 2 ranks or more; `pool` when launched with 1 rank and room for 2
-    /// workers or more; otherwise `serial`.
+    /// workers or more, as far as the launcher tells in the environment (MPICH's does not); otherwise
+    /// `serial`.
     #[default]
     Auto,
     /// No workers: rank 0 runs the tasks itself, one at a time. MPI is not touched.
@@ -60,31 +61,45 @@ impl FromStr for Mode {
 pub(crate) enum Choice {
     /// One of the modes that need no MPI.
     Local(Mode),
-    /// MPI is to be initialised; the mode is settled when the world is seen.
+    /// MPI is to be initialised, for `comm` or `pool`.
     Mpi(Mode),
 }
 
-/// The mode for what the user asked and how the program was launched.
+/// The slots with which `auto` picks `pool`: rank 0's, and two for workers.
+const SLOTS_OF_A_POOL: u32 = 3;
+
+/// The mode for what the user asked and how the program was launched. `spawns`: the user has said something that
+/// only a pool can honour.
+///
+/// A run that will be serial must not start MPI: of the programs that a shell under mpiexec starts one after the
+/// other, MPI can be started by the first only.
 ///
 /// # Errors
 /// When the launch does not fit the mode.
-pub(crate) fn choose(asked: Mode, launcher: Launcher) -> Result<Choice, Error> {
+pub(crate) fn choose(asked: Mode, launcher: Launcher, spawns: bool) -> Result<Choice, Error> {
     match (asked, launcher) {
+        // Rank 0 has decided it.
+        (_, Launcher::Spawned) => Ok(Choice::Mpi(Mode::Pool)),
         (Mode::Auto, Launcher::None) => Ok(Choice::Local(Mode::Serial)),
-        (Mode::Auto, Launcher::Mpi { .. }) => Ok(Choice::Mpi(Mode::Auto)),
+        (Mode::Auto, Launcher::Mpi { size: 1, slots, .. }) => {
+            let room = slots.is_some_and(|slots| slots >= SLOTS_OF_A_POOL);
+            Ok(if room || spawns { Choice::Mpi(Mode::Pool) } else { Choice::Local(Mode::Serial) })
+        }
+        (Mode::Auto, Launcher::Mpi { .. }) => Ok(Choice::Mpi(Mode::Comm)),
         (Mode::Comm, Launcher::Mpi { size: 1, .. }) | (Mode::Comm, Launcher::None) => Err(Error::usage(
             "mode comm needs 2 ranks or more: start the program with `mpiexec -n 3` (or `srun --mpi=pmix -n 3`), \
              or use mode pool, processes or threads",
         )),
-        // Spawned workers look like launched ranks until MPI is up, so pool is looked at there.
+        (mode, Launcher::Mpi { size, .. }) if size > 1 && mode != Mode::Comm => {
+            Err(too_many_ranks(mode, size))
+        }
         (Mode::Comm | Mode::Pool, _) => Ok(Choice::Mpi(asked)),
-        (mode, Launcher::Mpi { size, .. }) if size > 1 => Err(too_many_ranks(mode, size)),
         (mode, _) => Ok(Choice::Local(mode)),
     }
 }
 
 /// Several ranks were launched for a mode that has one.
-pub(crate) fn too_many_ranks(mode: Mode, size: u32) -> Error {
+fn too_many_ranks(mode: Mode, size: u32) -> Error {
     Error::usage(format!(
         "mode {mode} is for one rank, and {size} were launched, which would each run everything; use mode comm \
          (or auto) with them, or launch one rank"
@@ -117,24 +132,43 @@ mod tests {
     const ALONE: Launcher = Launcher::None;
 
     fn launched(size: u32) -> Launcher {
-        Launcher::Mpi { name: "mpiexec", size, rank: 0 }
+        Launcher::Mpi { name: "mpiexec", size, rank: 0, slots: None }
+    }
+
+    fn chosen(asked: Mode, launcher: Launcher) -> Result<Choice, Error> {
+        choose(asked, launcher, false)
     }
 
     #[test]
     fn auto_follows_the_launch() {
-        assert_eq!(choose(Mode::Auto, ALONE).unwrap(), Choice::Local(Mode::Serial));
-        assert_eq!(choose(Mode::Auto, launched(1)).unwrap(), Choice::Mpi(Mode::Auto));
-        assert_eq!(choose(Mode::Auto, launched(3)).unwrap(), Choice::Mpi(Mode::Auto));
+        assert_eq!(chosen(Mode::Auto, ALONE).unwrap(), Choice::Local(Mode::Serial));
+        assert_eq!(chosen(Mode::Auto, launched(3)).unwrap(), Choice::Mpi(Mode::Comm));
+        for (slots, choice) in [
+            (None, Choice::Local(Mode::Serial)),
+            (Some(2), Choice::Local(Mode::Serial)),
+            (Some(3), Choice::Mpi(Mode::Pool)),
+        ] {
+            let alone = Launcher::Mpi { name: "mpiexec", size: 1, rank: 0, slots };
+            assert_eq!(chosen(Mode::Auto, alone).unwrap(), choice, "{slots:?}");
+            assert_eq!(choose(Mode::Auto, alone, true).unwrap(), Choice::Mpi(Mode::Pool));
+        }
+    }
+
+    #[test]
+    fn a_spawned_process_is_a_worker_whatever_it_believes() {
+        for (mode, _) in NAMES {
+            assert_eq!(chosen(mode, Launcher::Spawned).unwrap(), Choice::Mpi(Mode::Pool), "{mode}");
+        }
     }
 
     #[test]
     fn a_mode_that_does_not_fit_the_launch_is_refused() {
-        assert!(choose(Mode::Comm, ALONE).is_err());
-        assert!(choose(Mode::Comm, launched(1)).is_err());
-        for mode in [Mode::Serial, Mode::Threads, Mode::Processes] {
-            assert_eq!(choose(mode, launched(2)).unwrap_err().exit_code(), 2, "{mode}");
-            assert!(choose(mode, launched(1)).is_ok(), "{mode}");
-            assert!(choose(mode, ALONE).is_ok(), "{mode}");
+        assert!(chosen(Mode::Comm, ALONE).is_err());
+        assert!(chosen(Mode::Comm, launched(1)).is_err());
+        for mode in [Mode::Serial, Mode::Threads, Mode::Processes, Mode::Pool] {
+            assert_eq!(chosen(mode, launched(2)).unwrap_err().exit_code(), 2, "{mode}");
+            assert!(chosen(mode, launched(1)).is_ok(), "{mode}");
+            assert!(chosen(mode, ALONE).is_ok(), "{mode}");
         }
     }
 

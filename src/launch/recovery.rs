@@ -1,9 +1,10 @@
-//! Open MPI 4's `mpiexec --enable-recovery`: the run lives on when one of its processes dies, but
-//! mpiexec returns 0 whatever its ranks return. Asked to end, it returns 1: not rank 0's code, but
-//! no false success. So rank 0 asks it when the run has failed.
+//! Launchers with which a run lives on when one of its processes dies: Open MPI 5's with ULFM, and Open MPI 4's
+//! `mpiexec --enable-recovery`. The latter returns 0 whatever its ranks return. Asked to end, it returns 1: not
+//! rank 0's code, but no false success. So rank 0 asks it when the run has failed.
 //!
 //! It also asks when mpiexec would not end by itself: of several processes on one other host that leave without
-//! MPI_Finalize, as all must after a loss, this mpiexec hears of the first only, and waits for the others for ever.
+//! MPI_Finalize, as all must after a loss, this mpiexec hears of the first only, and waits for the others for ever;
+//! and so it waits for a process that it could not start.
 
 use std::{
     collections::HashSet,
@@ -15,10 +16,19 @@ use std::{
 
 use rustix::process::{Pid, Signal};
 
-/// Whether this mpiexec lets a run live on when one of its processes dies. It hands the flag down
-/// in the environment.
+/// Open MPI's launchers hand their flags down in the environment.
+fn is_set(flag: &str) -> bool {
+    super::variable(flag).is_some_and(|value| matches!(value.as_str(), "1" | "true"))
+}
+
+/// Whether this mpiexec lets a run live on when one of its processes dies.
 pub(crate) fn launcher_survives_losses() -> bool {
-    std::env::var("OMPI_MCA_orte_enable_recovery").is_ok_and(|value| matches!(value.as_str(), "1" | "true"))
+    launcher_returns_0() || is_set("OMPI_MCA_mpi_ft_enable")
+}
+
+/// Whether this mpiexec returns 0 whatever its ranks return: Open MPI 4's with recovery.
+fn launcher_returns_0() -> bool {
+    is_set("OMPI_MCA_orte_enable_recovery")
 }
 
 /// What a shell says of a process that was killed.
@@ -31,34 +41,31 @@ static STRANDED: AtomicBool = AtomicBool::new(false);
 pub(crate) fn strand_launcher<'h>(others: impl Iterator<Item = &'h str>) {
     let mut seen = HashSet::new();
     let mut others = others;
-    if launcher_survives_losses() && !others.all(|host| seen.insert(host)) {
-        STRANDED.store(true, Ordering::Release);
+    if !others.all(|host| seen.insert(host)) {
+        strand("of a run that has lost a worker on another host");
+    }
+}
+
+/// A process that was to be spawned could not be started.
+pub(crate) fn strand_launcher_by_spawn() {
+    strand("of a run in which it could not start a worker");
+}
+
+fn strand(end: &str) {
+    if launcher_returns_0() && !STRANDED.swap(true, Ordering::AcqRel) {
         tracing::warn!(
-            "this mpiexec does not see the end of a run that has lost a worker on another host: it is ended, and \
-             returns 1; RANKPOOL_CODE_FILE=FILE has the code of the run"
+            "this mpiexec does not see the end {end}: it is ended, and returns 1; RANKPOOL_CODE_FILE=FILE has the \
+             code of the run"
         );
     }
 }
 
-/// Whether this mpiexec must be asked to end though the run has not failed.
-pub(crate) fn launcher_is_stranded() -> bool {
-    STRANDED.load(Ordering::Acquire)
-}
-
-/// Set in a process that turns out to be a worker. A spawned one cannot be told from a rank 0 before
-/// MPI is up.
-static WORKER: AtomicBool = AtomicBool::new(false);
-
-/// This process is a worker, whose exit code concerns nobody.
-pub(crate) fn is_worker() {
-    WORKER.store(true, Ordering::Release);
-}
-
-/// Makes a failure of this rank 0 known to a launcher that would return 0.
+/// Has the exit code of this program told, if it is rank 0 and there is anybody to tell; see
+/// [`tell_code`](super::tell_code).
 pub(crate) fn watch_exit_code() {
-    let first = std::env::var("OMPI_COMM_WORLD_RANK").is_ok_and(|rank| rank == "0");
-    if first && launcher_survives_losses() {
-        on_failure(fail_launcher);
+    let told = launcher_returns_0() || super::code_file::is_wanted();
+    if told && super::is_first(super::variable) {
+        at_exit(super::tell_code);
     }
 }
 
@@ -71,14 +78,19 @@ fn launcher() -> Option<Pid> {
 
 /// Rank 0 was killed, and its workers leave without MPI_Finalize: one beside the launcher ends it.
 pub(crate) fn end_launcher_of_the_killed() {
-    if let Some(launcher) = launcher().filter(|_| launcher_survives_losses()) {
+    if let Some(launcher) = launcher().filter(|_| launcher_returns_0()) {
         super::code_file::leave_code_of_the_killed(KILLED);
         let _ = rustix::process::kill_process(launcher, Signal::TERM);
     }
 }
 
-/// Asks the launcher to end with an error, where it is this process's parent.
-pub(crate) fn fail_launcher() {
+/// Asks the launcher to end with an error, where it would return 0 though the code is another; and where it would
+/// not end by itself.
+pub(super) fn fail_launcher(code: i32) {
+    let must = launcher_returns_0() && code != 0 || STRANDED.load(Ordering::Acquire);
+    if !must {
+        return;
+    }
     if let Some(launcher) = launcher() {
         // If it has ended by itself, there is nothing to ask.
         let _ = rustix::process::kill_process(launcher, Signal::TERM);
@@ -89,11 +101,11 @@ pub(crate) fn fail_launcher() {
     }
 }
 
-/// Has `then` called when this process ends with a code other than 0, by `exit` or the end of main, or with
-/// any code when the launcher is stranded. Where the C library cannot tell the code (glibc can), it is never called.
-fn on_failure(then: fn()) {
-    static THEN: OnceLock<fn()> = OnceLock::new();
-    let first = THEN.set(then).is_ok();
+/// Has `tell` called with the exit code when this process ends by `exit` or the end of main. Where the C library
+/// cannot tell the code (glibc can), it is never called.
+fn at_exit(tell: fn(i32)) {
+    static TELL: OnceLock<fn(i32)> = OnceLock::new();
+    let first = TELL.set(tell).is_ok();
     #[cfg(target_env = "gnu")]
     if first {
         unsafe extern "C" {
@@ -102,14 +114,13 @@ fn on_failure(then: fn()) {
                 argument: *mut libc::c_void,
             ) -> libc::c_int;
         }
-        extern "C" fn at_exit(code: libc::c_int, _: *mut libc::c_void) {
-            let ask = code != 0 || launcher_is_stranded();
-            if let (true, Some(then), false) = (ask, THEN.get(), WORKER.load(Ordering::Acquire)) {
-                then();
+        extern "C" fn ends(code: libc::c_int, _: *mut libc::c_void) {
+            if let Some(tell) = TELL.get() {
+                tell(code);
             }
         }
         // SAFETY: glibc's signature; the function is static, and no argument is used.
-        unsafe { on_exit(at_exit, std::ptr::null_mut()) };
+        unsafe { on_exit(ends, std::ptr::null_mut()) };
     }
     #[cfg(not(target_env = "gnu"))]
     let _ = first;

@@ -5,18 +5,28 @@ use std::{ffi::c_int, mem::MaybeUninit};
 use bytes::Bytes;
 use mpi::ffi;
 
-use super::{Communicator, SEGMENT_BYTES, check};
+use super::{Communicator, SEGMENT_BYTES, check, ulfm};
 use crate::error::Error;
 
+/// What a look for a message found.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Received {
+    Nothing,
+    /// A message, from this rank.
+    From(u32),
+    /// These ranks have failed, where MPI tells of it.
+    Failures(Vec<u32>),
+}
+
 impl Communicator {
-    /// The next message with this tag, received whole, and the rank it came from; `source` is a
-    /// rank, or `None` for any. MPI_Improbe and MPI_Mrecv (section 3.8.2).
+    /// The next message with this tag, received whole; `source` is a rank, or `None` for any. MPI_Improbe
+    /// and MPI_Mrecv (section 3.8.2).
     pub(crate) fn try_receive(
         &self,
         source: Option<u32>,
         tag: i32,
         buffer: &mut WorkBuffer,
-    ) -> Result<Option<u32>, Error> {
+    ) -> Result<Received, Error> {
         let mut found = 0;
         let mut status = MaybeUninit::<ffi::MPI_Status>::uninit();
         // SAFETY: places for the flag, the message and the status, which are set when a message was
@@ -25,9 +35,14 @@ impl Communicator {
             let source = source.map_or(ffi::RSMPI_ANY_SOURCE, |rank| rank as c_int);
             let mut message = ffi::RSMPI_MESSAGE_NULL;
             let code = ffi::MPI_Improbe(source, tag, self.raw, &mut found, &mut message, status.as_mut_ptr());
+            if ulfm::is_rank_failure(code)
+                && let Some(ranks) = self.failed_ranks()?
+            {
+                return Ok(Received::Failures(ranks));
+            }
             check("MPI_Improbe", code)?;
             if found == 0 {
-                return Ok(None);
+                return Ok(Received::Nothing);
             }
             let status = status.assume_init();
             let mut count = 0;
@@ -42,7 +57,7 @@ impl Communicator {
                 ffi::RSMPI_STATUS_IGNORE,
             );
             check("MPI_Mrecv", code)?;
-            Ok(Some(status.MPI_SOURCE as u32))
+            Ok(Received::From(status.MPI_SOURCE as u32))
         }
     }
 

@@ -2,19 +2,22 @@
 //!
 //! Every return code is looked at, and the error handler that aborts the program is replaced
 //! before anything can fail. Sections refer to the MPI standard, version 4.1. All of it happens on
-//! the one thread that initialised MPI (`MPI_THREAD_FUNNELED`): no type here can leave it.
+//! the one thread that initialised MPI, but for spawns [aside](World::spawn_aside).
 
 mod interfaces;
 mod messages;
+mod spawn;
+mod ulfm;
 
 use std::{
-    ffi::{CStr, CString, c_char, c_int, c_void},
+    ffi::{CStr, c_int, c_void},
     marker::PhantomData,
 };
 
 use mpi::ffi;
 
-pub(crate) use messages::{Receiving, Sending, WorkBuffer};
+pub(crate) use messages::{Received, Receiving, Sending, WorkBuffer};
+pub(crate) use spawn::{Spawn, Spawning};
 
 use crate::error::{Error, ErrorKind};
 
@@ -26,12 +29,25 @@ fn check(call: &'static str, code: c_int) -> Result<(), Error> {
     if code == 0 {
         return Ok(());
     }
+    Err(Error::new(ErrorKind::Internal, format!("{call}: {}", error_text(code))))
+}
+
+/// What the library says of a return code (section 9.4).
+fn error_text(code: c_int) -> String {
     let mut text = [0u8; ffi::MPI_MAX_ERROR_STRING as usize + 1];
     let mut length = 0;
     // SAFETY: the buffer holds MPI_MAX_ERROR_STRING characters and a terminator.
     unsafe { ffi::MPI_Error_string(code, text.as_mut_ptr().cast(), &mut length) };
-    let text = CStr::from_bytes_until_nul(&text).map_or("unknown error".into(), CStr::to_string_lossy);
-    Err(Error::new(ErrorKind::Internal, format!("{call}: {text}")))
+    CStr::from_bytes_until_nul(&text).map_or("unknown error".into(), CStr::to_string_lossy).into_owned()
+}
+
+/// Which threads of this process will use MPI (section 11.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Threads {
+    /// The one that initialises it: MPI_THREAD_FUNNELED.
+    One,
+    /// Others as well, where the library allows it: MPI_THREAD_MULTIPLE.
+    Several,
 }
 
 /// An initialised MPI, and its MPI_COMM_WORLD.
@@ -41,16 +57,20 @@ fn check(call: &'static str, code: c_int) -> Result<(), Error> {
 #[derive(Debug)]
 pub(crate) struct World {
     world: Communicator,
+    /// Any thread may use MPI.
+    multiple: bool,
 }
 
 impl World {
-    /// MPI_Init_thread (section 11.6.2) with MPI_THREAD_FUNNELED, for the calling thread.
-    pub(crate) fn initialise() -> Result<World, Error> {
+    /// MPI_Init_thread (section 11.6.2), for the calling thread.
+    pub(crate) fn initialise(threads: Threads) -> Result<World, Error> {
         interfaces::leave_out_bridges();
         let mut provided = 0;
         // SAFETY: argc and argv may be null (section 11.2.1); MPI is initialised once a process,
         // because an executor that has started MPI never starts it again.
-        let code = unsafe {
+        let (code, least, most) = unsafe {
+            let (least, most) = (ffi::RSMPI_THREAD_FUNNELED, ffi::RSMPI_THREAD_MULTIPLE);
+            let wanted = if threads == Threads::Several { most } else { least };
             let mut initialised = 0;
             ffi::MPI_Initialized(&mut initialised);
             if initialised != 0 {
@@ -59,26 +79,22 @@ impl World {
                      or use mode threads or processes for a second one",
                 ));
             }
-            ffi::MPI_Init_thread(
-                std::ptr::null_mut(),
-                std::ptr::null_mut(),
-                ffi::RSMPI_THREAD_FUNNELED,
-                &mut provided,
-            )
+            let code =
+                ffi::MPI_Init_thread(std::ptr::null_mut(), std::ptr::null_mut(), wanted, &mut provided);
+            (code, least, most)
         };
         check("MPI_Init_thread", code)?;
         // SAFETY: reading a constant of the library.
-        let (raw, wanted) = unsafe { (ffi::RSMPI_COMM_WORLD, ffi::RSMPI_THREAD_FUNNELED) };
-        let world = Communicator::adopt(raw)?;
+        let world = Communicator::adopt(unsafe { ffi::RSMPI_COMM_WORLD })?;
         // SAFETY: as above. Spawning happens on MPI_COMM_SELF, which has an error handler of its own.
         Communicator::adopt(unsafe { ffi::RSMPI_COMM_SELF })?;
-        if provided < wanted {
+        if provided < least {
             return Err(Error::new(
                 ErrorKind::Launch,
                 "this MPI library gives less than MPI_THREAD_FUNNELED: it was built without thread support",
             ));
         }
-        Ok(World { world })
+        Ok(World { world, multiple: provided >= most })
     }
 
     pub(crate) fn rank(&self) -> Result<u32, Error> {
@@ -128,46 +144,6 @@ impl World {
         }
     }
 
-    /// MPI_Comm_spawn (section 11.8.1) of `count` copies of `program`, by this process alone.
-    /// Returns the intercommunicator to them.
-    pub(crate) fn spawn(
-        &self,
-        program: &str,
-        arguments: &[String],
-        count: u32,
-        info: &[(String, String)],
-    ) -> Result<Communicator, Error> {
-        let text = |text: &str| {
-            CString::new(text).map_err(|_| Error::usage(format!("{text:?} holds a null character")))
-        };
-        let program = text(program)?;
-        let arguments: Vec<CString> =
-            arguments.iter().map(|argument| text(argument)).collect::<Result<_, _>>()?;
-        let mut argv: Vec<*mut c_char> =
-            arguments.iter().map(|argument| argument.as_ptr().cast_mut()).collect();
-        argv.push(std::ptr::null_mut());
-        let info = Info::new(info)?;
-        let mut codes = vec![0; count as usize];
-        // SAFETY: all strings are terminated and outlive the call, argv ends with null, and there
-        // is a code for each process. MPI does not write to argv.
-        unsafe {
-            let mut raw = ffi::RSMPI_COMM_NULL;
-            let code = ffi::MPI_Comm_spawn(
-                program.as_ptr(),
-                argv.as_mut_ptr(),
-                count as c_int,
-                info.raw,
-                0,
-                ffi::RSMPI_COMM_SELF,
-                &mut raw,
-                codes.as_mut_ptr(),
-            );
-            check("MPI_Comm_spawn", code)?;
-            codes.iter().try_for_each(|code| check("MPI_Comm_spawn", *code))?;
-            Communicator::adopt(raw)
-        }
-    }
-
     /// MPI_Finalize (section 11.2.2). Collective over all connected processes.
     pub(crate) fn finalise(self) -> Result<(), Error> {
         // SAFETY: called once, with every request of this process completed by its port.
@@ -191,6 +167,23 @@ pub(crate) fn library_version() -> String {
     unsafe { ffi::MPI_Get_library_version(text.as_mut_ptr().cast(), &mut length) };
     let text = CStr::from_bytes_until_nul(&text).map_or("unknown".into(), CStr::to_string_lossy);
     text.lines().next().unwrap_or_default().trim_end_matches(',').to_string()
+}
+
+/// The file of the library, as the loader has found it.
+#[cfg(feature = "cli")]
+pub(crate) fn library_file() -> Option<std::path::PathBuf> {
+    use std::os::unix::ffi::OsStrExt;
+    let mut about = std::mem::MaybeUninit::<libc::Dl_info>::uninit();
+    let function = ffi::MPI_Init_thread as *const c_void;
+    // SAFETY: an address of this process, and a place for the answer, which is set when the call says so; the name is
+    // terminated and lives as long as the library is loaded.
+    unsafe {
+        if libc::dladdr(function, about.as_mut_ptr()) == 0 {
+            return None;
+        }
+        let name = about.assume_init().dli_fname;
+        (!name.is_null()).then(|| std::ffi::OsStr::from_bytes(CStr::from_ptr(name).to_bytes()).into())
+    }
 }
 
 /// The thread level that the library gives (section 11.6.2), as text.
@@ -232,43 +225,5 @@ impl Communicator {
         // SAFETY: a valid communicator and a place for the answer.
         check("MPI_Comm_rank", unsafe { ffi::MPI_Comm_rank(self.raw, &mut rank) })?;
         Ok(rank as u32)
-    }
-}
-
-/// An info object (section 10).
-struct Info {
-    raw: ffi::MPI_Info,
-}
-
-impl Info {
-    fn new(pairs: &[(String, String)]) -> Result<Info, Error> {
-        // SAFETY: reading a constant of the library.
-        let mut info = Info { raw: unsafe { ffi::RSMPI_INFO_NULL } };
-        if pairs.is_empty() {
-            return Ok(info);
-        }
-        // SAFETY: a place for the new object.
-        check("MPI_Info_create", unsafe { ffi::MPI_Info_create(&mut info.raw) })?;
-        for (key, value) in pairs {
-            let refused = |_| Error::usage(format!("the spawn hint {key}={value} holds a null character"));
-            let (key, value) = (
-                CString::new(key.as_str()).map_err(refused)?,
-                CString::new(value.as_str()).map_err(refused)?,
-            );
-            // SAFETY: a valid object and terminated strings, which MPI copies.
-            check("MPI_Info_set", unsafe { ffi::MPI_Info_set(info.raw, key.as_ptr(), value.as_ptr()) })?;
-        }
-        Ok(info)
-    }
-}
-
-impl Drop for Info {
-    fn drop(&mut self) {
-        // SAFETY: the object is ours, and MPI keeps no reference to it after the spawn.
-        unsafe {
-            if self.raw != ffi::RSMPI_INFO_NULL {
-                ffi::MPI_Info_free(&mut self.raw);
-            }
-        }
     }
 }

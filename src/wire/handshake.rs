@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 /// The version of everything in this folder. A worker that speaks another one is refused.
-pub(crate) const PROTOCOL: u32 = 1;
+pub(crate) const PROTOCOL: u32 = 2;
 
 /// A worker introduces itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,6 +37,15 @@ pub(crate) struct Welcome {
     pub(crate) workers_on_host: u32,
     /// True when the ranks of the host have a CPU each, so that waiting may spin.
     pub(crate) spin: bool,
+    /// What the worker takes over from rank 0, where its launcher does not see to that.
+    pub(crate) surroundings: Option<Surroundings>,
+}
+
+/// An environment and a working folder, in bytes as the system has them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Surroundings {
+    pub(crate) variables: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(crate) folder: Option<Vec<u8>>,
 }
 
 /// The worker can be given work.

@@ -18,7 +18,7 @@ pub(crate) use block::element_of_block;
 pub use codec::CodecError;
 pub(crate) use codec::{decode, encode, encode_into};
 pub(crate) use frame::{Frame, HEADER_BYTES, Header, Kind, LAYOUT_TABLE};
-pub(crate) use handshake::{Hello, PROTOCOL, Ready, Welcome};
+pub(crate) use handshake::{Hello, PROTOCOL, Ready, Surroundings, Welcome};
 pub(crate) use reply::{Piece, Reply, ReplyBuilder};
 
 /// Reads any bytes as a frame and as what a frame may carry: for the fuzzer.

@@ -1,0 +1,81 @@
+//! The ways out of the program. Whoever ends a run leaves its exit code and makes the launcher fail first, so that
+//! no run that did not come to its end is told as one that did.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
+
+/// How long exit handlers may take.
+const HANDLERS: Duration = Duration::from_secs(5);
+
+/// MPI was started here and has been finalised.
+static FINALISED: AtomicBool = AtomicBool::new(false);
+
+/// MPI_Finalize has returned.
+#[cfg(feature = "mpi")]
+pub(crate) fn mpi_is_finalised() {
+    FINALISED.store(true, Ordering::Release);
+}
+
+/// Leaves the exit code of a run in the file that is to have it; not that of a worker, which concerns nobody.
+pub(crate) fn leave_code(code: i32) {
+    if ends_the_run() {
+        super::code_file::leave_code(code);
+    }
+}
+
+/// The same, and makes a launcher fail that would return 0 all the same.
+pub(crate) fn tell_code(code: i32) {
+    leave_code(code);
+    #[cfg(feature = "mpi")]
+    if ends_the_run() {
+        super::recovery::fail_launcher(code);
+    }
+}
+
+fn ends_the_run() -> bool {
+    !super::is_worker() && super::is_first(super::variable)
+}
+
+/// Ends the run and this process.
+pub(crate) fn end_run(code: i32) -> ! {
+    tell_code(code);
+    exit(code)
+}
+
+/// Ends this process. After MPI_Finalize its exit handlers are run: MPICH takes leave of its launcher in one, which
+/// otherwise sees a crash. Where MPI could not be finalised they are not: Open MPI's would wait for the lost.
+pub(crate) fn exit(code: i32) -> ! {
+    if !FINALISED.load(Ordering::Acquire) {
+        exit_now(code);
+    }
+    let watch = move || {
+        thread::sleep(HANDLERS);
+        exit_now(code)
+    };
+    // Without the thread the handlers go unwatched.
+    let _ = thread::Builder::new().name("rankpool-exit".into()).spawn(watch);
+    std::process::exit(code)
+}
+
+/// Ends the process at once: no destructors, no exit handlers.
+pub(crate) fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit has no preconditions; it does not return.
+    unsafe { libc::_exit(code) }
+}
+
+/// Ends a worker whose rank 0 is gone.
+pub(crate) fn end_orphaned() -> ! {
+    #[cfg(feature = "mpi")]
+    super::recovery::end_launcher_of_the_killed();
+    exit_now(super::EXIT_ORPHANED)
+}
+
+/// Ends a rank other than 0 after an error that rank 0 tells: a moment later, since a launcher ends
+/// the whole run when the first rank fails.
+pub(crate) fn leave_the_word_to_rank_0() -> ! {
+    thread::sleep(Duration::from_secs(1));
+    exit_now(super::EXIT_USAGE)
+}
