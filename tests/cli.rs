@@ -5,7 +5,7 @@ mod support;
 use std::{path::Path, process::Command};
 
 use serde_json::Value;
-use support::{Ended, mpiexec, start};
+use support::{Ended, Stack, mpiexec, stack, start};
 
 const RANKPOOL: &str = env!("CARGO_BIN_EXE_rankpool");
 
@@ -225,19 +225,8 @@ fn copies_that_srun_starts_without_mpi_are_refused_by_one_message() {
 #[test]
 fn too_many_pool_workers_are_refused_with_the_slots_and_the_fix() {
     let mut command = Command::new("mpiexec");
-    command.envs(support::MPI).args([
-        "--host",
-        "localhost:3",
-        "-n",
-        "1",
-        RANKPOOL,
-        "run",
-        "squares",
-        "--mode",
-        "pool",
-        "--workers",
-        "9",
-    ]);
+    command.envs(support::MPI).args(stack().three_slots());
+    command.args(["-n", "1", RANKPOOL, "run", "squares", "--mode", "pool", "--workers", "9"]);
     let ended = start(&mut command).end();
     assert_ne!(ended.code, 0);
     assert!(ended.stderr.contains("2 slots are free"), "{ended:?}");
@@ -268,16 +257,28 @@ fn a_pool_without_its_launcher_on_path_is_an_error_that_says_so() {
     let mut command = std::process::Command::new(RANKPOOL);
     command.args(["run", "squares", "--mode", "pool", "--workers", "1", "--oversubscribe"]);
     let ended = start(command.env("PATH", "/no/such/folder")).end().expect(70);
-    assert!(ended.stderr.contains("needs its own orted on PATH"), "{ended:?}");
+    let launcher = match stack() {
+        Stack::OpenMpi4 => "orted",
+        Stack::OpenMpi5 => "prterun",
+        Stack::Mpich => "mpiexec",
+    };
+    assert!(ended.stderr.contains(&format!("needs its own {launcher} on PATH")), "{ended:?}");
 }
 
 #[test]
 fn auto_picks_pool_with_room_for_two_workers() {
-    let mut command = mpiexec(&["--host", "localhost:3", "-n", "1", RANKPOOL, "run", "squares", "--json"]);
-    let report = start(&mut command).end().expect(0).json();
+    let run = |launcher: &[&str]| {
+        let mut command = mpiexec(&[launcher, &["-n", "1", RANKPOOL, "run", "squares", "--json"]].concat());
+        start(&mut command).end().expect(0).json()
+    };
+    if stack() == Stack::Mpich {
+        // Its launcher does not tell of slots before MPI has started.
+        assert_eq!(run(&["-usize", "3"])["mode"], "serial");
+        return;
+    }
+    let report = run(&["--host", "localhost:3"]);
     assert_eq!((&report["mode"], &report["workers"]), (&"pool".into(), &2.into()));
-    let mut command = mpiexec(&["--host", "localhost:2", "-n", "1", RANKPOOL, "run", "squares", "--json"]);
-    assert_eq!(start(&mut command).end().expect(0).json()["mode"], "serial");
+    assert_eq!(run(&["--host", "localhost:2"])["mode"], "serial");
 }
 
 #[test]

@@ -26,6 +26,8 @@ pub fn run(scenario: &str, mode: Mode, workers: i64) {
         "stuck_task" => return stuck_task(pool),
         "wait_for_ever" => wait_for_ever(&pool),
         "library_threads" => library_threads(&pool),
+        "surroundings" => surroundings(&pool),
+        "nested" => nested(&pool),
         "huge" => huge(&pool),
         "long_stream" => long_stream(&pool),
         other => panic!("there is no scenario {other}"),
@@ -150,6 +152,56 @@ fn library_threads(pool: &Executor) -> Result<(), Error> {
     assert_eq!(values[..3], [expected.clone(), expected.clone(), expected]);
     assert_eq!(values[3], "77", "what the user has set stays");
     println!("told");
+    Ok(())
+}
+
+fn surroundings(pool: &Executor) -> Result<(), Error> {
+    let look = |()| {
+        let variable = |name: &str| std::env::var(name).unwrap_or_default();
+        let identity = variable("OMPI_PARENT_PORT") + &variable("PMI_SPAWNED");
+        let folder = std::env::current_dir().expect("a folder").display().to_string();
+        (variable("SEEN_BY_WORKERS"), folder, !identity.is_empty())
+    };
+    let (value, folder, spawned) = pool.map(look, [()])?.remove(0);
+    println!(
+        "a worker sees {value} in {folder}, and {} of its own",
+        if spawned { "a rank" } else { "nothing" }
+    );
+    Ok(())
+}
+
+/// What an executor inside a task gives.
+fn inner(mode: String) -> Result<u64, String> {
+    let mut builder = Executor::builder().mode(mode.parse().expect("a mode"));
+    if mode == "threads" || mode == "processes" {
+        builder = builder.workers(2);
+    }
+    let pool = builder.start().map_err(|error| format!("{}: {error}", error.exit_code()))?;
+    let sum = pool.map(|n: u64| n * n, 1..=10).map_err(|error| error.to_string())?.iter().sum();
+    pool.shutdown().map_err(|error| error.to_string())?;
+    Ok(sum)
+}
+
+fn nested(pool: &Executor) -> Result<(), Error> {
+    let modes = ["auto", "serial", "threads", "processes", "comm", "pool"];
+    let in_workers = !matches!(pool.mode(), Mode::Serial | Mode::Threads);
+    // In one process with rank 0, MPI is for rank 0 to start.
+    let tried = if in_workers { &modes[..] } else { &modes[..3] };
+    let outcomes = pool.try_call(inner).outcomes(tried.iter().map(ToString::to_string))?;
+    for (mode, outcome) in tried.iter().zip(&outcomes) {
+        match outcome {
+            Ok(sum) => assert_eq!((*sum, ["comm", "pool"].contains(mode)), (385, false), "{mode}"),
+            Err(error) => {
+                assert!(["comm", "pool"].contains(mode), "{mode}: {error}");
+                assert!(
+                    error.message().contains("2: ") && error.message().contains("inside a task"),
+                    "{error}"
+                );
+            }
+        }
+    }
+    assert_eq!(pool.progress().lost, 0);
+    println!("{} executors inside tasks, and no worker lost", outcomes.len());
     Ok(())
 }
 

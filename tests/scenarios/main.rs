@@ -13,9 +13,6 @@ use rankpool::Mode;
 use rustix::process::Signal;
 use support::{Ended, LIMIT, Running, start, under};
 
-/// Open MPI lets the other ranks live when one dies.
-const SURVIVE: &[&str] = &["--enable-recovery"];
-
 fn program() -> String {
     std::env::current_exe().unwrap().to_str().unwrap().to_string()
 }
@@ -27,7 +24,7 @@ fn command(scenario: &str, mode: Mode, workers: u32) -> Command {
         Mode::Pool => 1,
         _ => 0,
     };
-    let mut command = under(world, SURVIVE, &program());
+    let mut command = under(world, support::stack().survive().unwrap_or_default(), &program());
     command.args(["inside", scenario, &mode.to_string(), &workers.to_string()]);
     command
 }
@@ -53,6 +50,8 @@ const TESTS: &[(&str, &[Mode], Test)] = {
         ("a stuck task times out within a second and the others go on", PROCESSES, stuck_task),
         ("workers end when rank 0 is killed", PROCESSES, rank_0_dies),
         ("numerical libraries are told how many threads to use", PROCESSES, library_threads),
+        ("spawned workers have the environment and the folder of rank 0", &[Pool], surroundings),
+        ("an executor inside a task is local, and other modes are the task's error", EVERYWHERE, nested),
         ("a 3 GiB item and a 3 GiB result go through", &[Comm, Pool], huge),
         ("a hundred million tasks stream through a bounded window", &[Threads, Comm], long_stream),
     ]
@@ -144,6 +143,24 @@ fn library_threads(mode: Mode) {
     assert!(ended.expect(0).stdout.contains("told"));
 }
 
+fn surroundings(mode: Mode) {
+    let folder = tempfile::tempdir().unwrap();
+    // The launcher itself has none of it.
+    let shell = format!(
+        "cd {} && SEEN_BY_WORKERS='a value' exec {} inside surroundings {mode} 1",
+        folder.path().display(),
+        program()
+    );
+    let ended = start(support::mpiexec(&["-n", "1", "sh", "-c"]).arg(&shell)).end().expect(0);
+    let expected = format!("a worker sees a value in {}, and a rank of its own", folder.path().display());
+    assert!(ended.stdout.contains(&expected), "{ended:?}");
+}
+
+fn nested(mode: Mode) {
+    let ended = run("nested", mode, 2).expect(0);
+    assert!(ended.stdout.contains("executors inside tasks, and no worker lost"), "{ended:?}");
+}
+
 fn huge(mode: Mode) {
     let ended = start(&mut command("huge", mode, 1)).end_within(Duration::from_secs(240)).expect(0);
     assert!(ended.stdout.contains("3 GiB there and 3 GiB back"), "{ended:?}");
@@ -156,25 +173,17 @@ fn long_stream(mode: Mode) {
     assert!(kilobytes < 200_000, "rank 0 held {kilobytes} kB");
 }
 
-/// A copy of this program whose build id differs in its last byte, in the same world.
+/// A program of another build in the same world.
 fn another_build() {
-    let original = std::fs::read(program()).unwrap();
-    let note = b"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0";
-    let at = original.windows(note.len()).position(|window| window == note).expect("a build id of 20 bytes");
-    let id =
-        |bytes: &[u8]| bytes[at + 16..at + 36].iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    let mut changed = original.clone();
-    changed[at + 35] ^= 0xff;
     let folder = tempfile::tempdir().unwrap();
     let copy = folder.path().join("another");
-    std::fs::write(&copy, &changed).unwrap();
-    std::fs::set_permissions(&copy, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let builds = support::another_build(program().as_ref(), &copy);
     let arguments = ["inside", "error_in_main", "comm", "1"];
     let mut command = support::mpiexec(&["-n", "1", &program()]);
     command.args(arguments).args([":", "-n", "1"]).arg(&copy).args(arguments);
     let ended = start(&mut command).end();
     assert_ne!(ended.code, 0, "{ended:?}");
-    for build in [id(&original), id(&changed)] {
+    for build in builds {
         assert!(ended.stderr.contains(&build), "build {build} is not named: {ended:?}");
     }
 }

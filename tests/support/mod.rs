@@ -5,8 +5,12 @@
 use std::{
     io::{Read, Seek},
     os::unix::process::CommandExt,
+    path::Path,
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -75,6 +79,16 @@ pub fn start(command: &mut Command) -> Running {
 impl Running {
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// True while the process that was started lives.
+    pub fn lives(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// The living processes that it has started, and itself.
+    pub fn family(&self) -> Vec<u32> {
+        marked(&self.mark)
     }
 
     /// What it has printed to standard output so far.
@@ -199,17 +213,72 @@ pub fn caught(test: impl FnOnce()) -> Result<(), libtest_mimic::Failed> {
 }
 
 /// What Open MPI is told in tests: root may use it, and all ranks are on this host.
-pub const MPI: [(&str, &str); 4] = [
+pub const MPI: [(&str, &str); 6] = [
     ("OMPI_ALLOW_RUN_AS_ROOT", "1"),
     ("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"),
+    ("PRTE_ALLOW_RUN_AS_ROOT", "1"),
+    ("PRTE_ALLOW_RUN_AS_ROOT_CONFIRM", "1"),
     ("OMPI_MCA_btl_tcp_if_include", "lo"),
     ("OMPI_MCA_oob_tcp_if_include", "lo"),
 ];
 
+/// An MPI library with its launcher.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stack {
+    OpenMpi4,
+    OpenMpi5,
+    Mpich,
+}
+
+/// The one whose mpiexec is on PATH; the program under test was built with it.
+pub fn stack() -> Stack {
+    static STACK: OnceLock<Stack> = OnceLock::new();
+    *STACK.get_or_init(|| {
+        let version =
+            Command::new("mpiexec").envs(MPI).arg("--version").output().expect("an mpiexec on PATH");
+        let version = String::from_utf8_lossy(&version.stdout).into_owned();
+        if version.contains("HYDRA") {
+            Stack::Mpich
+        } else if version.contains("OpenRTE) 4") {
+            Stack::OpenMpi4
+        } else {
+            Stack::OpenMpi5
+        }
+    })
+}
+
+impl Stack {
+    /// Lets mpiexec start more ranks than there are cores.
+    fn oversubscribe(self) -> &'static [&'static str] {
+        match self {
+            Stack::OpenMpi4 => &["--oversubscribe"],
+            Stack::OpenMpi5 => &["--map-by", ":oversubscribe"],
+            Stack::Mpich => &[],
+        }
+    }
+
+    /// Has mpiexec tell of three slots.
+    pub fn three_slots(self) -> &'static [&'static str] {
+        match self {
+            Stack::OpenMpi4 | Stack::OpenMpi5 => &["--host", "localhost:3"],
+            Stack::Mpich => &["-usize", "3"],
+        }
+    }
+
+    /// Lets the other ranks live when one dies, where that can be had.
+    pub fn survive(self) -> Option<&'static [&'static str]> {
+        match self {
+            Stack::OpenMpi4 => Some(&["--enable-recovery"]),
+            Stack::OpenMpi5 => Some(&["--with-ft", "ulfm", "--prtemca", "state_base_recoverable", "1"]),
+            Stack::Mpich => None,
+        }
+    }
+}
+
 /// `mpiexec` with these arguments, as root and on few cores.
 pub fn mpiexec(arguments: &[&str]) -> Command {
     let mut command = Command::new("mpiexec");
-    command.envs(MPI).arg("--oversubscribe").args(arguments);
+    command.envs(MPI).args(stack().oversubscribe()).args(arguments);
     command
 }
 
@@ -223,4 +292,18 @@ pub fn under(world: u32, launcher: &[&str], program: &str) -> Command {
     let mut command = mpiexec(launcher);
     command.args(["-n", &world.to_string(), program]);
     command
+}
+
+/// Makes a copy of a program whose build id differs in its last byte; both build ids.
+pub fn another_build(program: &Path, copy: &Path) -> [String; 2] {
+    let mut bytes = std::fs::read(program).unwrap();
+    let note = b"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0";
+    let at = bytes.windows(note.len()).position(|window| window == note).expect("a build id of 20 bytes");
+    let id =
+        |bytes: &[u8]| bytes[at + 16..at + 36].iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let first = id(&bytes);
+    bytes[at + 35] ^= 0xff;
+    std::fs::write(copy, &bytes).unwrap();
+    std::fs::set_permissions(copy, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    [first, id(&bytes)]
 }

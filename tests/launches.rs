@@ -1,0 +1,361 @@
+//! Launches as they are outside of a textbook: shells under launchers, launchers of another MPI, ranks that die while
+//! MPI starts, and what spawned workers find around them. The command line is run on every MPI library.
+
+mod support;
+
+use std::{
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use rustix::process::Signal;
+use support::{Ended, MPI, Running, Stack, mpiexec, stack, start};
+
+const RANKPOOL: &str = env!("CARGO_BIN_EXE_rankpool");
+
+/// Runs of one kind, so that what happens now and then is seen.
+const MANY: usize = 40;
+
+/// Living processes that run this program below `root`, with the number of the rank that each believes to be; workers
+/// that were spawned have `spawned` set.
+fn ranks(running: &Running) -> Vec<Rank> {
+    let variable = |environment: &str, name: &str| {
+        let entry = environment.split('\0').find_map(|entry| entry.strip_prefix(name)?.strip_prefix('='));
+        entry.map(ToString::to_string)
+    };
+    let mut found: Vec<Rank> = running
+        .family()
+        .into_iter()
+        .filter_map(|pid| {
+            let program = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+            let program = program.to_string_lossy().replace(" (deleted)", "");
+            let environment = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
+            let environment = String::from_utf8_lossy(&environment).into_owned();
+            let number =
+                variable(&environment, "OMPI_COMM_WORLD_RANK").or(variable(&environment, "PMI_RANK"))?;
+            let spawned =
+                ["OMPI_PARENT_PORT", "PMI_SPAWNED"].iter().any(|name| variable(&environment, name).is_some());
+            program.ends_with("/rankpool").then_some(())?;
+            Some(Rank { pid, number: number.parse().ok()?, spawned })
+        })
+        .collect();
+    found.sort_by_key(|rank| rank.pid);
+    found
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Rank {
+    pid: u32,
+    number: u32,
+    spawned: bool,
+}
+
+/// Waits until a rank is there that `wanted` describes.
+#[track_caller]
+fn wait_for(running: &Running, wanted: impl Fn(&Rank) -> bool) -> Rank {
+    let deadline = Instant::now() + support::LIMIT;
+    loop {
+        if let Some(rank) = ranks(running).into_iter().find(&wanted) {
+            return rank;
+        }
+        assert!(Instant::now() < deadline, "that rank did not come");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn kill(rank: Rank) {
+    support::signal_process(rank.pid, Signal::KILL);
+}
+
+/// A run of `sleep` under an mpiexec that lets it outlive losses; `None`, and a word, where there is none.
+fn surviving(ranks: &str, flags: &[&str], code_file: &Path) -> Option<Running> {
+    let Some(survive) = stack().survive() else {
+        eprintln!("skipped: {:?} ends a run when a process dies", stack());
+        return None;
+    };
+    let mut command = mpiexec(survive);
+    command.args(["-n", ranks, RANKPOOL, "run", "sleep", "--json", "--progress", "none"]).args(flags);
+    Some(start(command.env("RANKPOOL_CODE_FILE", code_file)))
+}
+
+fn code_in(file: &Path) -> String {
+    std::fs::read_to_string(file).unwrap_or_default().trim().to_string()
+}
+
+#[test]
+fn good_runs_end_with_0_every_time() {
+    for _ in 0..MANY {
+        let mut command =
+            mpiexec(&["-n", "3", RANKPOOL, "run", "pi", "--tasks", "50", "--samples", "1000", "--json"]);
+        assert_eq!(start(&mut command).end().expect(0).json()["done"], 50);
+    }
+}
+
+#[test]
+fn the_code_of_a_run_comes_through_every_time() {
+    let text = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(text.path(), b"no text \xff\n").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let journal = folder.path().join("journal");
+    for _ in 0..MANY / 4 {
+        start(mpiexec(&["-n", "3", RANKPOOL, "run", "words"]).arg(text.path())).end().expect(1);
+        let stopped =
+            ["run", "sleep", "--tasks", "99", "--duration", "50ms", "--walltime", "1s", "--grace", "500ms"];
+        let mut command = mpiexec(&["-n", "3", RANKPOOL]);
+        start(command.args(stopped).arg("--journal").arg(&journal).arg("--force")).end().expect(75);
+    }
+}
+
+#[test]
+fn a_pool_without_a_launcher_leaves_the_shell_that_called_it_alone() {
+    for _ in 0..MANY / 8 {
+        let run = format!(
+            "{RANKPOOL} run squares --mode pool --workers 2 --oversubscribe --json && echo the shell lives"
+        );
+        let ended = start(Command::new("sh").envs(MPI).args(["-c", &run])).end().expect(0);
+        assert!(ended.stdout.contains("the shell lives"), "{ended:?}");
+    }
+}
+
+#[test]
+fn runs_that_follow_each_other_under_one_rank_are_serial_and_do_not_start_mpi() {
+    let runs = format!("{RANKPOOL} run squares --n 5 --json && {RANKPOOL} run squares --n 6 --json");
+    let ended = start(&mut mpiexec(&["-n", "1", "sh", "-c", &runs])).end().expect(0);
+    let sums: Vec<u64> = ended
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+        .map(|report| {
+            assert_eq!(report["mode"], "serial");
+            report["summary"]["sum"].as_u64().unwrap()
+        })
+        .collect();
+    assert_eq!(sums, [55, 91]);
+}
+
+#[test]
+fn a_program_behind_the_launcher_of_another_mpi_says_so_once_before_it_ends() {
+    // What each launcher leaves in the environment of its ranks, without a launcher behind it.
+    let foreign: &[(&str, &str)] = match stack() {
+        Stack::Mpich => &[("OMPI_COMM_WORLD_SIZE", "3"), ("OMPI_COMM_WORLD_RANK", "0")],
+        _ => &[("PMI_SIZE", "3"), ("PMI_RANK", "0")],
+    };
+    let rank_variable = foreign[1].0;
+    let copy = |rank: &str| {
+        let mut command = Command::new(RANKPOOL);
+        command.args(["run", "squares"]).envs(MPI).envs(foreign.iter().copied()).env(rank_variable, rank);
+        start(&mut command).end()
+    };
+    let first = copy("0").expect(70);
+    assert_eq!(first.stderr.matches("belong to different MPI libraries").count(), 1, "{first:?}");
+    let second = copy("1");
+    assert_eq!((second.stderr.as_str(), second.code == 0), ("", false), "{second:?}");
+    let mut command = Command::new(RANKPOOL);
+    let doctor = start(command.arg("doctor").envs(MPI).envs(foreign.iter().copied())).end().expect(1);
+    assert!(doctor.stdout.contains("WRONG launcher"), "{doctor:?}");
+}
+
+/// `script` gives its command a terminal, as `srun --pty` does.
+fn on_a_terminal(shell: &str, copies: &str) -> Ended {
+    let step = [("SLURM_STEP_ID", "0"), ("SLURM_STEP_NUM_TASKS", copies), ("SLURM_PROCID", "0")];
+    start(Command::new("script").args(["-qec", shell, "/dev/null"]).envs(step)).end()
+}
+
+#[test]
+fn what_is_typed_in_a_shell_of_sruns_is_one_serial_run_and_a_script_there_is_told_what_to_do() {
+    // -m gives the shell the job control that a shell has in which one types.
+    let typed =
+        on_a_terminal(&format!("bash -c 'set -m; {RANKPOOL} run squares --n 5 --json; true'"), "4").expect(0);
+    assert!(typed.stdout.contains("\"mode\":\"serial\""), "{typed:?}");
+    let script = on_a_terminal(&format!("bash -c '{RANKPOOL} run squares --n 5 --json; true'"), "4");
+    assert!(script.stdout.contains("unset SLURM_STEP_NUM_TASKS"), "{script:?}");
+}
+
+/// A worker that is killed costs time, under an mpiexec that lets the run live; so does each of its replacements.
+#[test]
+fn a_replacement_that_dies_as_it_appears_costs_time_and_no_run_is_told_as_done_that_is_not() {
+    let file = tempfile::tempdir().unwrap();
+    let code_file = file.path().join("code");
+    for (workers, replacements) in [("1", 1), ("2", 1), ("1", 9)] {
+        let _ = std::fs::remove_file(&code_file);
+        let flags = [
+            "--tasks",
+            "30",
+            "--duration",
+            "100ms",
+            "--mode",
+            "pool",
+            "--workers",
+            workers,
+            "--oversubscribe",
+        ];
+        let Some(mut running) = surviving("1", &flags, &code_file) else { return };
+        wait_until_working(&mut running);
+        let first = wait_for(&running, |rank| rank.spawned);
+        let mut known: Vec<u32> = ranks(&running).iter().map(|rank| rank.pid).collect();
+        kill(first);
+        let mut killed = 0;
+        while killed < replacements && running.lives() {
+            if let Some(new) =
+                ranks(&running).into_iter().find(|rank| rank.spawned && !known.contains(&rank.pid))
+            {
+                known.push(new.pid);
+                kill(new);
+                killed += 1;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let ended = running.end_within(Duration::from_secs(120));
+        let done = ended.code == 0;
+        if replacements == 1 {
+            assert_eq!(ended.code, 0, "{ended:?}");
+        } else {
+            assert_eq!((done, code_in(&code_file).as_str()), (false, "70"), "{ended:?}");
+            assert!(ended.stderr.contains("no worker is left"), "{ended:?}");
+        }
+        if done {
+            assert_eq!((ended.json()["done"].as_u64(), code_in(&code_file).as_str()), (Some(30), "0"));
+        }
+    }
+}
+
+/// Waits until the workers run tasks.
+fn wait_until_working(running: &mut Running) {
+    let deadline = Instant::now() + support::LIMIT;
+    let at_work = |rank: &Rank| (rank.spawned || rank.number > 0) && has_a_lifeline(rank.pid);
+    while !ranks(running).iter().any(at_work) {
+        assert!(
+            Instant::now() < deadline && running.lives(),
+            "no worker came up: {}",
+            running.stderr_so_far()
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    std::thread::sleep(Duration::from_millis(300));
+}
+
+/// The lifeline is what a worker opens last. Names of threads are cut to 15 characters.
+fn has_a_lifeline(pid: u32) -> bool {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let mut names = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
+    names.any(|name| name.trim() == "rankpool-lifeli")
+}
+
+#[test]
+fn a_rank_that_dies_is_a_loss_and_the_run_goes_on_where_the_launcher_lets_it() {
+    let file = tempfile::tempdir().unwrap();
+    let code_file = file.path().join("code");
+    let Some(mut running) = surviving("3", &["--tasks", "30", "--duration", "100ms"], &code_file) else {
+        return;
+    };
+    wait_until_working(&mut running);
+    kill(wait_for(&running, |rank| rank.number == 1));
+    let ended = running.end().expect(0);
+    assert_eq!((ended.json()["done"].as_u64(), code_in(&code_file).as_str()), (Some(30), "0"));
+}
+
+#[test]
+fn a_run_that_has_lost_all_its_ranks_ends_with_70_and_says_so() {
+    let file = tempfile::tempdir().unwrap();
+    let code_file = file.path().join("code");
+    let Some(mut running) = surviving("3", &["--tasks", "90", "--duration", "100ms"], &code_file) else {
+        return;
+    };
+    wait_until_working(&mut running);
+    ranks(&running).into_iter().filter(|rank| rank.number > 0).for_each(kill);
+    let ended = running.end();
+    assert!(ended.code != 0 && code_in(&code_file) == "70", "{ended:?}");
+    assert!(ended.stderr.contains("no worker is left"), "{ended:?}");
+}
+
+#[test]
+fn a_rank_that_dies_while_mpi_starts_ends_the_run_soon_and_never_with_0() {
+    let file = tempfile::tempdir().unwrap();
+    let code_file = file.path().join("code");
+    for number in [0, 1, 2, 1] {
+        let _ = std::fs::remove_file(&code_file);
+        let Some(mut running) = surviving("3", &["--tasks", "9", "--duration", "500ms"], &code_file) else {
+            return;
+        };
+        kill(wait_for(&running, |rank| rank.number == number));
+        assert!(running.lives());
+        let ended = running.end_within(Duration::from_secs(25));
+        assert_ne!(ended.code, 0, "rank {number}: {ended:?}");
+        let code = if number == 0 { "137" } else { "70" };
+        assert_eq!(code_in(&code_file), code, "rank {number}: {ended:?}");
+    }
+}
+
+/// A copy of the program that a test may replace.
+fn copy_in(folder: &Path) -> String {
+    let program = folder.join("rankpool");
+    std::fs::copy(RANKPOOL, &program).unwrap();
+    program.to_str().unwrap().to_string()
+}
+
+/// Puts another build in the program's place, as a linker does.
+fn rebuild(program: &str) {
+    let new = format!("{program}.new");
+    support::another_build(program.as_ref(), new.as_ref());
+    std::fs::rename(&new, program).unwrap();
+}
+
+#[test]
+fn a_program_that_is_built_anew_while_it_runs_still_replaces_its_worker_processes() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = copy_in(folder.path());
+    let flags =
+        ["run", "sleep", "--tasks", "20", "--duration", "200ms", "--mode", "processes", "-w", "1", "--json"];
+    let mut running = start(Command::new(&program).args(flags).args(["--progress", "none"]));
+    let worker = loop {
+        let family = running.family();
+        if let Some(worker) = family.into_iter().find(|pid| *pid != running.pid() && has_a_lifeline(*pid)) {
+            break worker;
+        }
+        assert!(running.lives(), "{}", running.stderr_so_far());
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    rebuild(&program);
+    support::signal_process(worker, Signal::KILL);
+    let ended = running.end().expect(0);
+    assert_eq!(ended.json()["done"], 20, "{ended:?}");
+    assert!(ended.stderr.contains("was lost"), "{ended:?}");
+}
+
+#[test]
+fn a_pool_whose_program_is_built_anew_goes_on_with_the_workers_it_has() {
+    let Some(survive) = stack().survive() else {
+        eprintln!("skipped: {:?} ends a run when a process dies", stack());
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    for removed in [false, true] {
+        let program = copy_in(folder.path());
+        let mut command = mpiexec(survive);
+        command.args([
+            "-n",
+            "1",
+            &program,
+            "run",
+            "sleep",
+            "--tasks",
+            "40",
+            "--duration",
+            "100ms",
+            "--mode",
+            "pool",
+        ]);
+        command.args(["--workers", "2", "--oversubscribe", "--json", "--progress", "none"]);
+        let mut running = start(&mut command);
+        wait_until_working(&mut running);
+        if removed {
+            std::fs::remove_file(&program).unwrap();
+        } else {
+            rebuild(&program);
+        }
+        kill(wait_for(&running, |rank| rank.spawned));
+        let ended = running.end_within(Duration::from_secs(100)).expect(0);
+        assert_eq!(ended.json()["done"], 40, "{ended:?}");
+    }
+}
