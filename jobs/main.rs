@@ -1,5 +1,6 @@
 //! The `rankpool` program: a user's program like any other, with the jobs of this folder.
 
+mod file;
 mod firing_rate;
 mod gram;
 mod input;
