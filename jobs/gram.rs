@@ -4,6 +4,7 @@
 
 use std::{error::Error as StdError, ops::Range, sync::OnceLock};
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use rankpool::{Block, Error, Job, Rows};
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,7 @@ pub struct Gram {
     points: Vec<f64>,
     /// HDF5 dataset with a point in each row, as in data.h5:/x, which every worker can read
     #[arg(long, value_name = "FILE:DATASET", conflicts_with = "points")]
+    #[arg(value_parser = OsStringValueParser::new().try_map(Dataset::parse))]
     input: Option<Dataset>,
     /// Width of the kernel, in the points' unit
     #[arg(long, default_value_t = 1.0, value_parser = positive, allow_negative_numbers = true)]
@@ -85,13 +87,13 @@ impl Gram {
 
 impl Job for Gram {
     const NAME: &'static str = "gram";
-    /// The rows to compute
-    type Item = Range<usize>;
+    /// The rows to compute, and how many there are in all
+    type Item = (Range<usize>, usize);
     /// These rows, one after the other
     type Output = Block<f64>;
     type Summary = Summary;
 
-    fn items(&self) -> Result<impl Iterator<Item = Range<usize>>, Error> {
+    fn items(&self) -> Result<impl Iterator<Item = (Range<usize>, usize)>, Error> {
         let (n, _) = self.shape()?;
         let rows = self.rows_in_task(n);
         if rows.saturating_mul(n) > MOST_NUMBERS {
@@ -100,12 +102,15 @@ impl Job for Gram {
                  possible; choose a smaller --block or fewer points"
             )));
         }
-        Ok((0..n).step_by(rows).map(move |first| first..n.min(first + rows)))
+        Ok((0..n).step_by(rows).map(move |first| (first..n.min(first + rows), n)))
     }
 
-    fn task(&self, rows: Range<usize>) -> Result<Block<f64>, Box<dyn StdError>> {
+    fn task(&self, (rows, n): (Range<usize>, usize)) -> Result<Block<f64>, Box<dyn StdError>> {
         let all = self.read.get_or_init(|| self.read()).as_ref().map_err(Error::to_string)?;
         let points = all.coordinates.chunks_exact(all.dimensions);
+        if points.len() != n {
+            return Err(format!("{} points are here, and there were {n} at the start", points.len()).into());
+        }
         let chosen = points.clone().skip(rows.start).take(rows.len());
         Ok(chosen.flat_map(|x| points.clone().map(|y| self.kernel(x, y))).collect())
     }
@@ -195,6 +200,8 @@ mod tests {
         let job = |name| Gram { input: Some(Dataset::new(&path, name)), ..on_a_line(&[], 5.0, 2) };
         let [a, b, c] = [-0.5, -9.0 / 50.0, -16.0 / 50.0].map(f64::exp);
         assert_close(&matrix(&job("x")), &[1.0, a, b, a, 1.0, c, b, c, 1.0]);
+        let error = job("x").task((0..1, 4)).unwrap_err().to_string();
+        assert!(error.contains("3 points are here, and there were 4 at the start"), "{error}");
         for (name, why) in [("line", "its shape is [2]"), ("empty", "is empty"), ("missing", "missing")] {
             let error = job(name).items().err().unwrap().to_string();
             assert!(error.contains(&format!("data.h5: dataset {name}: ")) && error.contains(why), "{error}");

@@ -1,12 +1,15 @@
 //! What several jobs read: numbers on the command line, and datasets of HDF5 files. Only here does
 //! it matter whether the program was built with HDF5.
 
-use std::{ops::Range, path::PathBuf, str::FromStr};
+use std::{ffi::OsString, ops::Range, path::PathBuf};
 
 use rankpool::Error;
 use serde::{Deserialize, Serialize};
 
-/// The most numbers that one task may make, 1 GiB of them; more is a slip in a flag.
+#[cfg(feature = "hdf5")]
+use crate::file;
+
+/// The most numbers that one task may make or read, 1 GiB of them; more is a slip in a flag or a file.
 pub const MOST_NUMBERS: usize = 1 << 27;
 
 /// A flag's number, neither infinite nor NaN.
@@ -21,25 +24,28 @@ pub fn positive(text: &str) -> Result<f64, String> {
     if number > 0.0 { Ok(number) } else { Err("must be more than 0".into()) }
 }
 
+/// The name of a file that HDF5 is to open, which takes no names but UTF-8.
+pub fn hdf5_file(name: OsString) -> Result<PathBuf, String> {
+    let why = "the name is not UTF-8, and HDF5 opens no other; rename the file, or give it a link with another name";
+    name.into_string().map(PathBuf::from).map_err(|_| why.into())
+}
+
 /// A dataset of an HDF5 file, written as FILE:DATASET.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Dataset {
     file: PathBuf,
     name: String,
 }
 
-impl FromStr for Dataset {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Dataset, String> {
-        match text.rsplit_once(':') {
+impl Dataset {
+    pub fn parse(text: OsString) -> Result<Dataset, String> {
+        let text = hdf5_file(text)?;
+        match text.to_str().and_then(|text| text.rsplit_once(':')) {
             Some((file, name)) if !file.is_empty() && !name.is_empty() => Ok(Dataset::new(file, name)),
             _ => Err("expected FILE:DATASET, as in data.h5:/x".into()),
         }
     }
-}
 
-impl Dataset {
     pub fn new(file: impl Into<PathBuf>, name: &str) -> Dataset {
         Dataset { file: file.into(), name: name.into() }
     }
@@ -50,30 +56,48 @@ impl Dataset {
     }
 }
 
-/// Each call opens the file anew; nothing is kept open between tasks. HDF5 converts the numbers of
-/// other types that the file may hold. Errors are those of [`Dataset::refused`].
+/// Each call opens the file anew; nothing is kept open between tasks. Errors are those of [`Dataset::refused`].
 #[cfg(feature = "hdf5")]
 impl Dataset {
-    /// The length of each dimension. The dataset holds numbers.
+    /// The length of each dimension. The dataset holds numbers, not too many of them.
     pub fn shape(&self) -> Result<Vec<usize>, Error> {
         let dataset = self.open()?;
-        match dataset.dtype().map_err(|error| self.refused(error))?.conv_to::<f64>() {
-            Some(_) => dataset.space().map(|space| space.shape()).map_err(|error| self.refused(error)),
-            None => Err(self.refused("holds no numbers; choose one that does")),
+        self.kind(&dataset)?;
+        let shape = dataset.shape();
+        let size = shape.iter().fold(1, |size: usize, length| size.saturating_mul(*length));
+        if size > MOST_NUMBERS {
+            return Err(self.refused(format!(
+                "has the shape {shape:?}, and at most {MOST_NUMBERS} numbers can be read; choose a smaller one"
+            )));
+        }
+        Ok(shape)
+    }
+
+    /// All numbers of a dataset of one dimension, which are whole and not negative.
+    pub fn integers(&self) -> Result<Vec<u64>, Error> {
+        let [_] = self.shape()?[..] else {
+            return Err(self.refused("must have one dimension"));
+        };
+        let dataset = self.open()?;
+        match self.kind(&dataset)? {
+            Kind::Unsigned => dataset.read_raw().map_err(|error| self.refused(error)),
+            // HDF5 would make 0 of a negative number that is read as one without a sign.
+            Kind::Signed => {
+                let numbers: Vec<i64> = dataset.read_raw().map_err(|error| self.refused(error))?;
+                let negative = |k: usize| self.refused(format!("number {k} is {}, less than 0", numbers[k]));
+                numbers.iter().enumerate().map(|(k, n)| u64::try_from(*n).map_err(|_| negative(k))).collect()
+            }
+            Kind::Float => Err(self.refused("holds fractions, and must hold whole numbers")),
         }
     }
 
-    /// All numbers, the last dimension running fastest.
-    pub fn integers(&self) -> Result<Vec<u64>, Error> {
-        self.open()?.read_raw().map_err(|error| self.refused(error))
-    }
-
-    /// All numbers, the last dimension running fastest; each is finite.
+    /// All numbers, the last dimension running fastest; each is finite. Those of another type are converted.
     pub fn floats(&self) -> Result<Vec<f64>, Error> {
+        self.shape()?;
         self.all_finite(self.open()?.read_raw().map_err(|error| self.refused(error))?, 0)
     }
 
-    /// Some numbers of a dataset of one dimension; each is finite.
+    /// Some numbers of a dataset of one dimension; each is finite. Those of another type are converted.
     pub fn floats_in(&self, part: Range<usize>) -> Result<Vec<f64>, Error> {
         let first = part.start;
         let numbers = self.open()?.read_slice_1d(part).map_err(|error| self.refused(error))?;
@@ -87,18 +111,34 @@ impl Dataset {
         }
     }
 
-    fn open(&self) -> Result<hdf5::Dataset, Error> {
-        let refused = |why: String| Error::usage(format!("{}: {why}", self.file.display()));
-        // The system says in fewer words than HDF5 that there is no such file.
-        let about = std::fs::metadata(&self.file).map_err(|error| refused(error.to_string()))?;
-        if !about.is_file() {
-            return Err(refused("is no regular file; choose an HDF5 file".into()));
+    /// What the numbers are in the file.
+    fn kind(&self, dataset: &hdf5::Dataset) -> Result<Kind, Error> {
+        use hdf5::types::TypeDescriptor::{Float, Integer, Unsigned};
+        let stored = dataset.dtype().map_err(|error| self.refused(error))?;
+        match stored.to_descriptor() {
+            Ok(Unsigned(_)) => Ok(Kind::Unsigned),
+            Ok(Integer(_)) => Ok(Kind::Signed),
+            Ok(Float(_)) => Ok(Kind::Float),
+            _ => Err(self.refused("holds no numbers; choose one that does")),
         }
-        let file = hdf5::File::open(&self.file)
-            .map_err(|error| refused(format!("cannot be opened as an HDF5 file: {error}")))?;
+    }
+
+    fn open(&self) -> Result<hdf5::Dataset, Error> {
+        // The system says in fewer words than HDF5 that there is no such file.
+        file::check(&self.file)?;
+        let file = hdf5::File::open(&self.file).map_err(|error| {
+            file::refused(&self.file, format!("cannot be opened as an HDF5 file: {error}"))
+        })?;
         file.dataset(&self.name)
             .map_err(|error| self.refused(format!("{error}; choose a file and a dataset that is in it")))
     }
+}
+
+#[cfg(feature = "hdf5")]
+enum Kind {
+    Unsigned,
+    Signed,
+    Float,
 }
 
 #[cfg(not(feature = "hdf5"))]
@@ -138,11 +178,13 @@ mod tests {
 
     #[test]
     fn a_dataset_is_named_after_its_file() {
-        let dataset: Dataset = "a:b/data.h5:/group/x".parse().unwrap();
+        let dataset = Dataset::parse("a:b/data.h5:/group/x".into()).unwrap();
         assert_eq!((dataset.file, dataset.name), ("a:b/data.h5".into(), "/group/x".into()));
         for wrong in ["data.h5", "data.h5:", ":/x"] {
-            assert!(wrong.parse::<Dataset>().is_err(), "{wrong}");
+            assert!(Dataset::parse(wrong.into()).is_err(), "{wrong}");
         }
+        let name = std::os::unix::ffi::OsStringExt::from_vec(b"a\xff.h5:/x".into());
+        assert!(Dataset::parse(name).unwrap_err().contains("is not UTF-8"));
     }
 
     #[cfg(feature = "hdf5")]
@@ -168,5 +210,38 @@ mod tests {
         assert_eq!(dataset("bytes").shape().unwrap(), [2]);
         assert!(dataset("text").shape().unwrap_err().to_string().contains("holds no numbers"));
         assert!(dataset("missing").shape().unwrap_err().to_string().contains("'missing' doesn't exist"));
+    }
+
+    #[cfg(feature = "hdf5")]
+    #[test]
+    fn whole_numbers_are_read_as_they_are_and_others_are_not_made_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data.h5");
+        let file = hdf5::File::create(&path).unwrap();
+        file.new_dataset_builder().with_data(&[0, i64::MAX]).create("signed").unwrap();
+        file.new_dataset_builder().with_data(&[0, u64::MAX]).create("unsigned").unwrap();
+        file.new_dataset_builder().with_data(&[3i8, -1]).create("negative").unwrap();
+        file.new_dataset_builder().with_data(&[1.0, 2.0]).create("float").unwrap();
+        file.new_dataset_builder().with_data(&[true, false]).create("bool").unwrap();
+        file.new_dataset::<u8>().create("scalar").unwrap();
+        file.new_dataset::<u8>().shape((2, 2)).create("table").unwrap();
+        file.new_dataset::<f32>().chunk((1, 1)).shape((1 << 20, 1 << 20)).create("sparse").unwrap();
+        file.close().unwrap();
+        let dataset = |name| Dataset::new(&path, name);
+        assert_eq!(dataset("signed").integers().unwrap(), [0, i64::MAX as u64]);
+        assert_eq!(dataset("unsigned").integers().unwrap(), [0, u64::MAX]);
+        for (name, why) in [
+            ("negative", "number 1 is -1, less than 0"),
+            ("float", "must hold whole numbers"),
+            ("bool", "holds no numbers"),
+            ("scalar", "must have one dimension"),
+            ("table", "must have one dimension"),
+            ("sparse", "at most 134217728 numbers can be read"),
+        ] {
+            let error = dataset(name).integers().unwrap_err().to_string();
+            assert!(error.contains(&format!("dataset {name}: ")) && error.contains(why), "{error}");
+        }
+        assert!(dataset("sparse").floats().unwrap_err().to_string().contains("at most"));
+        assert!(dataset("bool").floats().unwrap_err().to_string().contains("holds no numbers"));
     }
 }

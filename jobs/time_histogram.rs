@@ -36,12 +36,17 @@ pub struct TimeHistogram {
     spikes: OnceLock<Result<Vec<f64>, Error>>,
 }
 
+/// One over a bin size must be a number, too.
+fn bin_size(text: &str) -> Result<f64, String> {
+    positive(text).and_then(|size| if size.is_normal() { Ok(size) } else { Err("is too small".into()) })
+}
+
 fn bin_sizes(text: &str) -> Result<Block<f64>, String> {
     let Some((first, rest)) = text.split_once("..") else {
-        return text.split(',').map(positive).collect();
+        return text.split(',').map(bin_size).collect();
     };
     let (last, count) = rest.split_once('/').ok_or("expected A..B/N, as in 0.1..1.0/8")?;
-    let (first, last) = (positive(first)?, positive(last)?);
+    let (first, last) = (bin_size(first)?, bin_size(last)?);
     let count: u16 = count.trim().parse().map_err(|error| format!("{count:?}: {error}"))?;
     if count < 2 {
         return Err("A..B/N has A and B, so N is 2 or more".into());
@@ -203,9 +208,21 @@ mod tests {
         ];
         assert_eq!(bin_sizes("0.1..1.0/8").unwrap().into_vec(), eight);
         assert_eq!(bin_sizes("1..0.5/2").unwrap().into_vec(), [1.0, 0.5]);
-        for wrong in
-            ["", "0", "-1", "1,,2", "nan", "1..2", "1..2/1", "1..2/70000", "0..1/3", "1../3", "1..inf/3"]
-        {
+        for wrong in [
+            "",
+            "0",
+            "-1",
+            "1,,2",
+            "1e-320",
+            "1e-320..1/2",
+            "nan",
+            "1..2",
+            "1..2/1",
+            "1..2/70000",
+            "0..1/3",
+            "1../3",
+            "1..inf/3",
+        ] {
             assert!(bin_sizes(wrong).is_err(), "{wrong}");
         }
     }

@@ -14,6 +14,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use rankpool::{
     Error,
     rand_chacha::{
@@ -23,7 +24,7 @@ use rankpool::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::input::{Dataset, MOST_NUMBERS, finite};
+use crate::input::{Dataset, MOST_NUMBERS, finite, hdf5_file};
 
 /// Where generated trains stop, in s, unless --t-stop says otherwise.
 const T_STOP: f64 = 10.0;
@@ -31,7 +32,7 @@ const T_STOP: f64 = 10.0;
 #[derive(clap::Args, Serialize, Deserialize)]
 pub struct Trains {
     /// NWB file of spike trains, which every worker can read; without it they are generated
-    #[arg(value_name = "FILE.nwb")]
+    #[arg(value_name = "FILE.nwb", value_parser = OsStringValueParser::new().try_map(hdf5_file))]
     file: Option<PathBuf>,
     /// Number of trains to generate
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..))]
@@ -49,9 +50,14 @@ pub struct Trains {
     t_stop: Option<f64>,
 }
 
-/// One or several neighbouring trains: their places in `/units/spike_times`, or, of generated
-/// trains, their numbers.
-pub type Stretch = Range<u64>;
+/// One or several neighbouring trains.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Stretch {
+    /// Their places in `/units/spike_times`, or, of generated trains, their numbers
+    places: Range<u64>,
+    /// How many places or numbers there are in all
+    of: u64,
+}
 
 impl Trains {
     /// A stretch for each train, or one for all. Of a file it reads the index and not the spikes.
@@ -59,9 +65,15 @@ impl Trains {
     /// # Errors
     /// When the flags make no sense, or the file is not as NWB has it.
     pub fn stretches(&self, as_one: bool) -> Result<impl Iterator<Item = Stretch>, Error> {
-        if let Some(interval) = self.known_interval().filter(|time| time.end() <= time.start()) {
+        if let Some(interval) = self.known_interval() {
             let (t_start, t_stop) = interval.into_inner();
-            return Err(Error::usage(format!("--t-stop {t_stop} must be after --t-start {t_start}")));
+            if t_stop <= t_start {
+                return Err(Error::usage(format!("--t-stop {t_stop} must be after --t-start {t_start}")));
+            } else if !(t_stop - t_start).is_normal() {
+                return Err(Error::usage(format!(
+                    "from --t-start {t_start:?} to --t-stop {t_stop:?} is too long or too short for a number"
+                )));
+            }
         }
         let bounds = self.file.as_deref().map(bounds).transpose()?;
         let trains = bounds.as_ref().map_or(self.trains as usize, |bounds| bounds.len() - 1);
@@ -70,19 +82,33 @@ impl Trains {
             self.check_rate(step)?;
         }
         let bound = move |train: usize| bounds.as_ref().map_or(train as u64, |bounds| bounds[train]);
-        Ok((0..trains).step_by(step).map(move |first| bound(first)..bound(first + step)))
+        let of = bound(trains);
+        Ok((0..trains)
+            .step_by(step)
+            .map(move |first| Stretch { places: bound(first)..bound(first + step), of }))
     }
 
     /// The spike times of a stretch, in s. The seed is the run's.
     ///
     /// # Errors
-    /// When the file cannot be read.
-    pub fn spikes(&self, stretch: Stretch, seed: u64) -> Result<Vec<f64>, Error> {
+    /// When the file cannot be read, or is another one than at the start or on rank 0's host.
+    pub fn spikes(&self, Stretch { places, of }: Stretch, seed: u64) -> Result<Vec<f64>, Error> {
         match &self.file {
-            Some(file) => spike_times(file).floats_in(stretch.start as usize..stretch.end as usize),
+            Some(file) => {
+                let times = spike_times(file);
+                match times.shape()?[..] {
+                    [length] if length as u64 == of => {
+                        times.floats_in(places.start as usize..places.end as usize)
+                    }
+                    ref shape => {
+                        let why = format!("has the shape {shape:?} here, and had {of} numbers at the start");
+                        Err(times.refused(why))
+                    }
+                }
+            }
             None => {
                 let interval = self.t_start..=self.t_stop.unwrap_or(T_STOP);
-                Ok(stretch.flat_map(|train| poisson(seed, train, self.rate, interval.clone())).collect())
+                Ok(places.flat_map(|train| poisson(seed, train, self.rate, interval.clone())).collect())
             }
         }
     }
@@ -208,9 +234,10 @@ mod tests {
         let trains = generated(3, 2.0);
         let alone: Vec<f64> =
             trains.stretches(false).unwrap().flat_map(|train| trains.spikes(train, 7).unwrap()).collect();
-        assert_eq!(trains.stretches(true).unwrap().next(), Some(0..3));
-        assert_eq!(trains.spikes(0..3, 7).unwrap(), alone);
-        assert_ne!(trains.spikes(0..3, 8).unwrap(), alone);
+        let all = trains.stretches(true).unwrap().next().unwrap();
+        assert_eq!(all, Stretch { places: 0..3, of: 3 });
+        assert_eq!(trains.spikes(all.clone(), 7).unwrap(), alone);
+        assert_ne!(trains.spikes(all, 8).unwrap(), alone);
     }
 
     #[test]
@@ -218,7 +245,7 @@ mod tests {
         for rate in [-1.0, 1e300] {
             assert!(generated(1, rate).stretches(false).is_err(), "{rate}");
         }
-        assert_eq!(generated(1, 0.0).spikes(0..1, 0).unwrap(), [0.0; 0]);
+        assert_eq!(generated(1, 0.0).spikes(Stretch { places: 0..1, of: 1 }, 0).unwrap(), [0.0; 0]);
         assert!(generated(1 << 20, 100.0).stretches(false).is_ok());
         assert!(generated(1 << 20, 100.0).stretches(true).is_err(), "too many in one task");
     }
@@ -228,7 +255,7 @@ mod tests {
         use super::*;
 
         /// An NWB file as far as this module reads it.
-        fn file(times: &[f64], index: &[u8]) -> (tempfile::TempDir, Trains) {
+        fn file<I: hdf5::H5Type>(times: &[f64], index: &[I]) -> (tempfile::TempDir, Trains) {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("units.nwb");
             let units = hdf5::File::create(&path).unwrap().create_group("units").unwrap();
@@ -239,12 +266,15 @@ mod tests {
 
         #[test]
         fn the_index_tells_the_trains_apart_also_empty_ones() {
-            let (_folder, trains) = file(&[0.5, 2.0, 1.5], &[0, 2, 2, 3]);
+            let (_folder, trains) = file(&[0.5, 2.0, 1.5], &[0u8, 2, 2, 3]);
             let stretches: Vec<Stretch> = trains.stretches(false).unwrap().collect();
-            assert_eq!(stretches, [0..0, 0..2, 2..2, 2..3]);
+            assert_eq!(stretches, [0..0, 0..2, 2..2, 2..3].map(|places| Stretch { places, of: 3 }));
+            let other = Stretch { places: 0..2, of: 4 };
+            assert!(trains.spikes(other, 0).unwrap_err().to_string().contains("had 4 numbers at the start"));
             let spikes = stretches.into_iter().map(|train| trains.spikes(train, 0).unwrap());
             assert_eq!(spikes.collect::<Vec<_>>(), [vec![], vec![0.5, 2.0], vec![], vec![1.5]]);
-            assert_eq!(trains.stretches(true).unwrap().next(), Some(0..3));
+            let all = trains.stretches(true).unwrap().next();
+            assert_eq!(all, Some(Stretch { places: 0..3, of: 3 }));
             assert_eq!(trains.interval(&[0.5, 2.0, 1.5]).unwrap(), 0.0..=2.0);
             assert!(trains.interval(&[]).is_err() && trains.interval(&[0.0]).is_err());
         }
@@ -252,15 +282,18 @@ mod tests {
         #[test]
         fn an_index_that_does_not_fit_the_spikes_is_refused() {
             for (index, why) in [
-                (&[2, 1, 3][..], "unit 1 ends at 1, before it begins at 2"),
+                (&[2i32, 1, 3][..], "unit 1 ends at 1, before it begins at 2"),
                 (&[1, 2], "the last unit ends at 2, but spike_times has 3"),
                 (&[1, 4], "the last unit ends at 4, but spike_times has 3"),
+                (&[-1, 3], "number 0 is -1, less than 0"),
             ] {
                 let (_folder, trains) = file(&[0.5, 2.0, 1.5], index);
                 let error = trains.stretches(false).err().unwrap().to_string();
                 assert!(error.contains("/units/spike_times_index: ") && error.contains(why), "{error}");
             }
-            let (_folder, trains) = file(&[], &[]);
+            let (_folder, trains) = file(&[0.5, 2.0, 1.5], &[1.0, 3.0]);
+            assert!(trains.stretches(false).err().unwrap().to_string().contains("must hold whole numbers"));
+            let (_folder, trains) = file::<u8>(&[], &[]);
             assert!(trains.stretches(true).err().unwrap().to_string().contains("has no units"));
         }
     }
