@@ -79,9 +79,20 @@ impl Gram {
     }
 
     fn kernel(&self, x: &[f64], y: &[f64]) -> f64 {
-        let square: f64 = x.iter().zip(y).map(|(x, y)| (x - y) * (x - y)).sum();
-        // One after the other, as gamma^2 can be too small or too large for a number.
-        (-square / self.gamma / self.gamma / 2.0).exp()
+        let square: f64 = x.iter().zip(y).map(|(x, y)| self.in_widths(*x, *y).powi(2)).sum();
+        (-square / 2.0).exp()
+    }
+
+    /// The difference of two coordinates in units of gamma. It is squared only then: neither it nor gamma
+    /// has a square that is a number at both ends of the range.
+    fn in_widths(&self, x: f64, y: f64) -> f64 {
+        let difference = x - y;
+        if difference.is_finite() {
+            difference / self.gamma
+        } else {
+            // Numbers as large as these are halved without rounding.
+            (x / 2.0 - y / 2.0) / self.gamma * 2.0
+        }
     }
 }
 
@@ -137,6 +148,8 @@ impl Job for Gram {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn on_a_line(points: &[f64], gamma: f64, block: u64) -> Gram {
@@ -177,6 +190,54 @@ mod tests {
         assert_close(&[kernel(5.0), kernel(2.5)], &[(-0.5f64).exp(), (-2.0f64).exp()]);
         assert_eq!((kernel(1e-200), kernel(1e200)), (0.0, 1.0));
         assert_eq!(on_a_line(&[], 1e-200, 1).kernel(&[1.0], &[1.0]), 1.0);
+    }
+
+    #[test]
+    fn the_kernel_is_right_at_both_ends_of_the_range() {
+        // Of differences of 1, 2 and 0.5 gamma: exp(-1/2), exp(-2), exp(-1/8), by bc to 40 digits.
+        let [one, two, half] = [0.606_530_659_712_633_4, 0.135_335_283_236_612_7, 0.882_496_902_584_595_4];
+        let (least, large, most) = (f64::from_bits(1), 2f64.powi(700), f64::MAX);
+        for (x, y, gamma, expected) in [
+            (0.0, 1e200, 1e200, one),
+            (0.0, 1e-200, 1e-200, one),
+            (2e-310, 4e-310, 1e-310, two),
+            (least, 2.0 * least, least, one),
+            (least, -least, least, two),
+            (most, 0.0, most, one),
+            (most, -most, most, two),
+            (most / 2.0, -most / 2.0, most, one),
+            (most / 4.0, -most / 4.0, most, half),
+            (large, large * (1.0 + f64::EPSILON), large * f64::EPSILON, one),
+            (most, -most, least, 0.0),
+            (0.0, least, most, 1.0),
+        ] {
+            let kernel = on_a_line(&[], gamma, 1).kernel(&[x], &[y]);
+            let tolerance = 1e-13 * expected;
+            assert!((kernel - expected).abs() <= tolerance, "{x:?}, {y:?}, {gamma:?}: {kernel:?}");
+        }
+        for gamma in [least, 1.0, most] {
+            for x in [0.0, least, 1.0, -1e200, most] {
+                assert_eq!(on_a_line(&[], gamma, 1).kernel(&[x, most], &[x, most]), 1.0, "{x:?}, {gamma:?}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_kernel_depends_on_the_differences_in_widths_alone(
+            x in prop::collection::vec(-1e3..1e3f64, 3),
+            y in prop::collection::vec(-1e3..1e3f64, 3),
+            gamma in 1.0..1e3f64,
+            power in -900i32..900,
+        ) {
+            let scale = 2f64.powi(power);
+            let scaled = |point: &[f64]| -> Vec<f64> { point.iter().map(|x| x * scale).collect() };
+            let kernel = on_a_line(&[], gamma, 1).kernel(&x, &y);
+            let plain: f64 = x.iter().zip(&y).map(|(x, y)| (x - y) * (x - y)).sum();
+            let plain = (-plain / (2.0 * gamma * gamma)).exp();
+            prop_assert!((kernel - plain).abs() <= 1e-12 * plain, "{kernel:?} is not {plain:?}");
+            prop_assert_eq!(on_a_line(&[], gamma * scale, 1).kernel(&scaled(&x), &scaled(&y)), kernel);
+        }
     }
 
     #[test]
