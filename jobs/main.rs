@@ -5,6 +5,7 @@ mod firing_rate;
 mod gram;
 mod input;
 mod mandelbrot;
+mod new_file;
 mod pi;
 mod sleep;
 mod squares;

@@ -1,15 +1,16 @@
 //! The Mandelbrot set, a row a task. A point c stays if the orbit of 0 under z -> z^2 + c does
 //! not reach |z| >= 4 within the iterations; the result is the iteration at which it did, or -1.
 
-use std::{
-    error::Error as StdError,
-    fs::File,
-    io::BufWriter,
-    path::{Path, PathBuf},
-};
+use std::{error::Error as StdError, io::Write, sync::OnceLock};
 
 use rankpool::{Block, Error, Job, Rows};
 use serde::{Deserialize, Serialize};
+
+use crate::{
+    file::FilePath,
+    input::{finite, positive},
+    new_file::NewFile,
+};
 
 /// Draw the Mandelbrot set
 #[derive(clap::Args, Serialize, Deserialize)]
@@ -21,19 +22,23 @@ pub struct Mandelbrot {
     #[arg(long, default_value = "-0.235,0.827", value_parser = point, allow_hyphen_values = true)]
     center: (f64, f64),
     /// Half the width of the picture
-    #[arg(long, default_value_t = 0.4)]
+    #[arg(long, default_value_t = 0.4, value_parser = positive, allow_negative_numbers = true)]
     radius: f64,
     /// Iterations after which a point counts as staying
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(i32).range(1..))]
     iterations: i32,
-    /// Where to write the picture (PNG); an existing file is refused
+    /// Where to write the picture (PNG) at the end; what is there already is refused
     #[arg(long, value_name = "FILE")]
-    picture: Option<PathBuf>,
+    picture: Option<FilePath>,
+    /// The picture's place, once it is known to be free
+    #[arg(skip)]
+    #[serde(skip)]
+    place: OnceLock<NewFile>,
 }
 
 fn point(text: &str) -> Result<(f64, f64), String> {
     let (re, im) = text.split_once(',').ok_or("expected RE,IM, as in -0.235,0.827")?;
-    let number = |text: &str| text.trim().parse::<f64>().map_err(|error| format!("{text:?}: {error}"));
+    let number = |text: &str| finite(text).map_err(|error| format!("{text:?}: {error}"));
     Ok((number(re)?, number(im)?))
 }
 
@@ -42,7 +47,7 @@ pub struct Summary {
     points: u64,
     /// Points that stay
     inside: u64,
-    picture: Option<PathBuf>,
+    picture: Option<FilePath>,
 }
 
 impl Mandelbrot {
@@ -76,8 +81,7 @@ impl Mandelbrot {
         })
     }
 
-    fn draw(&self, path: &Path, rows: &[Option<Block<i32>>]) -> Result<(), Box<dyn StdError>> {
-        let file = BufWriter::new(File::create_new(path)?);
+    fn draw(&self, file: impl Write, rows: &[Option<Block<i32>>]) -> Result<(), Box<dyn StdError>> {
         let mut encoder = png::Encoder::new(file, self.size, self.size);
         encoder.set_color(png::ColorType::Rgb);
         let mut pixels = Vec::with_capacity(3 * rows.len() * self.size as usize);
@@ -101,15 +105,14 @@ impl Job for Mandelbrot {
     type Summary = Summary;
 
     fn items(&self) -> Result<impl Iterator<Item = u32>, Error> {
+        let corner = |center: f64| center.abs() + 2.0 * self.radius;
+        if !corner(self.center.0).max(corner(self.center.1)).is_finite() {
+            return Err(Error::usage(
+                "--center and --radius lead to coordinates that are too large; choose smaller ones",
+            ));
+        }
         if let Some(path) = &self.picture {
-            let refused = |why: &str| Err(Error::usage(format!("{}: {why}", path.display())));
-            let folder =
-                path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            if path.exists() {
-                return refused("exists already; name another file or remove it");
-            } else if !folder.is_dir() {
-                return refused("its folder does not exist");
-            }
+            let _ = self.place.set(NewFile::plan(path)?);
         }
         Ok(0..self.size)
     }
@@ -134,12 +137,12 @@ impl Job for Mandelbrot {
         for (index, row) in results {
             points += row.len() as u64;
             inside += row.iter().filter(|escape| **escape < 0).count() as u64;
-            if self.picture.is_some() {
+            if self.place.get().is_some() {
                 rows[index as usize] = Some(row);
             }
         }
-        if let Some(path) = &self.picture {
-            self.draw(path, &rows).map_err(|error| Error::usage(format!("{}: {error}", path.display())))?;
+        if let Some(place) = self.place.get() {
+            place.write(|file| self.draw(file, &rows))?;
         }
         Ok(Summary { points, inside, picture: self.picture.clone() })
     }
@@ -151,7 +154,9 @@ mod tests {
 
     #[test]
     fn known_points_stay_or_escape() {
-        let job = Mandelbrot { size: 3, center: (0.0, 0.0), radius: 2.0, iterations: 20, picture: None };
+        let place = OnceLock::new();
+        let job =
+            Mandelbrot { size: 3, center: (0.0, 0.0), radius: 2.0, iterations: 20, picture: None, place };
         assert_eq!(job.escape(0.0, 0.0), -1);
         assert_eq!(job.escape(-1.0, 0.0), -1);
         assert_eq!(job.escape(-2.0, 0.0), -1, "the tip of the set");

@@ -198,6 +198,18 @@ impl Error {
         Error::new(ErrorKind::Usage, text)
     }
 
+    /// An error of your own for a file that cannot be written or read when the work is done, as in
+    /// [`Job::summary`](crate::Job::summary). The command line ends with exit code 70, and says how to go on
+    /// where there is a journal.
+    ///
+    /// ```
+    /// let error = rankpool::Error::storage("out.png: cannot be written: the disk is full");
+    /// assert_eq!(error.exit_code(), 70);
+    /// ```
+    pub fn storage(text: impl Into<String>) -> Error {
+        Error::new(ErrorKind::Storage, text)
+    }
+
     /// Which case this is.
     pub fn kind(&self) -> ErrorKind {
         match &*self.0 {
