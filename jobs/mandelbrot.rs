@@ -27,7 +27,7 @@ pub struct Mandelbrot {
     /// Iterations after which a point counts as staying
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(i32).range(1..))]
     iterations: i32,
-    /// Where to write the picture (PNG) at the end; what is there already is refused
+    /// Where to write the picture (PNG) when all rows are known; what is there already is refused
     #[arg(long, value_name = "FILE")]
     picture: Option<FilePath>,
     /// The picture's place, once it is known to be free
@@ -47,6 +47,7 @@ pub struct Summary {
     points: u64,
     /// Points that stay
     inside: u64,
+    /// None of a run that is not complete
     picture: Option<FilePath>,
 }
 
@@ -81,16 +82,13 @@ impl Mandelbrot {
         })
     }
 
-    fn draw(&self, file: impl Write, rows: &[Option<Block<i32>>]) -> Result<(), Box<dyn StdError>> {
+    fn draw(&self, file: impl Write, rows: &[Block<i32>]) -> Result<(), Box<dyn StdError>> {
         let mut encoder = png::Encoder::new(file, self.size, self.size);
         encoder.set_color(png::ColorType::Rgb);
         let mut pixels = Vec::with_capacity(3 * rows.len() * self.size as usize);
         // The imaginary axis points up.
         for row in rows.iter().rev() {
-            match row {
-                Some(row) => pixels.extend(row.iter().flat_map(|escape| self.colour(*escape))),
-                None => pixels.resize(pixels.len() + 3 * self.size as usize, 255),
-            }
+            pixels.extend(row.iter().flat_map(|escape| self.colour(*escape)));
         }
         let mut writer = encoder.write_header()?;
         writer.write_image_data(&pixels)?;
@@ -133,18 +131,21 @@ impl Job for Mandelbrot {
 
     fn summary(&self, results: impl Iterator<Item = (u64, Block<i32>)>) -> Result<Summary, Error> {
         let (mut points, mut inside) = (0, 0);
-        let mut rows: Vec<Option<Block<i32>>> = vec![None; self.size as usize];
-        for (index, row) in results {
+        let mut rows = Vec::new();
+        for (_, row) in results {
             points += row.len() as u64;
             inside += row.iter().filter(|escape| **escape < 0).count() as u64;
             if self.place.get().is_some() {
-                rows[index as usize] = Some(row);
+                rows.push(row);
             }
         }
-        if let Some(place) = self.place.get() {
+        // Without a row that failed or was not run there is no picture, so that its name is free for a run
+        // that goes on.
+        let place = self.place.get().filter(|_| rows.len() == self.size as usize);
+        if let Some(place) = place {
             place.write(|file| self.draw(file, &rows))?;
         }
-        Ok(Summary { points, inside, picture: self.picture.clone() })
+        Ok(Summary { points, inside, picture: place.and(self.picture.clone()) })
     }
 }
 

@@ -323,6 +323,27 @@ mod tests {
         }
     }
 
+    /// Bytes that this thread has read.
+    fn bytes_read() -> u64 {
+        let told = std::fs::read_to_string("/proc/thread-self/io").unwrap();
+        told.lines().find_map(|line| line.strip_prefix("rchar: ")).unwrap().parse().unwrap()
+    }
+
+    #[test]
+    fn a_long_line_is_not_read_again_for_each_piece() {
+        for text in ["one line ", "one_word"] {
+            let text = text.repeat(1 << 17);
+            let before = bytes_read();
+            assert_plain(&text, &counted(&text, 1000));
+            let read = bytes_read() - before;
+            assert!(
+                (text.len()..2 * text.len()).contains(&(read as usize)),
+                "{read} bytes of {}",
+                text.len()
+            );
+        }
+    }
+
     #[test]
     fn a_word_is_told_by_its_first_characters_and_no_row_is_longer() {
         let words = ["\u{f6}".repeat(LONGEST - 1), "\u{f6}".repeat(LONGEST), "\u{f6}".repeat(LONGEST + 5000)];

@@ -102,19 +102,18 @@ fn words(ranks: u32, arguments: &[&OsStr]) -> Value {
     start(command.args(["run", "words", "--json"]).args(arguments)).end().expect(0).json()["summary"].clone()
 }
 
-/// An old count of these pieces would have read 100 GiB.
 #[test]
-fn a_file_of_one_long_line_or_one_word_is_read_once_in_pieces() {
+fn a_file_of_one_long_line_or_one_word_counts_alike_in_pieces_and_whole() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let count = |flags: &[&str]| {
         let arguments: Vec<&OsStr> = flags.iter().map(OsStr::new).chain([file.path().as_os_str()]).collect();
         words(0, &arguments)
     };
-    for (text, counts, distinct) in [("of \u{fc}ber ", 2 << 22, 2), ("worterbuch", 1, 1)] {
-        std::fs::write(file.path(), text.repeat(1 << 22)).unwrap();
+    for (text, counts, distinct) in [("of \u{fc}ber ", 2 << 20, 2), ("worterbuch", 1, 1)] {
+        std::fs::write(file.path(), text.repeat(1 << 20)).unwrap();
         let whole = count(&["--piece", "1000000000"]);
         assert_eq!((&whole["lines"], &whole["words"]), (&1.into(), &counts.into()));
-        assert_eq!((&whole["bytes"], &whole["distinct"]), (&(text.len() << 22).into(), &distinct.into()));
+        assert_eq!((&whole["bytes"], &whole["distinct"]), (&(text.len() << 20).into(), &distinct.into()));
         for flags in
             [&["--piece", "4099"][..], &["--piece", "65536", "--mode", "processes", "--workers", "2"]]
         {
@@ -319,4 +318,48 @@ fn a_picture_is_where_its_relative_path_said_and_nothing_else_is_left() {
     }
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 5);
     assert_eq!(std::fs::read_dir(folder.path().join("real")).unwrap().count(), 1);
+}
+
+#[test]
+fn a_run_that_is_not_complete_leaves_no_picture_and_the_one_that_goes_on_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
+    let (picture, output) = (at("picture.png"), at("out.h5"));
+    let job = ["mandelbrot", "--size=40", "--json", "--picture", &picture, "-o", &output];
+    let part = run(&[&job[..], &["--only", "0-20"]].concat());
+    assert_eq!(part.expect(0).json()["summary"]["picture"], Value::Null);
+    assert!(!Path::new(&picture).exists());
+    let whole = run(&[&job[..], &["--resume"]].concat()).expect(0).json();
+    assert_eq!((&whole["resumed"], &whole["summary"]["picture"]), (&21.into(), &picture.clone().into()));
+    let drawn = std::fs::read(&picture).unwrap();
+    assert!(drawn.starts_with(b"\x89PNG"));
+    // It is not drawn again, and not replaced.
+    assert_refused(&[&job[..], &["--resume"]].concat(), "exists already");
+    assert_eq!(std::fs::read(&picture).unwrap(), drawn);
+}
+
+#[test]
+fn a_name_that_is_taken_during_the_work_ends_the_run_resumable_and_is_not_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
+    let (picture, output, journal) = (at("picture.png"), at("out.h5"), at("out.h5.journal"));
+    // Points that stay take some seconds.
+    let points = ["mandelbrot", "--size=200", "--iterations=20000", "--center=-0.1,0", "--radius=0.1"];
+    let job = [&points[..], &["--picture", &picture, "-o", &output]].concat();
+    let running = start(support::under(0, &[], RANKPOOL).arg("run").args(&job));
+    let began = std::time::Instant::now();
+    while !Path::new(&journal).exists() {
+        assert!(began.elapsed() < support::LIMIT, "no journal");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    std::fs::write(&picture, "taken").unwrap();
+    let ended = running.end().expect(70);
+    assert!(ended.stderr.contains("picture.png: cannot be written: File exists"), "{ended:?}");
+    assert!(ended.stderr.contains("go on with --resume"), "{ended:?}");
+    assert_eq!(std::fs::read_to_string(&picture).unwrap(), "taken");
+    std::fs::remove_file(&picture).unwrap();
+    run(&[&job[..], &["--resume"]].concat()).expect(0);
+    assert!(std::fs::read(&picture).unwrap().starts_with(b"\x89PNG"));
+    let left = std::fs::read_dir(folder.path()).unwrap().count();
+    assert_eq!(left, 2, "the picture and the output");
 }
