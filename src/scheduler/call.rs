@@ -19,6 +19,12 @@ const CHUNK_NANOS: f64 = 2e8;
 /// The longest wait before a task is tried again.
 const LONGEST_DELAY_NANOS: u64 = 3600 * 1_000_000_000;
 
+#[cfg(test)]
+thread_local! {
+    /// How often this thread has looked at a call: tests count the work of the scheduler by it.
+    pub(super) static LOOKS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
 /// What the scheduler needs to know of a call.
 #[derive(Clone, Debug)]
 pub(crate) struct CallSpec {
@@ -101,6 +107,8 @@ pub(super) struct Call {
     queued: BTreeMap<u64, Range>,
     /// Tasks that failed and will be tried again, by when.
     waiting: BTreeMap<(u64, u64), Range>,
+    /// The first of them, as the scheduler has it on its list.
+    pub(super) listed_due: Option<u64>,
     /// Start and count of the tasks above `next` that are not to be run.
     skipped: VecDeque<(u64, u64)>,
     /// Dispatches that are with workers.
@@ -142,6 +150,7 @@ impl Call {
             in_flight: 0,
             cursor: 0,
             waiting: BTreeMap::new(),
+            listed_due: None,
             skipped: VecDeque::new(),
             held: BTreeMap::new(),
             consumed: 0,
@@ -173,6 +182,8 @@ impl Call {
     }
 
     pub(super) fn next_due(&self) -> Option<u64> {
+        #[cfg(test)]
+        LOOKS.set(LOOKS.get() + 1);
         self.waiting.first_key_value().map(|(&(due, _), _)| due)
     }
 
@@ -227,6 +238,8 @@ impl Call {
     }
 
     pub(super) fn is_runnable(&self) -> bool {
+        #[cfg(test)]
+        LOOKS.set(LOOKS.get() + 1);
         let queued = self.queued.first_key_value().is_some_and(|(&start, _)| start < self.stop_before);
         !self.ended && !self.out_of_time && (queued || self.next < self.fresh_end())
     }

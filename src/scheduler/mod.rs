@@ -11,7 +11,7 @@ mod event;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 pub(crate) use call::CallSpec;
 use call::{Call, Range};
@@ -58,7 +58,10 @@ impl Worker {
 #[derive(Debug, Default)]
 pub(crate) struct Scheduler {
     workers: HashMap<WorkerId, Worker>,
-    calls: HashMap<CallId, Call>,
+    /// Boxed, so that a call takes no memory beyond its own end: there may be very many.
+    calls: BTreeMap<CallId, Box<Call>>,
+    /// When the first waiting task of a call is due, of every call that has one.
+    due: BTreeSet<(u64, CallId)>,
     /// Calls that may have a chunk to hand out; served in turn.
     runnable: VecDeque<CallId>,
     idle: VecDeque<WorkerId>,
@@ -67,6 +70,8 @@ pub(crate) struct Scheduler {
     slots: u64,
     /// Chunks that are with workers.
     in_flight: usize,
+    /// Workers that have a chunk.
+    busy: usize,
     epoch: u64,
     cost_nanos: f64,
     /// Nanoseconds since some start; see [`Scheduler::set_now`].
@@ -101,7 +106,7 @@ impl Scheduler {
             }
             Event::Deserted => self.open_calls().into_iter().for_each(|call| self.end(call, End::Deserted)),
             Event::Submitted { call, spec } => {
-                self.calls.insert(call, Call::new(spec));
+                self.calls.insert(call, Box::new(Call::new(spec)));
                 self.with_call(call, |_| {});
             }
             Event::Fed { call, tasks } => self.with_call(call, |state| state.fed += tasks),
@@ -115,9 +120,11 @@ impl Scheduler {
             Event::Cancelled { call } => self.end(call, End::Cancelled),
             Event::Tick => {
                 let now = self.now;
-                self.open_calls()
-                    .into_iter()
-                    .for_each(|call| self.with_call(call, |state| state.release(now)));
+                while let Some(&(due, call)) = self.due.first()
+                    && due <= now
+                {
+                    self.with_call(call, |state| state.release(now));
+                }
             }
             Event::Limited { at } => {
                 self.limit = Some(at);
@@ -144,7 +151,7 @@ impl Scheduler {
 
     /// When a task that waits to be tried again may go: a [`Event::Tick`] is due then.
     pub(crate) fn next_due(&self) -> Option<u64> {
-        self.calls.values().filter_map(Call::next_due).min()
+        self.due.first().map(|(due, _)| *due)
     }
 
     /// Chunks that are with workers.
@@ -154,7 +161,7 @@ impl Scheduler {
 
     /// Workers that have a chunk.
     pub(crate) fn busy(&self) -> usize {
-        self.workers.values().filter(|worker| !worker.outstanding.is_empty()).count()
+        self.busy
     }
 
     /// True when every call has ended and nothing of it is outstanding.
@@ -189,6 +196,7 @@ impl Scheduler {
         };
         let host = state.host.clone();
         self.in_flight -= 1;
+        self.busy -= usize::from(state.outstanding.is_empty());
         if let Some(call) = self.calls.get_mut(&dispatch.call) {
             call.in_flight -= 1;
             let ran = pieces.iter().map(|piece| piece.count).sum();
@@ -284,6 +292,7 @@ impl Scheduler {
         let outstanding = std::mem::take(&mut state.outstanding);
         self.slots -= slots as u64;
         self.in_flight -= outstanding.len();
+        self.busy -= usize::from(!outstanding.is_empty());
         for (place, dispatch) in outstanding.into_iter().enumerate() {
             let Some(call) = self.calls.get_mut(&dispatch.call) else {
                 continue;
@@ -327,9 +336,7 @@ impl Scheduler {
     }
 
     fn open_calls(&self) -> Vec<CallId> {
-        let mut open: Vec<CallId> = self.calls.keys().copied().collect();
-        open.sort();
-        open
+        self.calls.keys().copied().collect()
     }
 
     fn drain(&mut self) {
@@ -342,8 +349,8 @@ impl Scheduler {
         }
     }
 
-    /// Ends a call that is complete or can get no further, forgets one that has left the workers, enlists
-    /// one with work.
+    /// Ends a call that is complete or can get no further, lists when it is due, forgets one that has left the
+    /// workers, enlists one with work.
     fn call_changed(&mut self, id: CallId) {
         let Some(call) = self.calls.get_mut(&id) else {
             return;
@@ -355,6 +362,12 @@ impl Scheduler {
         if !call.ended && call.in_flight == 0 && (self.draining || call.out_of_time) {
             call.ended = true;
             self.actions.push(Action::Finished { call: id, end: End::Drained });
+        }
+        let due = call.next_due().filter(|_| !call.ended);
+        if due != call.listed_due {
+            call.listed_due.map(|at| self.due.remove(&(at, id)));
+            due.map(|at| self.due.insert((at, id)));
+            call.listed_due = due;
         }
         if call.ended && call.in_flight == 0 {
             self.calls.remove(&id);
@@ -376,6 +389,9 @@ impl Scheduler {
     }
 
     fn revoke_above(&mut self, id: CallId, task: u64) {
+        if self.calls.get(&id).is_none_or(|call| call.in_flight == 0) {
+            return; // Most submitted tasks: the workers need not be looked through.
+        }
         let mut workers: Vec<_> = self.workers.iter().collect();
         workers.sort_by_key(|(worker, _)| **worker);
         for (&worker, state) in workers {
@@ -472,6 +488,7 @@ impl Scheduler {
         };
         call.in_flight += 1;
         state.asked = false;
+        self.busy += usize::from(state.outstanding.is_empty());
         state.outstanding.push_back(dispatch);
         self.actions.push(Action::Send(dispatch));
         self.runnable.rotate_left(1);
@@ -492,8 +509,13 @@ impl Scheduler {
                 assert!(call.enlisted || idle, "{id:?}: has work and is not enlisted");
             }
         }
+        let open = self.calls.iter().filter(|(_, call)| !call.ended);
+        let due: BTreeSet<_> = open.filter_map(|(id, call)| Some((call.next_due()?, *id))).collect();
+        assert_eq!(due, self.due, "when calls are due");
         let flying: usize = self.workers.values().map(|worker| worker.outstanding.len()).sum();
         assert_eq!(flying, self.in_flight);
+        let busy = self.workers.values().filter(|worker| !worker.outstanding.is_empty()).count();
+        assert_eq!(busy, self.busy);
         for (id, worker) in &self.workers {
             assert!(worker.alive || worker.outstanding.is_empty(), "{id:?}: lost, with work");
             assert!(worker.outstanding.len() <= 2 * worker.slots, "{id:?}: more than two chunks a slot");
@@ -510,6 +532,6 @@ impl Scheduler {
         if self.draining {
             return None;
         }
-        self.runnable.iter().copied().find(|id| self.calls.get(id).is_some_and(Call::is_runnable))
+        self.runnable.iter().copied().find(|id| self.calls.get(id).is_some_and(|call| call.is_runnable()))
     }
 }

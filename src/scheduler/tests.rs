@@ -362,6 +362,63 @@ fn a_task_that_is_tried_again_waits_and_the_others_do_not() {
     assert_eq!((fleet.end, fleet.scheduler.next_due()), (Some(End::Done), None));
 }
 
+/// Calls that the scheduler looks at in a round in which one of `waiting` tasks is tried again, while as many
+/// others are pending.
+fn looks_of_a_round(waiting: u64) -> u64 {
+    let mut scheduler = Scheduler::new();
+    let mut actions = Vec::new();
+    let mut tell = |scheduler: &mut Scheduler, event| -> Option<Dispatch> {
+        scheduler.handle(event, &mut actions);
+        let sent = actions.drain(..).filter_map(|action| match action {
+            Action::Send(dispatch) => Some(dispatch),
+            _ => None,
+        });
+        sent.last()
+    };
+    tell(&mut scheduler, Event::Joined { worker: WorkerId(1), slots: 1, host: "here".into() });
+    let returned = |dispatch: Dispatch, piece| Event::Returned {
+        worker: dispatch.worker,
+        dispatch: dispatch.epoch,
+        pieces: vec![piece],
+        busy_nanos: 1 << 30,
+        overhead_nanos: 0,
+    };
+    for number in 0..2 * waiting {
+        let (call, retry_delay_nanos) = (CallId(number), 1000 + number);
+        let spec = CallSpec { retries: 1, retry_delay_nanos, ..spec(Chunk::Fixed(1)) };
+        tell(&mut scheduler, Event::Submitted { call, spec });
+        let sent = tell(&mut scheduler, Event::Fed { call, tasks: 1 });
+        tell(&mut scheduler, Event::Closed { call });
+        if number < waiting {
+            assert_eq!(tell(&mut scheduler, returned(sent.unwrap(), bad(0))), None, "it waits");
+        }
+    }
+    scheduler.set_now(1000);
+    let before = call::LOOKS.get();
+    assert_eq!(scheduler.next_due(), Some(1000));
+    tell(&mut scheduler, Event::Tick);
+    assert_eq!(scheduler.next_due(), Some(1001), "one was due");
+    assert_eq!(scheduler.busy(), 1);
+    let looks = call::LOOKS.get() - before;
+    scheduler.sanity_check();
+    looks
+}
+
+#[test]
+fn what_a_round_looks_at_does_not_grow_with_the_calls() {
+    assert_eq!(looks_of_a_round(4), looks_of_a_round(400));
+}
+
+#[test]
+fn a_task_that_waits_is_off_the_list_when_its_call_ends() {
+    let mut fleet = Fleet::new(1, CallSpec { retries: 1, retry_delay_nanos: 5, ..spec(Chunk::Fixed(1)) }, 1);
+    let first = fleet.held.remove(0);
+    fleet.answer_with(first, vec![bad(0)]);
+    assert_eq!(fleet.scheduler.next_due(), Some(5));
+    fleet.tell(Event::Cancelled { call: CALL });
+    assert_eq!((fleet.scheduler.next_due(), fleet.forgotten), (None, true));
+}
+
 #[test]
 fn a_task_that_kills_its_workers_is_quarantined_alone() {
     let mut fleet = Fleet::new(2, CallSpec { stop_at_error: false, ..spec(Chunk::Fixed(40)) }, 100);
