@@ -1,6 +1,6 @@
 //! Errors as values: of a task ([`TaskError`]), and of the run ([`Error`]).
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -66,7 +66,7 @@ impl Failure {
     }
 
     pub(crate) fn at_task(self, index: u64) -> TaskError {
-        TaskError { index, failure: self }
+        TaskError { index, label: None, failure: self }
     }
 }
 
@@ -81,16 +81,27 @@ impl Failure {
 /// assert!(error.message().contains("divide by zero"));
 /// # Ok::<(), rankpool::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct TaskError {
     index: u64,
+    label: Option<Arc<str>>,
     failure: Failure,
 }
 
 impl TaskError {
-    /// The task's absolute index, from 0.
+    pub(crate) fn labelled(self, label: Option<&Arc<str>>) -> TaskError {
+        TaskError { label: label.cloned(), ..self }
+    }
+
+    /// The task's absolute index in its map, from 0; of a submitted task its number in the order of submission,
+    /// as [`Future::index`](crate::Future::index).
     pub fn index(&self) -> u64 {
         self.index
+    }
+
+    /// The name that [`Call::label`](crate::Call::label) gave the task's call.
+    pub fn label(&self) -> Option<&str> {
+        self.label.as_deref()
     }
 
     /// What sort of failure it was.
@@ -121,6 +132,9 @@ impl TaskError {
 
 impl fmt::Display for TaskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(label) = &self.label {
+            write!(f, "{label}: ")?;
+        }
         write!(f, "task {} {}", self.index, self.failure.kind)?;
         if let Some(place) = &self.failure.place {
             write!(f, " on rank {} ({})", place.rank, place.host)?;
@@ -132,12 +146,18 @@ impl fmt::Display for TaskError {
     }
 }
 
+/// As [`Display`](fmt::Display): what `main` returns and what `unwrap` meets is printed in this form.
+impl fmt::Debug for TaskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl std::error::Error for TaskError {}
 
 /// What went wrong with a run, a map or the executor itself.
 ///
 /// [`kind`](Error::kind) tells the cases apart; the text says what happened, where, and what to do.
-#[derive(Debug)]
 pub struct Error(Box<Inner>);
 
 /// The cases of [`Error`].
@@ -168,7 +188,6 @@ pub enum ErrorKind {
     Internal,
 }
 
-#[derive(Debug)]
 enum Inner {
     Task(TaskError),
     Message { kind: ErrorKind, text: String },
@@ -210,6 +229,14 @@ impl Error {
         Error::new(ErrorKind::Storage, text)
     }
 
+    /// The same, with the task under the name of its call, where it is of one.
+    pub(crate) fn labelled(self, label: Option<&Arc<str>>) -> Error {
+        match *self.0 {
+            Inner::Task(task) => task.labelled(label).into(),
+            message => Error(Box::new(message)),
+        }
+    }
+
     /// Which case this is.
     pub fn kind(&self) -> ErrorKind {
         match &*self.0 {
@@ -244,6 +271,13 @@ impl fmt::Display for Error {
             Inner::Task(task) => task.fmt(f),
             Inner::Message { text, .. } => f.write_str(text),
         }
+    }
+}
+
+/// As [`Display`](fmt::Display): what `main` returns and what `unwrap` meets is printed in this form.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

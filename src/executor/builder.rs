@@ -244,6 +244,7 @@ impl Builder {
             commands,
             scheduler: thread.thread().clone(),
             next_call: AtomicU64::new(0),
+            next_task: AtomicU64::new(0),
             seed,
             progress,
             callbacks: OnceLock::new(),

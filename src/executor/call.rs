@@ -1,14 +1,15 @@
 //! A function with its options, ready to be mapped, streamed, reduced or submitted.
 
-use std::{marker::PhantomData, time::Duration};
+use std::{marker::PhantomData, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
 use super::{
     Executor, Future, Stream, Unordered,
-    engine::{Answer, Command, Work},
+    engine::{Answer, Command, Record, Work},
     flow::{Flow, Taste, not_done},
     future::Cell,
+    items::Items,
 };
 use crate::{
     error::{Error, ErrorKind, Failure, FailureKind, TaskError},
@@ -36,7 +37,7 @@ pub(super) struct Options {
     keep_going: bool,
     announce: bool,
     seed: Option<u64>,
-    label: Option<String>,
+    pub(super) label: Option<Arc<str>>,
 }
 
 impl Options {
@@ -57,6 +58,7 @@ impl Options {
             );
         }
         Ok(CallSpec {
+            first: 0,
             chunk: self.chunk,
             retries: self.retries,
             retry_delay_nanos: self.retry_delay.as_nanos().try_into().unwrap_or(u64::MAX),
@@ -168,9 +170,10 @@ impl<'p, T: Function> Call<'p, T> {
         self
     }
 
-    /// A name for this call in messages.
+    /// A name for this call, or for the task that it submits, in messages: in front of the text of its
+    /// errors, and in [`TaskError::label`] and [`Future::label`].
     pub fn label(mut self, label: impl Into<String>) -> Self {
-        self.options.label = Some(label.into());
+        self.options.label = Some(label.into().into());
         self
     }
 
@@ -191,7 +194,7 @@ impl<'p, T: Function> Call<'p, T> {
                 }
             }
         }
-        failed.map_or(Ok(results), |error| Err(error.into()))
+        failed.map_or(Ok(results), |error| Err(self.named(error).into()))
     }
 
     /// Runs the function over all items and returns what became of each, in the order of the items.
@@ -216,7 +219,9 @@ impl<'p, T: Function> Call<'p, T> {
                     if found.len() < end {
                         found.resize_with(end, || None);
                     }
-                    each(piece, &mut |index, outcome| found[index as usize] = Some(outcome));
+                    each(piece, &mut |index, outcome| {
+                        found[index as usize] = Some(outcome.map_err(|error| self.named(error)));
+                    });
                 }
                 Ok(None) => break None,
                 Err(error) if error.kind() == ErrorKind::Timeout => break Some(error),
@@ -230,7 +235,9 @@ impl<'p, T: Function> Call<'p, T> {
             return Ok(found
                 .into_iter()
                 .enumerate()
-                .map(|(index, outcome)| outcome.unwrap_or_else(|| Err(not_done(index as u64, &reason))))
+                .map(|(index, outcome)| {
+                    outcome.unwrap_or_else(|| Err(self.named(not_done(index as u64, &reason))))
+                })
                 .collect());
         }
         Ok(found.into_iter().flatten().collect())
@@ -246,7 +253,8 @@ impl<'p, T: Function> Call<'p, T> {
     where
         I: IntoIterator<Item = T::Item>,
     {
-        Ok(Stream::new(self.flow(items.into_iter(), entry::<T>(), true, Taste::AsTheyCome)?))
+        let flow = self.flow(items.into_iter(), entry::<T>(), true, Taste::AsTheyCome)?;
+        Ok(Stream::new(flow, self.options.label))
     }
 
     /// Runs the function over the items and yields each result with its index, in the order in
@@ -258,7 +266,8 @@ impl<'p, T: Function> Call<'p, T> {
     where
         I: IntoIterator<Item = T::Item>,
     {
-        Ok(Unordered::new(self.flow(items.into_iter(), entry::<T>(), false, Taste::AsTheyCome)?))
+        let flow = self.flow(items.into_iter(), entry::<T>(), false, Taste::AsTheyCome)?;
+        Ok(Unordered::new(flow, self.options.label))
     }
 
     /// Makes sure that the call can be run, over `tasks` items if that is known.
@@ -318,17 +327,18 @@ impl<'p, T: Function> Call<'p, T> {
         let mut nodes = Vec::new();
         while let Some(piece) = flow.next_piece()? {
             let start = piece.start;
-            let batch = piece.outcome.map_err(|failure| failure.at_task(start))?;
+            let failed = |failure: Failure| self.named(failure.at_task(start));
+            let batch = piece.outcome.map_err(failed)?;
             for k in 0..batch.len() {
                 let node: Node<T::Value> =
-                    decode(batch.get(k)).map_err(|error| undecodable(start, &error))?;
-                catch(|| append(&mut nodes, node, combine)).map_err(|failure| failure.at_task(start))?;
+                    decode(batch.get(k)).map_err(|error| self.named(undecodable(start, &error)))?;
+                catch(|| append(&mut nodes, node, combine)).map_err(failed)?;
             }
         }
         let folded = catch(|| {
             nodes.into_iter().map(|node| node.value).rev().reduce(|right, left| combine(left, right))
         });
-        folded.map_err(|failure| failure.at_task(0).into())
+        folded.map_err(|failure| self.named(failure.at_task(0)).into())
     }
 
     /// Runs the function on one item, in its own time.
@@ -340,10 +350,11 @@ impl<'p, T: Function> Call<'p, T> {
         let mut items = BatchBuilder::default();
         let pushed = catch(|| items.push(&item));
         let work = self.work(entry::<T>())?;
-        let spec = CallSpec { chunk: Chunk::Fixed(1), ..self.options.spec(false, Some(1))? };
+        let spec = self.options.spec(false, Some(1))?;
         let shared = &self.pool.shared;
-        let call = shared.new_call();
-        let cell = Cell::new(shared, call);
+        let (call, index) = (shared.new_call(), shared.new_task());
+        let spec = CallSpec { first: index, chunk: Chunk::Fixed(1), ..spec };
+        let cell = Cell::new(shared, call, index, self.options.label);
         let unsent = match pushed {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(Failure::new(FailureKind::Codec, format!("the item {error}"))),
@@ -353,10 +364,15 @@ impl<'p, T: Function> Call<'p, T> {
             cell.settle(Err(failure));
             return Ok(Future::new(cell));
         }
-        shared.command(Command::Submit { call, spec, work, answer: Answer(cell.clone()) })?;
-        shared.command(Command::Feed { call, items: items.finish() })?;
-        shared.command(Command::Close { call })?;
+        let items = Items::single(index, items.finish());
+        let record = Record::new(work, Answer(cell.clone()), items);
+        shared.command(Command::Task { call, spec, record })?;
         Ok(Future::new(cell))
+    }
+
+    /// The error under the name of this call.
+    fn named(&self, error: TaskError) -> TaskError {
+        error.labelled(self.options.label.as_ref())
     }
 
     fn work(&self, entry: Entry) -> Result<Work, Error> {
@@ -367,7 +383,8 @@ impl<'p, T: Function> Call<'p, T> {
                  use mode processes, comm or pool"
             )));
         }
-        let shared = self.shared.as_ref().map_err(|failure| Error::from(failure.clone().at_task(0)))?;
+        let shared =
+            self.shared.as_ref().map_err(|failure| Error::from(self.named(failure.clone().at_task(0))))?;
         Ok(Work {
             program: function::to_offset(entry)?,
             shared: shared.clone(),

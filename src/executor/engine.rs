@@ -2,7 +2,7 @@
 //! actions back. It owns the fabric, and with it everything that MPI is told.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, OnceLock, PoisonError, mpsc},
     thread,
     time::{Duration, Instant},
@@ -24,6 +24,12 @@ use crate::{
 
 /// Commands that are obeyed in one round, so that a flood of them does not keep results waiting.
 const COMMANDS_AT_A_TIME: usize = 256;
+
+/// So many calls at a time are a burst: about 10 MB.
+const BURST: usize = 10_000;
+
+/// The memory of a burst is given back after this time without work.
+const QUIET: Duration = Duration::from_millis(100);
 
 /// Who waits for the outcomes of a call.
 pub(super) trait Sink: Send + Sync {
@@ -57,11 +63,17 @@ pub(super) struct Work {
 }
 
 pub(super) enum Command {
-    Submit {
+    /// A map, whose items follow.
+    Map {
         call: CallId,
         spec: CallSpec,
-        work: Work,
-        answer: Answer,
+        record: Box<Record>,
+    },
+    /// A single task, whose item is in its record.
+    Task {
+        call: CallId,
+        spec: CallSpec,
+        record: Box<Record>,
     },
     Feed {
         call: CallId,
@@ -128,19 +140,22 @@ pub struct Share {
     pub tasks: u64,
 }
 
-struct Record {
+/// What rank 0 keeps of a call. One that is pending is kept in a box: there may be very many.
+pub(super) struct Record {
     work: Work,
     answer: Answer,
     items: Items,
     /// Workers that hold something of this call.
-    known_to: HashSet<u32>,
+    known_to: BTreeSet<u32>,
 }
 
 pub(super) struct Engine {
     commands: mpsc::Receiver<Command>,
     fabric: Box<dyn Fabric>,
     scheduler: Scheduler,
-    calls: HashMap<CallId, Record>,
+    calls: BTreeMap<CallId, Box<Record>>,
+    /// There was a burst of calls, whose memory has not been given back yet.
+    burst: bool,
     workers: HashMap<u32, WorkerInfo>,
     progress: Arc<Mutex<Progress>>,
     actions: Vec<Action>,
@@ -175,7 +190,8 @@ impl Engine {
             commands,
             fabric,
             scheduler: Scheduler::new(),
-            calls: HashMap::new(),
+            calls: BTreeMap::new(),
+            burst: false,
             workers: HashMap::new(),
             progress,
             actions: Vec::new(),
@@ -231,6 +247,7 @@ impl Engine {
                 Pause::Yield => thread::yield_now(),
                 Pause::Sleep(time) => {
                     self.tally(|progress, engine| progress.busy = engine.scheduler.busy());
+                    self.give_back_memory();
                     thread::park_timeout(time);
                 }
             }
@@ -301,10 +318,11 @@ impl Engine {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Submit { call, spec, work, answer } => {
-                self.calls
-                    .insert(call, Record { work, answer, items: Items::default(), known_to: HashSet::new() });
-                self.tell(Event::Submitted { call, spec });
+            Command::Map { call, spec, record } => self.begin(call, spec, record),
+            Command::Task { call, spec, record } => {
+                self.begin(call, spec, record);
+                self.tell(Event::Fed { call, tasks: 1 });
+                self.tell(Event::Closed { call });
             }
             Command::Feed { call, items } => {
                 let tasks = items.len() as u64;
@@ -336,8 +354,7 @@ impl Engine {
             }
             Command::End(farewell) => {
                 if farewell.cancel {
-                    let mut open: Vec<CallId> = self.calls.keys().copied().collect();
-                    open.sort();
+                    let open: Vec<CallId> = self.calls.keys().copied().collect();
                     let by_force = farewell.patience.is_some();
                     for call in open {
                         // A task that has started is waited for, unless there is no time.
@@ -349,6 +366,21 @@ impl Engine {
                 }
                 self.farewell = Some((farewell, Instant::now()));
             }
+        }
+    }
+
+    fn begin(&mut self, call: CallId, spec: CallSpec, record: Box<Record>) {
+        self.calls.insert(call, record);
+        self.burst |= self.calls.len() >= BURST;
+        self.tell(Event::Submitted { call, spec });
+    }
+
+    /// Gives the memory of a burst of calls back to the system when it is over and nothing has happened since.
+    /// The allocator does not do it by itself: what is still in use lies between what is free.
+    fn give_back_memory(&mut self) {
+        if self.burst && self.scheduler.is_done() && self.idle.time() >= QUIET {
+            self.burst = false;
+            launch::give_back_freed_memory();
         }
     }
 
@@ -568,6 +600,10 @@ impl Engine {
 }
 
 impl Record {
+    pub(super) fn new(work: Work, answer: Answer, items: Items) -> Box<Record> {
+        Box::new(Record { work, answer, items, known_to: BTreeSet::new() })
+    }
+
     /// True when workers keep nothing of this call.
     fn is_stateless(&self) -> bool {
         self.work.shared.is_none() && !self.work.stateful

@@ -11,7 +11,8 @@ use serde::Serialize;
 use super::{
     Shared,
     call::Options,
-    engine::{Answer, Command, Work},
+    engine::{Answer, Command, Record, Work},
+    items::Items,
     mailbox::{Mailbox, Wanted},
 };
 use crate::{
@@ -90,7 +91,8 @@ where
         let call = shared.new_call();
         let mailbox = Arc::new(Mailbox::default());
         let CallSpec { window_tasks, window_bytes, stop_at_error, .. } = spec;
-        shared.command(Command::Submit { call, spec, work, answer: Answer(mailbox.clone()) })?;
+        let record = Record::new(work, Answer(mailbox.clone()), Items::default());
+        shared.command(Command::Map { call, spec, record })?;
         Ok(Flow {
             shared,
             call,

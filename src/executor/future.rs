@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    hash::{Hash, Hasher},
     marker::PhantomData,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -13,6 +14,7 @@ use super::{
     Shared,
     call::value,
     engine::{Command, Sink},
+    flow::{STOPPED, not_done},
 };
 use crate::{
     error::{Failure, FailureKind, TaskError},
@@ -92,15 +94,20 @@ impl Bell {
 /// What a future and the scheduler's thread share.
 pub(super) struct Cell {
     call: CallId,
+    /// The task's number in the order of submission.
+    index: u64,
+    label: Option<Arc<str>>,
     state: Mutex<State>,
     ended: Condvar,
     shared: Arc<Shared>,
 }
 
 impl Cell {
-    pub(super) fn new(shared: &Arc<Shared>, call: CallId) -> Arc<Cell> {
+    pub(super) fn new(shared: &Arc<Shared>, call: CallId, index: u64, label: Option<Arc<str>>) -> Arc<Cell> {
         Arc::new(Cell {
             call,
+            index,
+            label,
             state: Mutex::new(State { stage: Stage::Pending, callbacks: Vec::new(), watchers: Vec::new() }),
             ended: Condvar::new(),
             shared: shared.clone(),
@@ -155,7 +162,7 @@ impl Sink for Cell {
             End::Done | End::Stopped => return,
             End::Cancelled => "the executor was shut down before the task ran".to_string(),
             End::Deserted => self.shared.deserted().to_string(),
-            End::Drained => super::flow::STOPPED.to_string(),
+            End::Drained => STOPPED.to_string(),
         };
         self.settle(Err(Failure::new(FailureKind::NotDone, reason)));
     }
@@ -163,7 +170,9 @@ impl Sink for Cell {
 
 /// A task that was submitted; made by [`Executor::submit`](super::Executor::submit).
 ///
-/// Dropping it does not cancel the task. It stays valid after the executor has ended.
+/// Dropping it does not cancel the task. It stays valid after the executor has ended. Two references are
+/// equal when they are to the same task, so a map can have futures as its keys. (Clippy's `mutable_key_type`
+/// cannot see that what is hashed does not change.)
 ///
 /// ```
 /// use rankpool::{Executor, Mode, Status};
@@ -181,13 +190,52 @@ pub struct Future<R> {
 
 impl<R> std::fmt::Debug for Future<R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Future").field("status", &self.status()).finish_non_exhaustive()
+        f.debug_struct("Future")
+            .field("index", &self.index())
+            .field("label", &self.label())
+            .field("status", &self.status())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<R> PartialEq for Future<R> {
+    fn eq(&self, other: &Future<R>) -> bool {
+        Arc::ptr_eq(&self.cell, &other.cell)
+    }
+}
+
+impl<R> Eq for Future<R> {}
+
+impl<R> Hash for Future<R> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Arc::as_ptr(&self.cell).hash(state);
     }
 }
 
 impl<R> Future<R> {
     pub(super) fn new(cell: Arc<Cell>) -> Future<R> {
         Future { cell, result: PhantomData }
+    }
+
+    /// The task's number in the order in which tasks were submitted to its executor, from 0. The task knows
+    /// itself by it, as [`Task::index`](crate::Task::index), and so does its error, as [`TaskError::index`].
+    ///
+    /// ```
+    /// let pool = rankpool::Executor::start()?;
+    /// let futures = [pool.submit(|n: u32| 12 / n, 4)?, pool.call(|n: u32| 12 / n).label("nought").submit(0)?];
+    /// assert_eq!(futures[0].wait()?, 3);
+    /// let error = futures[1].wait().unwrap_err();
+    /// assert_eq!((futures[1].index(), error.index()), (1, 1));
+    /// assert!(error.to_string().starts_with("nought: task 1 panicked"));
+    /// # Ok::<(), rankpool::Error>(())
+    /// ```
+    pub fn index(&self) -> u64 {
+        self.cell.index
+    }
+
+    /// The name that [`Call::label`](super::Call::label) gave the task.
+    pub fn label(&self) -> Option<&str> {
+        self.cell.label.as_deref()
     }
 
     /// Where the task stands.
@@ -257,18 +305,19 @@ impl<R> Future<R> {
     pub(super) fn unwatch(&self, bell: &Arc<Bell>) {
         self.cell.lock().watchers.retain(|watcher| !Arc::ptr_eq(&watcher.bell, bell));
     }
-
-    /// The same task, whichever reference it is seen through.
-    pub(super) fn address(&self) -> *const Cell {
-        Arc::as_ptr(&self.cell)
-    }
 }
 
-fn decoded<R: DeserializeOwned>(outcome: &Outcome) -> Result<R, TaskError> {
-    match outcome {
-        Ok(batch) => value(batch, 0, 0),
-        Err(failure) => Err(failure.clone().at_task(0)),
-    }
+/// A future's outcome as a value of its own; the task has this index and this label.
+fn decoded<R: DeserializeOwned>(
+    outcome: &Outcome,
+    index: u64,
+    label: Option<&Arc<str>>,
+) -> Result<R, TaskError> {
+    let decoded = match outcome {
+        Ok(batch) => value(batch, 0, index),
+        Err(failure) => Err(failure.clone().at_task(index)),
+    };
+    decoded.map_err(|error| error.labelled(label))
 }
 
 impl<R: DeserializeOwned> Future<R> {
@@ -277,8 +326,10 @@ impl<R: DeserializeOwned> Future<R> {
     /// # Errors
     /// The task's failure; [`FailureKind::NotDone`] if it was cancelled.
     pub fn wait(&self) -> Result<R, TaskError> {
-        self.outcome(None)
-            .map_or_else(|| Err(super::flow::not_done(0, "it has no outcome")), |outcome| decoded(&outcome))
+        self.outcome(None).map_or_else(
+            || Err(not_done(self.index(), "it has no outcome")),
+            |outcome| self.decoded(&outcome),
+        )
     }
 
     /// Waits for the task to end, for at most `limit`; `None` when it has not. The future stays valid.
@@ -287,7 +338,11 @@ impl<R: DeserializeOwned> Future<R> {
     /// As [`wait`](Future::wait).
     pub fn wait_timeout(&self, limit: Duration) -> Option<Result<R, TaskError>> {
         let outcome = self.outcome(Instant::now().checked_add(limit))?;
-        Some(decoded(&outcome))
+        Some(self.decoded(&outcome))
+    }
+
+    fn decoded(&self, outcome: &Outcome) -> Result<R, TaskError> {
+        decoded(outcome, self.cell.index, self.cell.label.as_ref())
     }
 
     /// Calls `callback` with the outcome when the task has ended, also if it already has.
@@ -295,7 +350,8 @@ impl<R: DeserializeOwned> Future<R> {
     /// Callbacks run one after the other on a thread that is for nothing else, those of one future
     /// in the order in which they were added. One that panics hurts nobody.
     pub fn on_done(&self, callback: impl FnOnce(Result<R, TaskError>) + Send + 'static) {
-        let callback: Callback = Box::new(move |outcome| callback(decoded(outcome)));
+        let (index, label) = (self.cell.index, self.cell.label.clone());
+        let callback: Callback = Box::new(move |outcome| callback(decoded(outcome, index, label.as_ref())));
         let mut state = self.cell.lock();
         match &state.stage {
             Stage::Done(outcome) | Stage::Cancelled(outcome) => {

@@ -27,6 +27,14 @@ impl Block {
 }
 
 impl Items {
+    /// Those of a call whose one task has this index.
+    pub(super) fn single(task: u64, item: Batch) -> Items {
+        // A queue grows by several places at a time, and there may be very many such calls.
+        let mut items = Items { blocks: VecDeque::with_capacity(1), fed: task };
+        items.feed(item);
+        items
+    }
+
     pub(super) fn feed(&mut self, items: Batch) {
         let count = items.len() as u64;
         self.blocks.push_back(Block { start: self.fed, count, items, open: count });

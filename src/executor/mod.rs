@@ -60,6 +60,8 @@ pub(crate) struct Shared {
     commands: mpsc::Sender<Command>,
     scheduler: thread::Thread,
     next_call: AtomicU64,
+    /// The number of the next task that is submitted.
+    next_task: AtomicU64,
     seed: u64,
     progress: Arc<Mutex<Progress>>,
     callbacks: OnceLock<mpsc::Sender<Job>>,
@@ -71,6 +73,10 @@ pub(crate) struct Shared {
 impl Shared {
     fn new_call(&self) -> CallId {
         CallId(self.next_call.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn new_task(&self) -> u64 {
+        self.next_task.fetch_add(1, Ordering::Relaxed)
     }
 
     fn command(&self, command: Command) -> Result<(), Error> {

@@ -1,6 +1,6 @@
 //! Results as they come.
 
-use std::marker::PhantomData;
+use std::{marker::PhantomData, sync::Arc};
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -68,12 +68,13 @@ macro_rules! iterator {
         pub struct $name<'p, I, R> {
             flow: Option<Flow<'p, I>>,
             current: Current,
+            label: Option<Arc<str>>,
             result: PhantomData<fn() -> R>,
         }
 
         impl<'p, I, R> $name<'p, I, R> {
-            pub(super) fn new(flow: Flow<'p, I>) -> Self {
-                $name { flow: Some(flow), current: Current::default(), result: PhantomData }
+            pub(super) fn new(flow: Flow<'p, I>, label: Option<Arc<str>>) -> Self {
+                $name { flow: Some(flow), current: Current::default(), label, result: PhantomData }
             }
         }
 
@@ -92,7 +93,8 @@ macro_rules! iterator {
             type Item = $item;
 
             fn next(&mut self) -> Option<$item> {
-                advance(&mut self.flow, &mut self.current).map($pick)
+                let next = advance(&mut self.flow, &mut self.current)?;
+                Some($pick(next.map_err(|error| error.labelled(self.label.as_ref()))))
             }
         }
     };

@@ -86,9 +86,9 @@ pub fn as_completed<'f, R: 'f>(
     limit: Option<Duration>,
 ) -> impl Iterator<Item = Result<&'f Future<R>, Error>> {
     let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
+    #[expect(clippy::mutable_key_type, reason = "what is hashed, the task's identity, does not change")]
     let mut seen = HashSet::new();
-    let futures: Vec<&Future<R>> =
-        futures.into_iter().filter(|future| seen.insert(future.address())).collect();
+    let futures: Vec<&Future<R>> = futures.into_iter().filter(|future| seen.insert(*future)).collect();
     let bell = Arc::new(Bell::default());
     futures.iter().enumerate().for_each(|(number, future)| future.watch(&bell, number));
     AsCompleted { left: futures.len(), futures, bell, deadline }

@@ -38,6 +38,11 @@ impl Idle {
         self.since = None;
     }
 
+    /// How long nothing has happened.
+    pub(crate) fn time(&self) -> Duration {
+        self.since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
     /// Nothing happened; `in_flight` when something should soon.
     pub(crate) fn next(&mut self, in_flight: bool) -> Pause {
         let Some(since) = self.since else {

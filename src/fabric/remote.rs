@@ -131,6 +131,8 @@ pub(crate) struct Remote<T> {
     lifelines: Lifelines,
     settings: Settings,
     members: BTreeMap<u32, Member>,
+    /// Members that have been started and are not ready for work.
+    coming: usize,
     hosts: BTreeMap<String, Host>,
     inbox: Vec<(u32, Incoming)>,
     losses: u32,
@@ -138,7 +140,7 @@ pub(crate) struct Remote<T> {
     /// Lost workers for which no replacement has been started.
     lacking: usize,
     /// A replacement that is being started: since when, and who sees it die meanwhile.
-    coming: Option<(Instant, Siblings)>,
+    spawning: Option<(Instant, Siblings)>,
     /// When the launcher has got over the last loss.
     settled: Instant,
     /// The first workers have been welcomed.
@@ -163,18 +165,20 @@ impl<T: Transport> Remote<T> {
         let lifelines = Lifelines::listen().map_err(|error| {
             Error::new(ErrorKind::Launch, format!("rank 0 cannot listen for its workers' lifelines: {error}"))
         })?;
-        let members = ranks.into_iter().map(|rank| (rank, Member::started())).collect();
+        let members: BTreeMap<u32, Member> =
+            ranks.into_iter().map(|rank| (rank, Member::started())).collect();
         let mut remote = Remote {
             transport,
             lifelines,
             settings,
+            coming: members.len(),
             members,
             hosts: BTreeMap::new(),
             inbox: Vec::new(),
             losses: 0,
             failed_joins: 0,
             lacking: 0,
-            coming: None,
+            spawning: None,
             settled: Instant::now(),
             running: false,
             gathered: false,
@@ -317,6 +321,7 @@ impl<T: Transport> Remote<T> {
                 }
             }
             (Kind::Ready, stage) => {
+                self.coming -= usize::from(!matches!(stage, Stage::Working));
                 let Stage::Welcomed(hello) = std::mem::replace(stage, Stage::Working) else {
                     return Ok(());
                 };
@@ -392,6 +397,7 @@ impl<T: Transport> Remote<T> {
     /// Takes a worker off the list; its stage until now, if it was not lost before.
     fn strike(&mut self, rank: u32) -> Option<Stage> {
         let member = self.members.get_mut(&rank)?;
+        self.coming -= usize::from(member.is_coming());
         let stage = std::mem::replace(&mut member.stage, Stage::Lost);
         if matches!(stage, Stage::Lost) {
             return None;
@@ -415,16 +421,16 @@ impl<T: Transport> Remote<T> {
 
     /// Starts the replacements that are lacking, one after the other, once the launcher is ready for them.
     fn start_replacements(&mut self) {
-        self.see_to_the_coming();
-        while self.lacking > 0 && self.coming.is_none() && self.settled <= Instant::now() {
+        self.see_to_the_spawn();
+        while self.lacking > 0 && self.spawning.is_none() && self.settled <= Instant::now() {
             self.lacking -= 1;
             if self.failed_joins >= FAILED_JOINS {
                 continue;
             }
             let siblings = Siblings::watch_spawn();
             match self.transport.replace() {
-                Ok(Replacement::Started(rank)) => drop(self.members.insert(rank, Member::started())),
-                Ok(Replacement::Coming) => self.coming = Some((Instant::now(), siblings)),
+                Ok(Replacement::Started(rank)) => self.await_worker(rank),
+                Ok(Replacement::Coming) => self.spawning = Some((Instant::now(), siblings)),
                 Ok(Replacement::Impossible) => {}
                 Err(error) => {
                     self.not_replaced(&error.to_string());
@@ -434,17 +440,22 @@ impl<T: Transport> Remote<T> {
         }
     }
 
+    fn await_worker(&mut self, rank: u32) {
+        self.members.insert(rank, Member::started());
+        self.coming += 1;
+    }
+
     /// Takes a replacement in that was being started; sees to another one when it is known to have died, or takes
     /// too long.
-    fn see_to_the_coming(&mut self) {
+    fn see_to_the_spawn(&mut self) {
         let spawned = self.transport.replaced();
         if let Some(Ok(rank)) = spawned {
             // It may be one that was not expected any more.
-            self.members.insert(rank, Member::started());
-            self.coming = None;
+            self.await_worker(rank);
+            self.spawning = None;
             return;
         }
-        let Some((since, siblings)) = &mut self.coming else { return };
+        let Some((since, siblings)) = &mut self.spawning else { return };
         let last = self.failed_joins + 1 >= FAILED_JOINS;
         let limit = if last { self.settings.start_timeout } else { self.settings.start_timeout.min(HANGS) };
         let failed = match spawned.and_then(Result::err) {
@@ -461,7 +472,7 @@ impl<T: Transport> Remote<T> {
                 None => return,
             },
         };
-        self.coming = None;
+        self.spawning = None;
         self.not_replaced(&failed);
         self.replace();
     }
@@ -528,9 +539,7 @@ impl<T: Transport> Fabric for Remote<T> {
     }
 
     fn expected(&self) -> usize {
-        self.lacking
-            + usize::from(self.coming.is_some())
-            + self.members.values().filter(|member| member.is_coming()).count()
+        self.lacking + self.coming + usize::from(self.spawning.is_some())
     }
 
     fn end(&mut self, ending: Ending) -> Result<(), Error> {

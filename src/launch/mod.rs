@@ -195,6 +195,15 @@ pub(crate) fn keep_freed_memory() {
     }
 }
 
+/// Gives all freed memory back to the kernel, which takes milliseconds: for the time after a burst.
+pub(crate) fn give_back_freed_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: malloc_trim may be called at any time, from any thread.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// Tells numerical libraries in this process how many threads they may start, unless the user
 /// has: the CPUs of the process divided by those who share them.
 pub(crate) fn limit_library_threads(cpus: usize, sharers: u32) {

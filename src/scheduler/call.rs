@@ -1,6 +1,6 @@
 //! One call: which of its tasks are where.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{
     Dispatch, WorkerId,
@@ -28,6 +28,8 @@ thread_local! {
 /// What the scheduler needs to know of a call.
 #[derive(Clone, Debug)]
 pub(crate) struct CallSpec {
+    /// The index of its first task: 0 in a map, the number of a submitted task.
+    pub(crate) first: u64,
     pub(crate) chunk: Chunk,
     /// How often a failed task is tried again.
     pub(crate) retries: u16,
@@ -129,7 +131,7 @@ pub(super) struct Call {
     pub(super) out_of_time: bool,
     /// In the scheduler's queue of runnable calls.
     pub(super) enlisted: bool,
-    seen: HashSet<WorkerId>,
+    seen: BTreeSet<WorkerId>,
     /// Nanoseconds that tasks took, and how many tasks.
     timed: (u64, u64),
     /// Bytes of the results, and of how many tasks.
@@ -142,28 +144,28 @@ impl Call {
     pub(super) fn new(spec: CallSpec) -> Call {
         Call {
             policy: Policy::new(spec.chunk),
-            spec,
-            fed: 0,
+            fed: spec.first,
             closed: false,
-            next: 0,
+            next: spec.first,
             queued: BTreeMap::new(),
             in_flight: 0,
-            cursor: 0,
+            cursor: spec.first,
             waiting: BTreeMap::new(),
             listed_due: None,
             skipped: VecDeque::new(),
             held: BTreeMap::new(),
-            consumed: 0,
+            consumed: spec.first,
             unused: 0,
             held_bytes: 0,
             stop_before: u64::MAX,
             ended: false,
             out_of_time: false,
             enlisted: false,
-            seen: HashSet::new(),
+            seen: BTreeSet::new(),
             timed: (0, 0),
             sized: (0, 0),
             overhead_nanos: 3_000.0,
+            spec,
         }
     }
 
@@ -272,10 +274,11 @@ impl Call {
         if self.next >= end {
             return None;
         }
-        let known = if self.closed { self.fed } else { self.spec.expected.unwrap_or(self.fed).max(self.fed) };
+        let expected = self.spec.expected.filter(|_| !self.closed).map_or(0, |tasks| self.spec.first + tasks);
+        let end_of_all = self.fed.max(expected);
         let size = self.policy.next(&View {
-            total: known,
-            left: known - self.next,
+            total: end_of_all - self.spec.first,
+            left: end_of_all - self.next,
             slots,
             first_for_worker: self.spec.chunk == Chunk::Auto && self.seen.insert(worker),
             mean_nanos: self.mean_nanos(),

@@ -24,6 +24,7 @@ const CALL: CallId = CallId(1);
 
 fn spec(chunk: Chunk) -> CallSpec {
     CallSpec {
+        first: 0,
         chunk,
         retries: 0,
         retry_delay_nanos: 0,
@@ -197,11 +198,12 @@ proptest! {
     fn every_task_is_committed_once_whatever_happens(
         workers in 1u32..5,
         tasks in 0u64..80,
+        first in prop_oneof![Just(0u64), 1u64..1000],
         chunk in any_chunk(),
         ordered: bool,
         happenings in prop::collection::vec(happening(), 0..60),
     ) {
-        let mut fleet = Fleet::new(workers, CallSpec { ordered, stop_at_error: false, ..spec(chunk) }, tasks);
+        let mut fleet = Fleet::new(workers, CallSpec { first, ordered, stop_at_error: false, ..spec(chunk) }, tasks);
         for happening in happenings {
             if fleet.held.is_empty() {
                 break;
@@ -247,7 +249,7 @@ proptest! {
             fleet.emitted.sort_by_key(|(task, _)| *task);
         }
         let indices: Vec<u64> = fleet.emitted.iter().map(|(task, _)| *task).collect();
-        prop_assert_eq!(indices, (0..tasks).collect::<Vec<_>>());
+        prop_assert_eq!(indices, (first..first + tasks).collect::<Vec<_>>());
         for (task, outcome) in &fleet.emitted {
             // A task may only end in quarantine after three losses, which the fleet can bring about.
             prop_assert!(*outcome == Ok(task * 10) || *outcome == Err(FailureKind::Quarantined));

@@ -30,6 +30,7 @@ pub fn run(scenario: &str, mode: Mode, workers: i64) {
         "nested" => nested(&pool),
         "huge" => huge(&pool),
         "long_stream" => long_stream(&pool),
+        "burst" => burst(&pool),
         other => panic!("there is no scenario {other}"),
     };
     if let Err(error) = ended {
@@ -233,9 +234,35 @@ fn long_stream(pool: &Executor) -> Result<(), Error> {
         next += 1;
     }
     assert_eq!(next, 100_000_000);
-    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak").trim();
-    println!("peak {peak}");
+    println!("peak {} kB", memory("VmHWM:"));
     assert!(Task::try_current().is_none());
+    Ok(())
+}
+
+/// A line of this process's status, in kB.
+fn memory(name: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("that line");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+fn burst(pool: &Executor) -> Result<(), Error> {
+    const TASKS: u64 = 100_000;
+    // The first keeps a worker, and so the rest of them pending, for a moment.
+    pool.submit(nap, 50)?;
+    let before = memory("VmRSS:");
+    let futures = (0..TASKS).map(|n| pool.submit(|n: u64| n, n)).collect::<Result<Vec<_>, _>>()?;
+    for (n, future) in (0..).zip(&futures) {
+        assert_eq!(future.wait()?, n);
+    }
+    drop(futures);
+    let taken = memory("VmHWM:") - before;
+    println!("{} bytes for a pending task", 1024 * taken / TASKS);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while memory("VmRSS:") > before + taken / 4 {
+        assert!(Instant::now() < deadline, "{} kB are kept of {taken}", memory("VmRSS:") - before);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    println!("the memory is back");
     Ok(())
 }

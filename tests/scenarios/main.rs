@@ -53,6 +53,7 @@ const TESTS: &[(&str, &[Mode], Test)] = {
         ("spawned workers have the environment and the folder of rank 0", &[Pool], surroundings),
         ("an executor inside a task is local, and other modes are the task's error", EVERYWHERE, nested),
         ("a 3 GiB item and a 3 GiB result go through", &[Comm, Pool], huge),
+        ("a burst of pending tasks gives its memory back", &[Threads, Processes], burst),
         ("a hundred million tasks stream through a bounded window", &[Threads, Comm], long_stream),
     ]
 };
@@ -164,6 +165,11 @@ fn nested(mode: Mode) {
 fn huge(mode: Mode) {
     let ended = start(&mut command("huge", mode, 1)).end_within(Duration::from_secs(240)).expect(0);
     assert!(ended.stdout.contains("3 GiB there and 3 GiB back"), "{ended:?}");
+}
+
+fn burst(mode: Mode) {
+    let ended = run("burst", mode, 2).expect(0);
+    assert!(ended.stdout.contains("the memory is back"), "{ended:?}");
 }
 
 fn long_stream(mode: Mode) {

@@ -1,13 +1,16 @@
 //! Single tasks: submit, wait, cancel, callbacks.
 
 use std::{
+    collections::HashMap,
     sync::mpsc,
     time::{Duration, Instant},
 };
 
-use rankpool::{ErrorKind, Executor, FailureKind, Status, WaitFor, as_completed, wait};
+use rankpool::{
+    ErrorKind, Executor, FailureKind, Status, Task, WaitFor, as_completed, rand_chacha::rand_core::Rng, wait,
+};
 
-use super::{Shy, checks, fail_at, nap, square};
+use super::{Shy, checks, fail_at, good_at_third, nap, square};
 
 checks![
     submit_brings_result_error_and_panic_to_wait,
@@ -19,6 +22,9 @@ checks![
     fifty_queued_tasks_all_end,
     wait_returns_for_the_first_the_first_error_and_all,
     as_completed_gives_each_once_and_honours_a_limit_of_zero,
+    a_submitted_task_is_known_by_its_number_in_the_order_of_submission,
+    a_label_is_in_front_of_the_errors_of_its_call,
+    a_future_that_has_ended_is_found_by_itself_among_the_others,
 ];
 
 fn submit_brings_result_error_and_panic_to_wait(pool: &Executor) {
@@ -135,4 +141,64 @@ fn as_completed_gives_each_once_and_honours_a_limit_of_zero(pool: &Executor) {
     assert_eq!(some.next().unwrap().unwrap_err().kind(), ErrorKind::Timeout);
     assert!(some.next().is_none());
     late.wait().unwrap();
+}
+
+fn a_submitted_task_is_known_by_its_number_in_the_order_of_submission(pool: &Executor) {
+    let draw = |()| (Task::current().index(), Task::current().rng().next_u64());
+    let futures: Vec<_> = (0..3).map(|_| pool.submit(draw, ()).unwrap()).collect();
+    let first = futures[0].index();
+    let drawn: Vec<_> = futures.iter().map(|future| future.wait().unwrap()).collect();
+    assert_eq!(drawn.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [first, first + 1, first + 2]);
+    assert!(drawn[0].1 != drawn[1].1 && drawn[1].1 != drawn[2].1, "each has random numbers of its own");
+    let again = pool.call(draw).outcomes([(); 1]).unwrap();
+    assert_eq!(again[0].as_ref().unwrap().0, 0, "a map counts from 0");
+
+    let unsent = pool.submit(|shy: Shy| shy.0, Shy(13)).unwrap();
+    let failed = pool.try_call(|n: u64| good_at_third(n).and_then(fail_at)).retries(2).submit(37).unwrap();
+    assert_eq!([unsent.index(), failed.index()], [first + 3, first + 4]);
+    assert_eq!(unsent.wait().unwrap_err().index(), first + 3);
+    let error = failed.wait().unwrap_err();
+    assert_eq!((error.index(), error.attempt()), (first + 4, 3));
+    assert!(error.to_string().starts_with(&format!("task {} failed", first + 4)), "{error}");
+    let (said, heard) = mpsc::channel();
+    failed.on_done(move |outcome| said.send(outcome.unwrap_err().index()).unwrap());
+    assert_eq!(heard.recv(), Ok(first + 4));
+
+    let slots: usize = pool.workers().iter().map(|worker| worker.threads as usize).sum();
+    let busy: Vec<_> = (0..2 * slots).map(|_| pool.submit(nap, 50).unwrap()).collect();
+    let cancelled = pool.submit(square, 3).unwrap();
+    assert!(cancelled.cancel());
+    assert_eq!(cancelled.wait().unwrap_err().index(), busy[0].index() + busy.len() as u64);
+}
+
+fn a_label_is_in_front_of_the_errors_of_its_call(pool: &Executor) {
+    let future = pool.try_call(fail_at).label("the third").submit(7).unwrap();
+    let error = future.wait().unwrap_err();
+    assert_eq!((future.label(), error.label()), (Some("the third"), Some("the third")));
+    assert!(error.to_string().starts_with(&format!("the third: task {} failed", future.index())), "{error}");
+    assert_eq!(format!("{error:?}"), error.to_string());
+    let map = || pool.try_call(fail_at).label("a map");
+    let errors = [
+        map().map(0..10).unwrap_err(),
+        map().reduce(|a, _| a, 0..10).unwrap_err(),
+        map().outcomes(0..10).unwrap().remove(7).unwrap_err().into(),
+        map().stream(0..10).unwrap().find_map(Result::err).unwrap(),
+        map().unordered(0..10).unwrap().find_map(Result::err).unwrap(),
+    ];
+    for error in errors {
+        assert!(error.to_string().starts_with("a map: task 7 failed"), "{error}");
+        assert_eq!(format!("{error:?}"), error.to_string());
+    }
+}
+
+fn a_future_that_has_ended_is_found_by_itself_among_the_others(pool: &Executor) {
+    let futures: Vec<_> = (0..4).map(|n| pool.submit(square, n).unwrap()).collect();
+    #[expect(clippy::mutable_key_type, reason = "what is hashed, the task's identity, does not change")]
+    let numbers: HashMap<_, u64> = futures.iter().zip(0..).collect();
+    for future in as_completed(&futures, None) {
+        let future = future.unwrap();
+        assert_eq!(future.wait(), Ok(numbers[future] * numbers[future]));
+        assert!(format!("{future:?}").contains(&format!("index: {}", future.index())), "{future:?}");
+    }
+    assert_ne!(futures[0], futures[1]);
 }
