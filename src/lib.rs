@@ -81,4 +81,4 @@ pub use rand_chacha;
 pub use rows::Rows;
 pub use scheduler::Chunk;
 pub use wire::Block;
-pub use worker::{Function, Task};
+pub use worker::{Function, Returned, Task};

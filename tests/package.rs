@@ -1,6 +1,10 @@
 //! What the package promises beyond its behaviour: what does not compile, and with which Rust.
 
-use std::{path::Path, process::Command};
+use std::{
+    path::Path,
+    process::Command,
+    sync::{Mutex, PoisonError},
+};
 
 use serde_json::Value;
 
@@ -14,10 +18,13 @@ fn cargo() -> Command {
 
 /// Builds a program of a user's crate; what the compiler says, and whether it was content.
 fn build(main: &str) -> (bool, String) {
+    // Cargo takes all these programs for one, and a file that was written while it built another for old.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = tempfile::tempdir().unwrap();
     let manifest = format!(
         "[package]\nname = \"users-program\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\
-         [dependencies]\nrankpool = {{ path = {ROOT:?}, default-features = false }}\n[workspace]\n"
+         [dependencies]\nrankpool = {{ path = {ROOT:?}, default-features = false }}\nserde = \"1\"\n[workspace]\n"
     );
     std::fs::write(folder.path().join("Cargo.toml"), manifest).unwrap();
     std::fs::copy(Path::new(ROOT).join("Cargo.lock"), folder.path().join("Cargo.lock")).unwrap();
@@ -54,6 +61,84 @@ fn closures_that_capture_do_not_compile_and_the_message_says_what_to_use() {
     }
     let (built, said) = build(&format!("{start} pool.map(|n: u64| &factor as *const _ as u64 * n, 0..10)?;"));
     assert!(!built, "a borrowed capture compiles: {said}");
+}
+
+/// The compiler's errors, one by one, without the closing words.
+fn errors(said: &str) -> Vec<&str> {
+    let said = said.split("error: could not compile").next().unwrap();
+    said.split("\nerror").skip(1).collect()
+}
+
+#[test]
+fn a_result_in_a_plain_call_does_not_compile_and_the_message_names_try_call() {
+    const FIRST_LINE: u32 = 6;
+    const PLAIN: [(&str, &str); 8] = [
+        ("pool.call(F).retries(1).map(0..10)?;", "try_call"),
+        ("pool.call_with(&1u64, |_, n| F(n)).map(0..10)?;", "try_call_with"),
+        ("pool.call_init(|| 1u64, |_, n| F(n)).map(0..10)?;", "try_call_init"),
+        ("pool.map(F, 0..10)?;", "try_map"),
+        ("pool.map_with(&1u64, |_, n| F(n), 0..10)?;", "try_call_with"),
+        ("pool.map_init(|| 1u64, |_, n| F(n), 0..10)?;", "try_call_init"),
+        ("pool.map_reduce(F, |a, _| a, 0..10)?;", "try_call"),
+        ("pool.submit(F, 1)?;", "try_submit"),
+    ];
+    let own_error = "#[derive(Debug)] struct Bad; impl std::fmt::Display for Bad { \
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.write_str(\"bad\") } }";
+    let start = |error: &str| {
+        format!(
+            "{own_error} let pool = Executor::start()?;\n\
+             fn function(n: u64) -> Result<u64, {error}> {{ if n > 0 {{ Ok(n) }} else {{ Err(\"\".into()) }} }}\n\
+             impl From<&str> for Bad {{ fn from(_: &str) -> Bad {{ Bad }} }}\n"
+        )
+    };
+    for error in ["String", "Bad"] {
+        let calls: Vec<String> = PLAIN.iter().map(|(call, _)| call.replace('F', "function")).collect();
+        let (built, said) = build(&format!("{}{}", start(error), calls.join("\n")));
+        assert!(!built, "{said}");
+        let errors = errors(&said);
+        for text in &errors {
+            assert!(text.contains("try_call") && text.contains("try_map"), "{text}");
+        }
+        for (line, (call, instead)) in (FIRST_LINE..).zip(PLAIN) {
+            let place = format!("src/main.rs:{line}:");
+            let found: Vec<_> = errors.iter().filter(|text| text.contains(&place)).collect();
+            if error == "String" {
+                assert!(found.len() == 1 && found[0].contains(instead), "{call}:\n{said}");
+            } else {
+                // Here the methods of a chain repeat it.
+                assert!(!found.is_empty(), "{call}:\n{said}");
+            }
+        }
+    }
+    for error in ["String", "Bad"] {
+        let calls = "pool.try_call(function).retries(1).map(0..10)?; pool.try_map(function, 0..10)?; \
+            pool.try_call_with(&1u64, |_, n| function(n)).map(0..10)?; \
+            pool.try_call_init(|| 1u64, |_, n| function(n)).map(0..10)?; pool.try_submit(function, 1)?; \
+            pool.map(|n: u64| vec![Ok::<u64, String>(n)], 0..10)?;";
+        let (built, said) = build(&format!("{}{calls}", start(error)));
+        assert!(built, "the forms that are named compile: {said}");
+    }
+}
+
+#[test]
+fn what_serde_does_not_know_is_one_error_that_says_so_and_generic_callers_compile() {
+    let (built, said) = build(
+        "struct Own(u64); let pool = Executor::start()?; let _ = Own(1).0; pool.map(|n: u64| Own(n), 0..10)?;",
+    );
+    assert!(!built && errors(&said).len() == 1, "{said}");
+    assert!(
+        said.contains("a task cannot return `Own`") && said.contains("derive `serde::Serialize`"),
+        "{said}"
+    );
+    let (built, said) = build(
+        "fn all<R: serde::Serialize + serde::de::DeserializeOwned + 'static>(
+             pool: &Executor, f: impl Fn(u64) -> R + Copy + Send + 'static) -> Result<Vec<R>, rankpool::Error> {
+             pool.submit(f, 1)?;
+             pool.call(f).retries(1).map(0..10)
+         }
+         all(&Executor::start()?, |n| n.to_string())?;",
+    );
+    assert!(built, "{said}");
 }
 
 #[test]

@@ -44,7 +44,7 @@ use crate::{
     launch::{self, Mode},
     scheduler::CallId,
     wire::encode,
-    worker::{Each, Fallible, Function, Init, Plain, Verdict, With, catch},
+    worker::{AsItIs, Each, Fallible, Function, Init, Returned, Verdict, With, catch},
 };
 
 /// How long running tasks are waited for when there is no time: at a panic, a signal, an exit.
@@ -210,13 +210,18 @@ impl Executor {
     }
 
     /// `f` as a call whose options can be set: `pool.call(f).retries(2).map(items)`.
-    pub fn call<F, A, R>(&self, _: F) -> Call<'_, impl Function<Item = A, Value = R> + use<F, A, R>>
+    #[expect(opaque_hidden_inferred_bound, reason = "AsItIs asks that R can be sent")]
+    pub fn call<F, A, R, UseTryCall>(
+        &self,
+        _: F,
+    ) -> Call<'_, impl Function<Item = A, Value = R> + use<F, A, R, UseTryCall>>
     where
         F: Fn(A) -> R + Copy + Send + 'static,
         A: Serialize + DeserializeOwned + 'static,
-        R: Serialize + DeserializeOwned + 'static,
+        R: Returned<UseTryCall> + 'static, // A `Result` belongs to `try_call`.
+        UseTryCall: AsItIs<R>,
     {
-        Call::<Each<Plain, F, A, R>>::new(self, Ok(None))
+        Call::<Each<UseTryCall, F, A, R>>::new(self, Ok(None))
     }
 
     /// As [`call`](Executor::call), for a function that returns a `Result`: an `Err` is its task's failure.
@@ -231,18 +236,20 @@ impl Executor {
     }
 
     /// `f(&shared, item)` as a call: `shared` is sent once to each worker, before its first chunk.
-    pub fn call_with<F, S, A, R>(
+    #[expect(opaque_hidden_inferred_bound, reason = "AsItIs asks that R can be sent")]
+    pub fn call_with<F, S, A, R, UseTryCall>(
         &self,
         shared: &S,
         f: F,
-    ) -> Call<'_, impl Function<Item = A, Value = R> + use<F, S, A, R>>
+    ) -> Call<'_, impl Function<Item = A, Value = R> + use<F, S, A, R, UseTryCall>>
     where
         F: Fn(&S, A) -> R + Copy + Send + 'static,
         S: Serialize + DeserializeOwned + Send + Sync + 'static,
         A: Serialize + DeserializeOwned + 'static,
-        R: Serialize + DeserializeOwned + 'static,
+        R: Returned<UseTryCall> + 'static, // A `Result` belongs to `try_call_with`.
+        UseTryCall: AsItIs<R>,
     {
-        self.with::<Plain, F, S, A, R>(shared, f)
+        self.with::<UseTryCall, F, S, A, R>(shared, f)
     }
 
     /// As [`call_with`](Executor::call_with), for a function that returns a `Result`.
@@ -277,19 +284,21 @@ impl Executor {
 
     /// `f(&mut state, item)` as a call, with a state that `init()` builds once on each worker (once
     /// on each of its threads, in a hybrid run). After a panic the state is built anew.
-    pub fn call_init<I, F, S, A, R>(
+    #[expect(opaque_hidden_inferred_bound, reason = "AsItIs asks that R can be sent")]
+    pub fn call_init<I, F, S, A, R, UseTryCall>(
         &self,
         _: I,
         _: F,
-    ) -> Call<'_, impl Function<Item = A, Value = R> + use<I, F, S, A, R>>
+    ) -> Call<'_, impl Function<Item = A, Value = R> + use<I, F, S, A, R, UseTryCall>>
     where
         I: Fn() -> S + Copy + Send + 'static,
         F: Fn(&mut S, A) -> R + Copy + Send + 'static,
         S: Send + 'static,
         A: Serialize + DeserializeOwned + 'static,
-        R: Serialize + DeserializeOwned + 'static,
+        R: Returned<UseTryCall> + 'static, // A `Result` belongs to `try_call_init`.
+        UseTryCall: AsItIs<R>,
     {
-        Call::<Init<Plain, I, F, S, A, R>>::new(self, Ok(None))
+        Call::<Init<UseTryCall, I, F, S, A, R>>::new(self, Ok(None))
     }
 
     /// As [`call_init`](Executor::call_init), for a function that returns a `Result`.
@@ -319,11 +328,12 @@ impl Executor {
     ///
     /// # Errors
     /// The first task that failed, in the order of the items. The executor stays usable.
-    pub fn map<F, A, R>(&self, f: F, items: impl IntoIterator<Item = A>) -> Result<Vec<R>, Error>
+    pub fn map<F, A, R, UseTryCall>(&self, f: F, items: impl IntoIterator<Item = A>) -> Result<Vec<R>, Error>
     where
         F: Fn(A) -> R + Copy + Send + 'static,
         A: Serialize + DeserializeOwned + 'static,
-        R: Serialize + DeserializeOwned + 'static,
+        R: Returned<UseTryCall> + 'static, // A `Result` belongs to `try_map`.
+        UseTryCall: AsItIs<R>,
     {
         self.call(f).map(items)
     }
@@ -360,7 +370,7 @@ impl Executor {
     ///
     /// # Errors
     /// As [`map`](Executor::map); also when `shared` cannot be encoded.
-    pub fn map_with<F, S, A, R>(
+    pub fn map_with<F, S, A, R, UseTryCall>(
         &self,
         shared: &S,
         f: F,
@@ -370,7 +380,8 @@ impl Executor {
         F: Fn(&S, A) -> R + Copy + Send + 'static,
         S: Serialize + DeserializeOwned + Send + Sync + 'static,
         A: Serialize + DeserializeOwned + 'static,
-        R: Serialize + DeserializeOwned + 'static,
+        R: Returned<UseTryCall> + 'static, // A `Result` belongs to `try_call_with`.
+        UseTryCall: AsItIs<R>,
     {
         self.call_with(shared, f).map(items)
     }
@@ -391,7 +402,7 @@ impl Executor {
     /// # Errors
     /// As [`map`](Executor::map); a panic in `init` is a failure of the kind
     /// [`Init`](crate::FailureKind::Init).
-    pub fn map_init<I, F, S, A, R>(
+    pub fn map_init<I, F, S, A, R, UseTryCall>(
         &self,
         init: I,
         f: F,
@@ -402,7 +413,8 @@ impl Executor {
         F: Fn(&mut S, A) -> R + Copy + Send + 'static,
         S: Send + 'static,
         A: Serialize + DeserializeOwned + 'static,
-        R: Serialize + DeserializeOwned + 'static,
+        R: Returned<UseTryCall> + 'static, // A `Result` belongs to `try_call_init`.
+        UseTryCall: AsItIs<R>,
     {
         self.call_init(init, f).map(items)
     }
@@ -419,7 +431,7 @@ impl Executor {
     ///
     /// # Errors
     /// As [`map`](Executor::map).
-    pub fn map_reduce<F, C, A, R>(
+    pub fn map_reduce<F, C, A, R, UseTryCall>(
         &self,
         f: F,
         combine: C,
@@ -429,7 +441,8 @@ impl Executor {
         F: Fn(A) -> R + Copy + Send + 'static,
         C: Fn(R, R) -> R + Copy + Send + 'static,
         A: Serialize + DeserializeOwned + 'static,
-        R: Serialize + DeserializeOwned + 'static,
+        R: Returned<UseTryCall> + 'static, // A `Result` belongs to `try_call`.
+        UseTryCall: AsItIs<R>,
     {
         self.call(f).reduce(combine, items)
     }
@@ -445,11 +458,12 @@ impl Executor {
     ///
     /// # Errors
     /// When the executor has ended.
-    pub fn submit<F, A, R>(&self, f: F, item: A) -> Result<Future<R>, Error>
+    pub fn submit<F, A, R, UseTryCall>(&self, f: F, item: A) -> Result<Future<R>, Error>
     where
         F: Fn(A) -> R + Copy + Send + 'static,
         A: Serialize + DeserializeOwned + 'static,
-        R: Serialize + DeserializeOwned + 'static,
+        R: Returned<UseTryCall> + 'static, // A `Result` belongs to `try_submit`.
+        UseTryCall: AsItIs<R>,
     {
         self.call(f).submit(item)
     }

@@ -15,7 +15,7 @@ use std::{
 
 pub(crate) use board::{Board, Overdue, now_nanos};
 pub(crate) use program::run_chunk;
-pub use program::{Each, Fallible, Function, Init, Plain, Verdict, With};
+pub use program::{AsItIs, Each, Fallible, Function, Init, Returned, Verdict, With};
 pub use run::ChunkRun;
 use run::{Place, SharedValue, States, Surroundings, run_frame};
 pub(crate) use sink::{Collect, Fold, Node, append};

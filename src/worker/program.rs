@@ -81,12 +81,61 @@ pub(crate) fn run_chunk<P: Function, K: Sink<P::Value>>(run: &mut ChunkRun<'_>) 
 }
 
 /// What a user's function returns, as the value of the task or its failure.
-pub trait Verdict<Returned>: Copy + Send + 'static {
+pub trait Verdict<R>: Copy + Send + 'static {
     /// The value of a task that ended well.
     type Value: Serialize + DeserializeOwned + 'static;
     #[doc(hidden)]
-    fn settle(returned: Returned) -> Result<Self::Value, String>;
+    fn settle(returned: R) -> Result<Self::Value, String>;
 }
+
+/// How a plain call takes what its function returns: as it is.
+#[diagnostic::on_unimplemented(
+    message = "a task cannot return `{R}` here: a `Result` belongs to `try_call`, `try_map` and their relatives",
+    label = "this function returns a `Result`",
+    note = "with `try_call` or `try_map` an `Err` is its task's failure, which can be tried again; here it would \
+            count as success",
+    note = "with `try_call` and its relatives the error needs `Display` only"
+)]
+pub trait AsItIs<R>: Verdict<R, Value = R> {}
+
+#[diagnostic::do_not_recommend]
+impl<R: Serialize + DeserializeOwned + 'static> AsItIs<R> for Plain {}
+
+/// What a plain function may return: every value that serde can write and read, but no `Result`.
+///
+/// A function that returns a `Result` belongs to [`Executor::try_call`](crate::Executor::try_call),
+/// [`try_map`](crate::Executor::try_map) and their relatives, where an `Err` is its task's failure. In a plain call it
+/// would count as success, and would not be tried again, so such a call does not compile:
+///
+/// ```compile_fail
+/// let pool = rankpool::Executor::start()?;
+/// pool.map(|text: String| text.parse::<f64>().map_err(|error| error.to_string()), ["1".into()])?;
+/// # Ok::<(), rankpool::Error>(())
+/// ```
+///
+/// A `Result` inside of another value, such as a `Vec<Result<f64, String>>`, is a value like any other.
+/// There is nothing to implement, and the parameter `How` is found out by the compiler.
+// Rust cannot say "no Result". It can say two things of a Result, and then `How` cannot be found out: the message
+// shows the impls below and the name of the methods' parameter, `UseTryCall`. A Result that serde does not know has
+// only the second impl, and then the message is that of `AsItIs`.
+#[diagnostic::on_unimplemented(
+    message = "a task cannot return `{Self}`: it is no value that serde can write and read",
+    label = "what this function returns does not implement `Serialize` and `DeserializeOwned`",
+    note = "derive `serde::Serialize` and `serde::Deserialize`",
+    note = "a function that returns a `Result` belongs to `try_call`, `try_map` and their relatives"
+)]
+pub trait Returned<How> {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Serialize + DeserializeOwned + 'static> Returned<Plain> for T {}
+
+#[diagnostic::do_not_recommend]
+impl<T, E> Returned<a_Result_belongs_to_try_call_or_try_map> for Result<T, E> {}
+
+/// Is seen in the compiler's message only.
+#[allow(non_camel_case_types)]
+#[derive(Debug)]
+pub struct a_Result_belongs_to_try_call_or_try_map;
 
 /// The function returns its value.
 #[derive(Clone, Copy, Debug)]
