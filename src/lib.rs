@@ -25,7 +25,8 @@
 //!   [`stream`](Call::stream) for results as they come.
 //! - [`Future`], [`wait`] and [`as_completed`]: single tasks.
 //! - [`Task`]: what a task may know about itself, and its own random numbers.
-//! - [`TaskError`] and [`Error`]: what went wrong, where.
+//! - [`TaskError`] and [`Error`]: what went wrong, where. [`main`] ends a program with the exit code that an error
+//!   stands for.
 //! - [`Block`]: numbers in bulk.
 //! - [`Job`]: a named, parameterised map, which the command line can run; [`jobs!`] makes a program
 //!   of several.
@@ -47,6 +48,7 @@
 pub mod cli;
 mod error;
 mod executor;
+mod exit;
 mod fabric;
 mod function;
 mod job;
@@ -74,6 +76,7 @@ pub use executor::{
     Builder, Call, Executor, Future, Progress, Share, Status, Stream, Unordered, WaitFor, Waited,
     as_completed, wait,
 };
+pub use exit::main;
 pub use fabric::WorkerInfo;
 pub use job::Job;
 pub use launch::Mode;

@@ -18,27 +18,38 @@ fn cargo() -> Command {
 
 /// Builds a program of a user's crate; what the compiler says, and whether it was content.
 fn build(main: &str) -> (bool, String) {
+    let program =
+        format!("use rankpool::Executor;\nfn main() -> Result<(), rankpool::Error> {{\n{main}\nOk(())\n}}\n");
+    build_with(&program, "features = []", &mut |_| {})
+}
+
+/// Builds a user's program with these features and dependencies, and gives it to `then` if it compiles.
+fn build_with(program: &str, features: &str, then: &mut dyn FnMut(&Path)) -> (bool, String) {
     // Cargo takes all these programs for one, and a file that was written while it built another for old.
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = tempfile::tempdir().unwrap();
     let manifest = format!(
-        "[package]\nname = \"users-program\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\
-         [dependencies]\nrankpool = {{ path = {ROOT:?}, default-features = false }}\nserde = \"1\"\n[workspace]\n"
+        "[package]\nname = \"users-program\"\nversion = \"7.6.5\"\nedition = \"2024\"\n\
+         description = \"Counts sheep\"\n[dependencies]\n\
+         serde = {{ version = \"1\", features = [\"derive\"] }}\n\
+         rankpool = {{ path = {ROOT:?}, default-features = false, {features} }}\n[workspace]\n"
     );
     std::fs::write(folder.path().join("Cargo.toml"), manifest).unwrap();
     std::fs::copy(Path::new(ROOT).join("Cargo.lock"), folder.path().join("Cargo.lock")).unwrap();
     std::fs::create_dir(folder.path().join("src")).unwrap();
-    let program =
-        format!("use rankpool::Executor;\nfn main() -> Result<(), rankpool::Error> {{\n{main}\nOk(())\n}}\n");
     std::fs::write(folder.path().join("src/main.rs"), program).unwrap();
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("users-program");
     let built = cargo()
         .args(["build", "--offline", "--color", "never", "--manifest-path"])
         .arg(folder.path().join("Cargo.toml"))
         .arg("--target-dir")
-        .arg(Path::new(env!("CARGO_TARGET_TMPDIR")).join("users-program"))
+        .arg(&target)
         .output()
         .unwrap();
+    if built.status.success() {
+        then(&target.join("debug/users-program"));
+    }
     (built.status.success(), String::from_utf8_lossy(&built.stderr).into_owned())
 }
 
@@ -61,6 +72,49 @@ fn closures_that_capture_do_not_compile_and_the_message_says_what_to_use() {
     }
     let (built, said) = build(&format!("{start} pool.map(|n: u64| &factor as *const _ as u64 * n, 0..10)?;"));
     assert!(!built, "a borrowed capture compiles: {said}");
+}
+
+#[test]
+fn a_users_program_shows_its_own_description_version_and_jobs() {
+    let program = "
+        /// Count sheep
+        #[derive(clap::Args, serde::Serialize, serde::Deserialize)]
+        struct Sheep {
+            /// How many
+            #[arg(long)]
+            flock: u64,
+        }
+        impl rankpool::Job for Sheep {
+            const NAME: &'static str = \"sheep\";
+            type Item = u64;
+            type Output = u64;
+            type Summary = u64;
+            fn items(&self) -> Result<impl Iterator<Item = u64>, rankpool::Error> { Ok(0..self.flock) }
+            fn task(&self, item: u64) -> Result<u64, Box<dyn std::error::Error>> { Ok(item) }
+            fn summary(&self, results: impl Iterator<Item = (u64, u64)>) -> Result<u64, rankpool::Error> {
+                Ok(results.count() as u64)
+            }
+        }
+        fn main() -> std::process::ExitCode { rankpool::cli::main(rankpool::jobs![Sheep]) }";
+    const CLI: &str = "features = [\"cli\"] }\nclap = { version = \"4.5\", features = [\"derive\"]";
+    let mut said = Vec::new();
+    let (built, words) = build_with(program, CLI, &mut |program| {
+        for arguments in
+            [&["--version"][..], &["--help"], &["run", "--help"], &["slurm", "--help"], &["doctor", "--help"]]
+        {
+            let ended = Command::new(program).args(arguments).output().unwrap();
+            said.push(String::from_utf8(ended.stdout).unwrap());
+        }
+    });
+    assert!(built, "{words}");
+    assert_eq!(said[0], "users-program 7.6.5\n");
+    assert!(
+        said[1].starts_with("Counts sheep\n") && said[1].contains("users-program run sheep --flock <FLOCK>")
+    );
+    assert!(said[2].contains("mpiexec -n 4 users-program run sheep --flock <FLOCK> "), "{}", said[2]);
+    for text in said {
+        assert!(!text.contains("rankpool ") && !text.contains(" pi "), "{text}");
+    }
 }
 
 /// The compiler's errors, one by one, without the closing words.

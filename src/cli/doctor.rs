@@ -5,7 +5,7 @@ use std::{io::Write, process::ExitCode};
 use clap::{ArgMatches, Args, Command, FromArgMatches, parser::ValueSource};
 use serde_json::json;
 
-use super::settings::Settings;
+use super::{examples, settings::Settings};
 use crate::{
     error::{Error, ErrorKind},
     launch::doctor::examine,
@@ -28,9 +28,11 @@ pub(super) fn command() -> Command {
     command
         .about("Check the launcher, MPI, spawn, Slurm and the settings; exit code 1 if something is wrong")
         .long_about(None)
-        .after_help(
-            "Examples:\n  rankpool doctor\n  rankpool doctor --json\n  sbatch --nodes 2 --wrap 'rankpool doctor'",
-        )
+        .after_help(examples::of(&[
+            "PROGRAM doctor",
+            "PROGRAM doctor --json",
+            "sbatch --nodes 2 --wrap 'PROGRAM doctor'",
+        ]))
 }
 
 /// True in the ranks that a trial of the doctor's has started.

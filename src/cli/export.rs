@@ -10,6 +10,7 @@ use std::{
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use serde_json::Value;
 
+use super::examples;
 use crate::{
     error::{Error, ErrorKind},
     store::{
@@ -43,10 +44,10 @@ pub(super) fn command() -> Command {
     Flags::augment_args(Command::new("export"))
         .about("Export the results of a file as CSV or npy")
         .long_about(None)
-        .after_help(
-            "Examples:\n  rankpool export out.h5 --csv > out.csv\n  \
-             rankpool export out.h5 --npy --dataset results/values --to values.npy",
-        )
+        .after_help(examples::of(&[
+            "PROGRAM export out.h5 --csv > out.csv",
+            "PROGRAM export out.h5 --npy --dataset results/values --to values.npy",
+        ]))
 }
 
 pub(super) fn execute(matches: &ArgMatches) -> Result<ExitCode, Error> {

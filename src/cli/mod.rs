@@ -1,6 +1,7 @@
 //! The command line, for this crate's own jobs and for a user's: [`main`] with [`jobs!`](crate::jobs).
 
 mod doctor;
+mod examples;
 #[cfg(feature = "hdf5")]
 mod export;
 mod list;
@@ -14,11 +15,16 @@ mod signals;
 mod slurm;
 mod walltime;
 
-use std::{error::Error as StdError, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::{ArgMatches, Command};
 
-use crate::{Job, error::Error, launch, say::say};
+use crate::{
+    Job,
+    error::Error,
+    exit::{ended_by, program},
+    launch,
+};
 
 /// A job as the command line knows it; [`jobs!`](crate::jobs) makes them.
 #[derive(Clone, Copy)]
@@ -41,11 +47,32 @@ impl Entry {
     }
 }
 
+/// The jobs of a program, and what its package says of it; [`jobs!`](crate::jobs) makes them.
+#[derive(Clone, Debug)]
+pub struct Jobs {
+    version: &'static str,
+    about: &'static str,
+    entries: Vec<Entry>,
+}
+
+impl Jobs {
+    #[doc(hidden)]
+    pub fn of_package(version: &'static str, about: &'static str, entries: Vec<Entry>) -> Jobs {
+        Jobs { version, about, entries }
+    }
+}
+
 /// The jobs of a program, for [`cli::main`](crate::cli::main): `jobs![First, Second]`.
+///
+/// The version and the description in the program's help are those of the package that this is in.
 #[macro_export]
 macro_rules! jobs {
     ($($job:ty),* $(,)?) => {
-        [$($crate::cli::Entry::of::<$job>()),*]
+        $crate::cli::Jobs::of_package(
+            env!("CARGO_PKG_VERSION"),
+            env!("CARGO_PKG_DESCRIPTION"),
+            vec![$($crate::cli::Entry::of::<$job>()),*],
+        )
     };
 }
 
@@ -55,10 +82,9 @@ macro_rules! jobs {
 /// Exit codes: 0 all tasks done, 1 some tasks failed, 2 bad usage, 70 internal error or no worker
 /// left, 75 stopped early by a signal or the end of its time. Rank 0 leaves its code in the file that
 /// RANKPOOL_CODE_FILE names, too, if it is set: launchers return other codes when a worker was lost.
-pub fn main(jobs: impl IntoIterator<Item = Entry>) -> ExitCode {
+pub fn main(jobs: Jobs) -> ExitCode {
     #[cfg(feature = "mpi")]
     launch::watch_exit_code();
-    let jobs: Vec<Entry> = jobs.into_iter().collect();
     let matches = match command(&jobs).try_get_matches() {
         Ok(matches) => matches,
         Err(error) => return refuse(&error),
@@ -69,7 +95,7 @@ pub fn main(jobs: impl IntoIterator<Item = Entry>) -> ExitCode {
         {
             Ok(ExitCode::SUCCESS)
         }
-        Some(("list", _)) => list::execute(&jobs),
+        Some(("list", _)) => list::execute(&jobs.entries),
         Some(("doctor", matches)) => doctor::execute(matches),
         Some(("slurm", matches)) => slurm::execute(matches, &jobs),
         #[cfg(feature = "hdf5")]
@@ -77,34 +103,22 @@ pub fn main(jobs: impl IntoIterator<Item = Entry>) -> ExitCode {
         #[cfg(feature = "hdf5")]
         Some(("export", matches)) => export::execute(matches),
         Some(("run", matches)) => match matches.subcommand() {
-            Some((name, matches)) => jobs.iter().find(|job| job.name == name).map_or_else(
+            Some((name, matches)) => jobs.entries.iter().find(|job| job.name == name).map_or_else(
                 || Err(Error::usage(format!("there is no job {name}"))),
                 |job| (job.run)(matches),
             ),
-            None => Err(Error::usage("name a job; `rankpool list` shows them")),
+            None => Err(Error::usage(format!("name a job; `{} list` shows them", program()))),
         },
         _ => Err(Error::usage("name a command; --help shows them")),
     };
-    ended.unwrap_or_else(|error| {
-        say(&format!("{}: error: {error}", program()));
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            say(&format!("  because {error}"));
-            cause = error.source();
-        }
-        launch::leave_code(error.exit_code().into());
-        ExitCode::from(error.exit_code())
-    })
+    ended.unwrap_or_else(|error| ended_by(&error))
 }
 
-/// The name that this program was called by.
-fn program() -> String {
-    let name = std::env::args_os().next().map(std::path::PathBuf::from);
-    let name = name.as_deref().and_then(|path| path.file_name());
-    name.map_or_else(|| "rankpool".into(), |name| name.to_string_lossy().into_owned())
-}
+/// What is said of a program whose package has no description.
+const ABOUT: &str = "Runs jobs over many inputs, serially, on one node or on an MPI cluster";
 
-fn command(jobs: &[Entry]) -> Command {
+fn command(jobs: &Jobs) -> Command {
+    let Jobs { version, about, entries } = jobs;
     let run = Command::new("run")
         .about("Run a job")
         .subcommand_required(true)
@@ -112,40 +126,23 @@ fn command(jobs: &[Entry]) -> Command {
         .subcommand_value_name("JOB")
         .subcommand_help_heading("Jobs")
         .disable_help_subcommand(true)
-        .after_help(RUN_EXAMPLES)
-        .subcommands(jobs.iter().map(|job| (job.command)()));
+        .after_help(examples::of_run(entries))
+        .subcommands(entries.iter().map(|job| (job.command)()));
     let program = Command::new(program())
-        .version(env!("CARGO_PKG_VERSION"))
-        .about("Runs jobs over many inputs, serially, on one node or on an MPI cluster")
+        .version(*version)
+        .about(if about.is_empty() { ABOUT } else { about })
         .subcommand_required(true)
         .arg_required_else_help(true)
         .disable_help_subcommand(true)
-        .after_help(EXAMPLES)
+        .after_help(examples::of_program(entries))
         .subcommand(Command::new("list").about("List the jobs"))
         .subcommand(run)
-        .subcommand(slurm::command())
+        .subcommand(slurm::command(entries))
         .subcommand(doctor::command());
     #[cfg(feature = "hdf5")]
     let program = program.subcommand(show::command()).subcommand(export::command());
     program
 }
-
-const EXAMPLES: &str = "\
-Examples:
-  rankpool list
-  rankpool run pi --tasks 100
-  mpiexec -n 4 rankpool run pi --tasks 100 --output pi.h5
-  rankpool show pi.h5
-  rankpool doctor";
-
-const RUN_EXAMPLES: &str = "\
-Examples:
-  rankpool run squares --n 5000 --json              one serial rank
-  rankpool run pi --mode threads --workers -1       all CPUs of this host
-  mpiexec -n 4 rankpool run pi                      3 workers over MPI
-  mpiexec -n 1 rankpool run pi --mode pool --workers 3   workers spawned by MPI
-
-`rankpool run JOB --help` shows a job's own flags.";
 
 /// Says what is wrong with the command line, once for all ranks; help and version are no errors.
 fn refuse(error: &clap::Error) -> ExitCode {

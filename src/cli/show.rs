@@ -5,6 +5,7 @@ use std::{io::Write, path::PathBuf, process::ExitCode};
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use serde_json::{Value, json};
 
+use super::examples;
 use crate::{
     error::{Error, ErrorKind},
     store::{
@@ -32,7 +33,7 @@ pub(super) fn command() -> Command {
     Flags::augment_args(Command::new("show"))
         .about("Show a result file: what ran, how it ended, its rows, failures and slowest chunks")
         .long_about(None)
-        .after_help("Examples:\n  rankpool show out.h5\n  rankpool show out.h5 --rows 20 --json")
+        .after_help(examples::of(&["PROGRAM show out.h5", "PROGRAM show out.h5 --rows 20 --json"]))
 }
 
 pub(super) fn execute(matches: &ArgMatches) -> Result<ExitCode, Error> {

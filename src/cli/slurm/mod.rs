@@ -8,7 +8,7 @@ use std::{fs::OpenOptions, io::Write, path::PathBuf, process::ExitCode};
 
 use clap::{ArgMatches, Args, Command, FromArgMatches, parser::ValueSource};
 
-use super::{Entry, settings::Files};
+use super::{Entry, Jobs, examples, settings::Files};
 use crate::error::{Error, ErrorKind};
 use script::{Launcher, Part, Shape, Values};
 use values::{Checked, Nodes};
@@ -100,20 +100,14 @@ struct Resources {
     sbatch_arg: Vec<Checked>,
 }
 
-pub(super) fn command() -> Command {
+pub(super) fn command(jobs: &[Entry]) -> Command {
     Flags::augment_args(Command::new("slurm"))
         .about("Make an sbatch script for a run, and submit it")
         .long_about(None)
-        .after_help(EXAMPLES)
+        .after_help(examples::of_slurm(jobs))
 }
 
-const EXAMPLES: &str = "\
-Examples:
-  rankpool slurm --nodes 2 --ntasks-per-node 4 -- run pi --tasks 100000 --output pi.h5
-  rankpool slurm --mode pool --time 30 --submit -- run pi --tasks 100000 --output pi.h5
-  rankpool slurm --array 0-9 --submit --wait -- run pi --seed %a --output pi-%a.h5";
-
-pub(super) fn execute(matches: &ArgMatches, jobs: &[Entry]) -> Result<ExitCode, Error> {
+pub(super) fn execute(matches: &ArgMatches, jobs: &Jobs) -> Result<ExitCode, Error> {
     let flags = Flags::from_arg_matches(matches).map_err(|error| Error::usage(error.to_string()))?;
     let script = flags.script(jobs)?;
     if let Some(path) = &flags.output_script {
@@ -172,7 +166,7 @@ impl Flags {
         }
     }
 
-    fn script(&self, jobs: &[Entry]) -> Result<String, Error> {
+    fn script(&self, jobs: &Jobs) -> Result<String, Error> {
         let resources = &self.resources;
         let shape = self.shape();
         let launcher = self.launcher()?;
@@ -218,7 +212,7 @@ impl Flags {
 
     /// The command behind `--`, once this program has understood it: what is wrong with it is to be known now,
     /// and not when its turn comes.
-    fn checked_run(&self, jobs: &[Entry]) -> Result<Run, Error> {
+    fn checked_run(&self, jobs: &Jobs) -> Result<Run, Error> {
         let run = self.understood(jobs, "1")?;
         let of_element = |argument: &String| script::parts(argument).contains(&Part::Element);
         if self.resources.array.is_none()
@@ -241,7 +235,7 @@ impl Flags {
     }
 
     /// The command behind `--`, as this program will understand it in an element of an array.
-    fn understood(&self, jobs: &[Entry], element: &str) -> Result<Run, Error> {
+    fn understood(&self, jobs: &Jobs, element: &str) -> Result<Run, Error> {
         let refused = |error: clap::Error| Error::usage(error.to_string());
         let sample = |argument: &String| -> String {
             let text = |part| match part {
