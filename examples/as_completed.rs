@@ -13,7 +13,7 @@ fn nap(millis: u64) -> u64 {
 }
 
 fn main() -> Result<(), Error> {
-    let pool = Executor::start()?;
+    let pool = Executor::builder().from_env().start()?;
 
     for millis in pool.call(nap).stream(NAPS)? {
         println!("in order: {} ms", millis?);

@@ -10,7 +10,7 @@ type Pair = (i64, i64);
 const PAIRS: [Pair; 5] = [(1, 6), (2, 7), (3, 8), (4, 9), (5, 10)];
 
 fn main() -> Result<(), Error> {
-    let pool = Executor::start()?;
+    let pool = Executor::builder().from_env().start()?;
 
     let mut sums = Ok(Vec::new());
     let mut differences = Ok(Vec::new());

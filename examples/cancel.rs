@@ -6,7 +6,7 @@ use std::{thread, time::Duration};
 use rankpool::{Error, Executor, Status};
 
 fn main() -> Result<(), Error> {
-    let pool = Executor::start()?;
+    let pool = Executor::builder().from_env().start()?;
 
     // A nap for each worker: what is submitted next has to wait.
     for _ in 0..pool.num_workers() {

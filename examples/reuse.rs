@@ -14,7 +14,7 @@ fn count_primes(primes: &mut Vec<u64>, n: u64) -> usize {
 }
 
 fn main() -> Result<(), Error> {
-    let pool = Executor::start()?;
+    let pool = Executor::builder().from_env().start()?;
 
     // The items of each map depend on the results of the one before.
     let (mut total, mut maps) = (0.0, 0);

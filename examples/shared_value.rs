@@ -28,7 +28,7 @@ fn dispersion(times: &Block<u32>, width_ms: u32) -> f64 {
 }
 
 fn main() -> Result<(), Error> {
-    let pool = Executor::start()?;
+    let pool = Executor::builder().from_env().start()?;
 
     let times = event_times();
     let widths = [1, 10, 100, 1000];

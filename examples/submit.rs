@@ -12,7 +12,7 @@ fn slow_square(n: u64) -> Result<u64, String> {
 }
 
 fn main() -> Result<(), Error> {
-    let pool = Executor::start()?;
+    let pool = Executor::builder().from_env().start()?;
 
     let future = pool.try_submit(slow_square, 12)?;
     while future.status() == Status::Pending {

@@ -30,7 +30,7 @@ fn merge(mut left: Counts, right: Counts) -> Counts {
 }
 
 fn main() -> Result<(), Error> {
-    let pool = Executor::start()?;
+    let pool = Executor::builder().from_env().start()?;
 
     let counts = pool.map_reduce(count, merge, TEXT.lines().map(String::from))?.unwrap_or_default();
     println!("{} words, {} distinct", counts.values().sum::<u64>(), counts.len());

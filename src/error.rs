@@ -155,6 +155,32 @@ impl fmt::Debug for TaskError {
 
 impl std::error::Error for TaskError {}
 
+/// A text that is not what was to be read from it, such as a [`Mode`](crate::Mode) or a [`Chunk`](crate::Chunk).
+///
+/// ```
+/// let error = "fast".parse::<rankpool::Mode>().unwrap_err();
+/// assert!(error.to_string().starts_with("\"fast\" is no mode: expected auto, serial,"));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is no {what}: {expected}")]
+pub struct ParseError {
+    text: String,
+    what: &'static str,
+    expected: &'static str,
+}
+
+impl ParseError {
+    pub(crate) fn new(text: &str, what: &'static str, expected: &'static str) -> ParseError {
+        ParseError { text: text.into(), what, expected }
+    }
+}
+
+impl From<ParseError> for Error {
+    fn from(error: ParseError) -> Error {
+        Error::usage(error.to_string())
+    }
+}
+
 /// What went wrong with a run, a map or the executor itself.
 ///
 /// [`kind`](Error::kind) tells the cases apart; the text says what happened, where, and what to do.

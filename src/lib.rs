@@ -71,7 +71,7 @@ pub mod fuzz {
     pub use crate::{store::journal::fuzz as journal, wire::fuzz as wire};
 }
 
-pub use error::{Error, ErrorKind, FailureKind, TaskError};
+pub use error::{Error, ErrorKind, FailureKind, ParseError, TaskError};
 pub use executor::{
     Builder, Call, Executor, Future, Progress, Share, Status, Stream, Unordered, WaitFor, Waited,
     as_completed, wait,

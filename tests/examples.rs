@@ -5,6 +5,13 @@ mod support;
 /// Runs an example behind the launcher for `world` and compares all that it prints.
 #[track_caller]
 fn check(name: &str, world: u32, expected: &str) {
+    let ended = run(name, world, &[]).expect(0);
+    assert_eq!(ended.stdout, expected, "\n--- stderr\n{}", ended.stderr);
+}
+
+/// Runs an example with these variables.
+#[track_caller]
+fn run(name: &str, world: u32, variables: &[(&str, &str)]) -> support::Ended {
     let test = std::env::current_exe().unwrap();
     let program = test.ancestors().nth(2).unwrap().join("examples").join(name);
     assert!(
@@ -13,8 +20,42 @@ fn check(name: &str, world: u32, expected: &str) {
          run `cargo build --examples` before it, with the same profile",
         program.display()
     );
-    let ended = support::start(&mut support::under(world, &[], program.to_str().unwrap())).end().expect(0);
-    assert_eq!(ended.stdout, expected, "\n--- stderr\n{}", ended.stderr);
+    let variables = variables.iter().copied();
+    support::start(support::under(world, &[], program.to_str().unwrap()).envs(variables)).end()
+}
+
+#[test]
+fn variables_switch_a_program_without_a_change_to_it() {
+    for mode in ["serial", "threads", "processes"] {
+        let ended = run("word_count", 0, &[("RANKPOOL_MODE", mode), ("RANKPOOL_CHUNK", "2")]).expect(0);
+        assert!(ended.stdout.starts_with("38 words, 12 distinct\n"), "{ended:?}");
+    }
+    let ended = run("word_count", 0, &[("RANKPOOL_MODE", "comm")]);
+    assert!(
+        ended.code != 0 && ended.stderr.contains("mode comm needs 2 ranks"),
+        "the mode counts: {ended:?}"
+    );
+}
+
+#[test]
+fn a_variable_that_is_empty_or_cannot_be_read_is_named_once() {
+    for (name, value) in [
+        ("RANKPOOL_MODE", "fast"),
+        ("RANKPOOL_MODE", ""),
+        ("RANKPOOL_WORKERS", ""),
+        ("RANKPOOL_WORKERS", "two"),
+        ("RANKPOOL_CHUNK", "0"),
+        ("RANKPOOL_SEED", "-1"),
+    ] {
+        let ended = run("word_count", 0, &[(name, value)]);
+        assert!(ended.code != 0 && ended.stdout.is_empty(), "{name}={value}: {ended:?}");
+        assert!(
+            ended.stderr.contains(name) && ended.stderr.lines().count() == 1,
+            "{name}={value}: {ended:?}"
+        );
+    }
+    let ended = run("word_count", 3, &[("RANKPOOL_CHUNK", "few")]);
+    assert_eq!(ended.stderr.matches("RANKPOOL_CHUNK").count(), 1, "rank 0 says it: {ended:?}");
 }
 
 macro_rules! examples {

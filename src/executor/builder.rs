@@ -1,6 +1,8 @@
 //! How an executor is started.
 
 use std::{
+    fmt::Display,
+    str::FromStr,
     sync::{Arc, Mutex, OnceLock, atomic::AtomicU64, mpsc},
     thread,
     time::{Duration, Instant},
@@ -20,6 +22,7 @@ use crate::{
         threads,
     },
     launch::{self, Choice, Launcher, Mode, Siblings, choose, count_workers},
+    scheduler::Chunk,
 };
 
 /// How much longer than the fabric the start is waited for.
@@ -46,7 +49,10 @@ pub struct Builder {
     oversubscribe: bool,
     spawn_info: Vec<(String, String)>,
     start_timeout: Duration,
+    chunk: Chunk,
     seed: u64,
+    /// What was wrong with a variable; said at the start, by rank 0 alone.
+    unreadable: Option<String>,
 }
 
 impl Default for Builder {
@@ -58,7 +64,9 @@ impl Default for Builder {
             oversubscribe: false,
             spawn_info: Vec::new(),
             start_timeout: Duration::from_secs(60),
+            chunk: Chunk::Auto,
             seed: 0,
+            unreadable: None,
         }
     }
 }
@@ -75,6 +83,18 @@ pub(super) struct Started {
 enum Role {
     Scheduler { workers: Vec<WorkerInfo>, mode: Mode },
     Worker,
+}
+
+/// A setting from the environment, where it is set.
+fn variable<T: FromStr<Err: Display>>(name: &str, example: &str) -> Result<Option<T>, String> {
+    let Some(text) = std::env::var_os(name) else {
+        return Ok(None);
+    };
+    match text.to_str() {
+        None => Err(format!("the variable {name} is no text: {}", text.display())),
+        Some("") => Err(format!("the variable {name} is empty: give it a value, or unset it")),
+        Some(text) => text.parse().map(Some).map_err(|error| format!("{name}={text}: {error}{example}")),
+    }
 }
 
 impl Builder {
@@ -124,6 +144,38 @@ impl Builder {
         self
     }
 
+    /// How many tasks go to a worker at a time, in calls that do not say it by [`Call::chunk`](crate::Call::chunk);
+    /// [`Chunk::Auto`] by default.
+    pub fn chunk(mut self, chunk: impl Into<Chunk>) -> Builder {
+        self.chunk = chunk.into();
+        self
+    }
+
+    /// Takes mode, workers, chunk and seed from the variables RANKPOOL_MODE, RANKPOOL_WORKERS, RANKPOOL_CHUNK and
+    /// RANKPOOL_SEED, each where it is set, in the place of what was set before. So a program can be run in another
+    /// way without a change to it. [`start`](Builder::start) refuses a variable that is empty or cannot be read.
+    ///
+    /// ```
+    /// // RANKPOOL_MODE=processes RANKPOOL_WORKERS=4 cargo run
+    /// let pool = rankpool::Executor::builder().from_env().start()?;
+    /// assert_eq!(pool.map(|n: u32| n + 1, [1, 2])?, [2, 3]);
+    /// # Ok::<(), rankpool::Error>(())
+    /// ```
+    pub fn from_env(mut self) -> Builder {
+        if let Err(text) = self.read_variables() {
+            self.unreadable = Some(text);
+        }
+        self
+    }
+
+    fn read_variables(&mut self) -> Result<(), String> {
+        self.mode = variable("RANKPOOL_MODE", "")?.unwrap_or(self.mode);
+        self.workers = variable("RANKPOOL_WORKERS", ", as in 4, or -1 for all CPUs")?.or(self.workers);
+        self.chunk = variable("RANKPOOL_CHUNK", "")?.unwrap_or(self.chunk);
+        self.seed = variable("RANKPOOL_SEED", ", as in 7")?.unwrap_or(self.seed);
+        Ok(())
+    }
+
     /// Starts the executor. On a worker this never returns; see [`Executor::start`].
     ///
     /// Call it before the program starts threads of its own: in workers, and with
@@ -145,8 +197,7 @@ impl Builder {
         #[cfg(feature = "mpi")]
         launch::watch_exit_code();
         let started = launch::detect(launch::variable).and_then(|launcher| {
-            let choice = choose(self.mode, launcher, self.workers.is_some() || self.oversubscribe)?;
-            self.check(choice)?;
+            let choice = self.choose(launcher)?;
             self.launch(choice)
         });
         if started.is_err() && !launch::is_first(launch::variable) {
@@ -164,9 +215,21 @@ impl Builder {
                 self.mode
             )));
         }
-        let choice = choose(self.mode, Launcher::None, false)?;
-        self.check(choice)?;
+        let choice = self.choose(Launcher::None)?;
         self.launch(choice)
+    }
+
+    /// What is to be started.
+    ///
+    /// # Errors
+    /// When a setting cannot be honoured.
+    fn choose(&self, launcher: Launcher) -> Result<Choice, Error> {
+        if let Some(text) = &self.unreadable {
+            return Err(Error::usage(text));
+        }
+        let choice = choose(self.mode, launcher, self.workers.is_some() || self.oversubscribe)?;
+        self.check(choice)?;
+        Ok(choice)
     }
 
     fn check(&self, choice: Choice) -> Result<(), Error> {
@@ -206,7 +269,7 @@ impl Builder {
         let reason = Reason::default();
         let (watched, told) = (progress.clone(), reason.clone());
         let mut siblings = Siblings::watch();
-        let seed = self.seed;
+        let (chunk, seed) = (self.chunk, self.seed);
         let limit = self.start_timeout;
         let thread = thread::Builder::new()
             .name("rankpool".into())
@@ -245,6 +308,7 @@ impl Builder {
             scheduler: thread.thread().clone(),
             next_call: AtomicU64::new(0),
             next_task: AtomicU64::new(0),
+            chunk,
             seed,
             progress,
             callbacks: OnceLock::new(),

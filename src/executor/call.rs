@@ -102,7 +102,7 @@ pub struct Call<'p, T> {
 impl<'p, T: Function> Call<'p, T> {
     pub(super) fn new(pool: &'p Executor, shared: Result<Option<Bytes>, Failure>) -> Call<'p, T> {
         let options = Options {
-            chunk: Chunk::Auto,
+            chunk: pool.shared.chunk,
             retries: 0,
             retry_delay: Duration::ZERO,
             task_timeout: None,
@@ -116,7 +116,7 @@ impl<'p, T: Function> Call<'p, T> {
         Call { pool, shared, options, function: PhantomData }
     }
 
-    /// How many tasks go to a worker at a time; [`Chunk::Auto`] by default.
+    /// How many tasks go to a worker at a time; by default as [`Builder::chunk`](super::Builder::chunk) says.
     pub fn chunk(mut self, chunk: impl Into<Chunk>) -> Self {
         self.options.chunk = chunk.into();
         self

@@ -42,7 +42,7 @@ use crate::{
     error::{Error, ErrorKind, Failure, FailureKind},
     fabric::WorkerInfo,
     launch::{self, Mode},
-    scheduler::CallId,
+    scheduler::{CallId, Chunk},
     wire::encode,
     worker::{AsItIs, Each, Fallible, Function, Init, Returned, Verdict, With, catch},
 };
@@ -62,6 +62,8 @@ pub(crate) struct Shared {
     next_call: AtomicU64,
     /// The number of the next task that is submitted.
     next_task: AtomicU64,
+    /// Of calls that set none.
+    chunk: Chunk,
     seed: u64,
     progress: Arc<Mutex<Progress>>,
     callbacks: OnceLock<mpsc::Sender<Job>>,

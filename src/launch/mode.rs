@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use super::Launcher;
-use crate::error::Error;
+use crate::error::{Error, ParseError};
 
 /// Where the workers come from.
 ///
@@ -48,11 +48,12 @@ impl fmt::Display for Mode {
 }
 
 impl FromStr for Mode {
-    type Err = String;
+    type Err = ParseError;
 
-    fn from_str(text: &str) -> Result<Mode, String> {
+    fn from_str(text: &str) -> Result<Mode, ParseError> {
         let known = NAMES.iter().find(|(_, name)| *name == text).map(|(mode, _)| *mode);
-        known.ok_or_else(|| "expected auto, serial, threads, processes, comm or pool".into())
+        let expected = "expected auto, serial, threads, processes, comm or pool";
+        known.ok_or_else(|| ParseError::new(text, "mode", expected))
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+use crate::error::ParseError;
+
 /// The chunk policy of a call.
 ///
 /// With P workers (each task thread of a hybrid worker counts as one), N tasks and R tasks not yet
@@ -63,18 +65,19 @@ impl fmt::Display for Chunk {
 }
 
 impl FromStr for Chunk {
-    type Err = String;
+    type Err = ParseError;
 
-    fn from_str(text: &str) -> Result<Chunk, String> {
+    fn from_str(text: &str) -> Result<Chunk, ParseError> {
+        let refused = |expected| Err(ParseError::new(text, "chunk", expected));
         match text {
             "auto" => Ok(Chunk::Auto),
             "static" => Ok(Chunk::Static),
             "guided" => Ok(Chunk::Guided),
             "factoring" => Ok(Chunk::Factoring),
             number => match number.parse() {
-                Ok(0) => Err("a chunk has at least 1 task".into()),
+                Ok(0) => refused("it has at least 1 task"),
                 Ok(tasks) => Ok(Chunk::Fixed(tasks)),
-                Err(_) => Err("expected auto, static, guided, factoring or a number of tasks".into()),
+                Err(_) => refused("expected auto, static, guided, factoring or a number of tasks"),
             },
         }
     }

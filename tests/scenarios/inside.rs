@@ -1,6 +1,9 @@
 //! The scenarios themselves, each a user's program.
 
-use std::time::{Duration, Instant};
+use std::{
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use rankpool::{Block, Error, Executor, FailureKind, Mode, Task};
 
@@ -37,6 +40,14 @@ pub fn run(scenario: &str, mode: Mode, workers: i64) {
         eprintln!("error: {error}");
         std::process::exit(1);
     }
+}
+
+pub fn ended_by_main(mode: Mode, workers: i64) -> ExitCode {
+    rankpool::main(|| {
+        let pool = Executor::builder().mode(mode).workers(workers).start()?;
+        pool.map(|n: u64| 10 / (4 - n), 0..10)?;
+        pool.shutdown()
+    })
 }
 
 fn nap(millis: u64) -> u64 {

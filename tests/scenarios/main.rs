@@ -6,7 +6,10 @@ mod inside;
 #[path = "../support/mod.rs"]
 mod support;
 
-use std::{process::Command, time::Duration};
+use std::{
+    process::{Command, ExitCode},
+    time::Duration,
+};
 
 use libtest_mimic::{Arguments, Trial};
 use rankpool::Mode;
@@ -43,6 +46,11 @@ const TESTS: &[(&str, &[Mode], Test)] = {
     &[
         ("a panic in main ends every worker", EVERYWHERE, panic_in_main),
         ("an error in main ends every worker with a code", EVERYWHERE, error_in_main),
+        (
+            "an error of the body is said once, and its code is the program's",
+            &[Threads, Processes, Comm],
+            ended_by_main,
+        ),
         ("dropping waits for what was submitted", EVERYWHERE, drop_waits),
         ("shutdown_now cancels what has not started", EVERYWHERE, shutdown_now),
         ("a worker that dies costs nothing but time", PROCESSES, worker_dies),
@@ -58,12 +66,16 @@ const TESTS: &[(&str, &[Mode], Test)] = {
     ]
 };
 
-fn main() {
+fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
     if arguments.get(1).is_some_and(|first| first == "inside") {
         let mode = arguments[3].parse().expect("a mode");
-        inside::run(&arguments[2], mode, arguments[4].parse().expect("workers"));
-        return;
+        let workers = arguments[4].parse().expect("workers");
+        if arguments[2] == "ended_by_main" {
+            return inside::ended_by_main(mode, workers);
+        }
+        inside::run(&arguments[2], mode, workers);
+        return ExitCode::SUCCESS;
     }
     let mut trials = Vec::new();
     for (name, modes, test) in TESTS {
@@ -102,6 +114,18 @@ fn error_in_main(mode: Mode) {
     let ended = run("error_in_main", mode, 2);
     assert_ne!(ended.code, 0, "{ended:?}");
     assert!(ended.stderr.contains("task 4 panicked"), "{ended:?}");
+}
+
+fn ended_by_main(mode: Mode) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let ended =
+        start(command("ended_by_main", mode, 2).env("RANKPOOL_CODE_FILE", file.path())).end().expect(1);
+    assert_eq!(ended.stderr.matches("error: task 4 panicked").count(), 1, "{ended:?}");
+    assert_eq!(std::fs::read_to_string(file.path()).unwrap(), "1\n");
+    if mode != Mode::Comm {
+        let refused = run("ended_by_main", mode, 0).expect(2);
+        assert!(refused.stderr.contains("error: 0 workers cannot run anything"), "{refused:?}");
+    }
 }
 
 fn drop_waits(mode: Mode) {
