@@ -80,7 +80,7 @@ pub use exit::main;
 pub use fabric::WorkerInfo;
 pub use job::Job;
 pub use launch::Mode;
-pub use rand_chacha;
+pub use rand_chacha::{self, rand_core};
 pub use rows::Rows;
 pub use scheduler::Chunk;
 pub use wire::Block;

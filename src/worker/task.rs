@@ -69,13 +69,33 @@ impl Task {
     /// stream number is the task's index. A second attempt draws the same numbers as the first.
     ///
     /// ```
-    /// use rankpool::{Executor, Mode, Task, rand_chacha::rand_core::Rng};
+    /// use rankpool::{Executor, Mode, Task, rand_core::Rng};
     /// let draw = |()| Task::current().rng().next_u64();
     /// let serial = Executor::builder().mode(Mode::Serial).seed(7).start()?.map(draw, [(); 4])?;
     /// let threads = Executor::builder().mode(Mode::Threads).workers(2).seed(7).start()?.map(draw, [(); 4])?;
     /// assert_eq!(serial, threads);
     /// # Ok::<(), rankpool::Error>(())
     /// ```
+    ///
+    /// It is a generator of `rand_core` 0.10, which is re-exported as [`rankpool::rand_core`](crate::rand_core): it goes
+    /// with `rand` 0.10 and `rand_distr` 0.6.
+    ///
+    /// ```
+    /// use rand::distr::{Distribution, Uniform};
+    /// use rankpool::{Executor, Mode, Task};
+    ///
+    /// fn throw(sides: u8) -> u8 {
+    ///     let die = Uniform::new_inclusive(1, sides).expect("a die has sides");
+    ///     die.sample(&mut Task::current().rng())
+    /// }
+    ///
+    /// let throws = Executor::builder().mode(Mode::Serial).start()?.map(throw, [6; 100])?;
+    /// assert!((1..=6).all(|side| throws.contains(&side)));
+    /// # Ok::<(), rankpool::Error>(())
+    /// ```
+    ///
+    /// A generator of another version, such as those of `rand` 0.9, takes its seed from it:
+    /// `StdRng::seed_from_u64(Task::current().rng().next_u64())` is as reproducible.
     pub fn rng(&self) -> ChaCha8Rng {
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         rng.set_stream(self.index);
