@@ -4,13 +4,19 @@
 //! socket; it recognises itself by an environment variable that names its parent.
 
 use std::{
-    collections::BTreeMap,
-    os::unix::{net::UnixStream, process::CommandExt},
+    collections::{BTreeMap, BTreeSet},
+    os::{
+        fd::OwnedFd,
+        unix::{net::UnixStream, process::CommandExt},
+    },
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, epoll, poll},
+    io::Errno,
+};
 
 use super::{
     Ending, Idle, Pause,
@@ -31,21 +37,31 @@ const CHILD: &str = "RANKPOOL_CHILD_OF";
 /// How long a child may take to leave after its goodbye.
 const LEAVE: Duration = Duration::from_secs(5);
 
+/// Children that are read from in one round.
+const AT_A_TIME: usize = 64;
+
 pub(crate) struct Processes {
     children: BTreeMap<u32, Connected>,
     next_rank: u32,
+    /// Knows which children have sent something: a round does not ask them all.
+    arrivals: OwnedFd,
+    /// Children for whom frames wait that their socket did not take.
+    leaving: BTreeSet<u32>,
 }
 
 struct Connected {
     child: Child,
     stream: FrameStream,
-    abandoned: bool,
 }
 
 impl Processes {
     /// Starts `count` children as workers 1 to `count`.
     pub(crate) fn start(count: usize) -> Result<Processes, Error> {
-        let mut processes = Processes { children: BTreeMap::new(), next_rank: 1 };
+        let arrivals = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|error| {
+            Error::new(ErrorKind::Launch, format!("worker processes cannot be listened to: {error}"))
+        })?;
+        let mut processes =
+            Processes { children: BTreeMap::new(), next_rank: 1, arrivals, leaving: BTreeSet::new() };
         for _ in 0..count {
             processes.spawn()?;
         }
@@ -67,11 +83,14 @@ impl Processes {
             .arg0(arguments.next().unwrap_or_default())
             .args(arguments)
             .env(CHILD, std::process::id().to_string())
-            .stdin(Stdio::from(std::os::fd::OwnedFd::from(there)))
+            .stdin(Stdio::from(OwnedFd::from(there)))
             .spawn()
             .map_err(failed)?;
         let stream = FrameStream::new(here).map_err(failed)?;
-        self.children.insert(rank, Connected { child, stream, abandoned: false });
+        let data = epoll::EventData::new_u64(rank.into());
+        epoll::add(&self.arrivals, stream.socket(), data, epoll::EventFlags::IN)
+            .map_err(|error| failed(error.into()))?;
+        self.children.insert(rank, Connected { child, stream });
         self.next_rank += 1;
         Ok(rank)
     }
@@ -80,31 +99,55 @@ impl Processes {
 impl Transport for Processes {
     fn poll(&mut self, inbox: &mut Vec<(u32, Incoming)>) -> Result<bool, Error> {
         let before = inbox.len();
-        for (rank, connected) in self.children.iter_mut().filter(|(_, connected)| !connected.abandoned) {
-            let moved = connected.stream.flush().and_then(|_| {
-                while let Some(frame) = connected.stream.try_read()? {
-                    inbox.push((*rank, Incoming::Frame(frame)));
-                }
-                Ok(())
-            });
-            if moved.is_err() {
-                inbox.push((*rank, Incoming::Gone("its process ended".into())));
+        let gone = |rank: u32| (rank, Incoming::Gone("its process ended".into()));
+        let mut events = Vec::with_capacity(AT_A_TIME);
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        match epoll::wait(&self.arrivals, rustix::buffer::spare_capacity(&mut events), Some(&at_once)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => {
+                let text = format!("worker processes cannot be listened to any more: {error}");
+                return Err(Error::new(ErrorKind::Internal, text));
             }
         }
+        for event in events {
+            let rank = event.data.u64() as u32;
+            let Some(connected) = self.children.get_mut(&rank) else { continue };
+            loop {
+                match connected.stream.try_read() {
+                    Ok(Some(frame)) => inbox.push((rank, Incoming::Frame(frame))),
+                    Ok(None) => break,
+                    Err(_) => {
+                        inbox.push(gone(rank));
+                        break;
+                    }
+                }
+            }
+        }
+        self.leaving.retain(|rank| match self.children.get_mut(rank).map(|child| child.stream.flush()) {
+            Some(Ok(all)) => !all,
+            Some(Err(_)) => {
+                inbox.push(gone(*rank));
+                false
+            }
+            None => false,
+        });
         Ok(inbox.len() > before)
     }
 
     fn send(&mut self, rank: u32, frame: Frame) {
-        if let Some(connected) = self.children.get_mut(&rank).filter(|connected| !connected.abandoned) {
+        if let Some(connected) = self.children.get_mut(&rank) {
             connected.stream.queue(frame);
             // What does not leave now leaves at a poll, which also reports a broken stream.
-            let _ = connected.stream.flush();
+            if !matches!(connected.stream.flush(), Ok(true)) {
+                self.leaving.insert(rank);
+            }
         }
     }
 
     fn abandon(&mut self, rank: u32) {
-        if let Some(connected) = self.children.get_mut(&rank) {
-            connected.abandoned = true;
+        if let Some(mut connected) = self.children.remove(&rank) {
+            // It has been added, and its socket is open.
+            let _ = epoll::delete(&self.arrivals, connected.stream.socket());
             let _ = connected.child.kill();
             let _ = connected.child.wait();
         }
