@@ -28,8 +28,8 @@ const COMMANDS_AT_A_TIME: usize = 256;
 /// So many calls at a time are a burst: about 10 MB.
 const BURST: usize = 10_000;
 
-/// The memory of a burst is given back after this time without work.
-const QUIET: Duration = Duration::from_millis(100);
+/// The memory of a burst is given back after this time without work, in which its results are likely to be dropped.
+const QUIET: Duration = Duration::from_millis(500);
 
 /// Who waits for the outcomes of a call.
 pub(super) trait Sink: Send + Sync {

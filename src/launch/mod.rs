@@ -183,6 +183,14 @@ pub(crate) fn random_token() -> io::Result<[u8; 16]> {
     Ok(token)
 }
 
+/// Freed memory that an allocator with [`keep_freed_memory`] keeps at the end of each heap, in bytes.
+#[cfg(target_env = "gnu")]
+const KEPT: libc::c_int = 64 << 20;
+
+/// The allocator keeps so much.
+#[cfg(target_env = "gnu")]
+static KEEPS: AtomicBool = AtomicBool::new(false);
+
 /// Lets the allocator keep up to 64 MiB of freed memory instead of giving it back to the kernel, which
 /// would have to clear every page of the next block: for blocks of 1 MiB that costs more than to
 /// send them. Only glibc's allocator has and needs it.
@@ -191,16 +199,27 @@ pub(crate) fn keep_freed_memory() {
     // SAFETY: mallopt may be called at any time; it takes numbers, and refuses what it does not know.
     unsafe {
         libc::mallopt(libc::M_MMAP_THRESHOLD, 32 << 20);
-        libc::mallopt(libc::M_TRIM_THRESHOLD, 64 << 20);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT);
+        KEEPS.store(true, Ordering::Relaxed);
     }
 }
 
-/// Gives all freed memory back to the kernel, which takes milliseconds: for the time after a burst.
+/// Gives all freed memory back to the kernel, which takes milliseconds: for the time after a burst. What other
+/// threads keep at the ends of their heaps stays.
 pub(crate) fn give_back_freed_memory() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: malloc_trim may be called at any time, from any thread.
+    // SAFETY: malloc_trim and mallopt may be called at any time, from any thread.
     unsafe {
         libc::malloc_trim(0);
+        // It leaves the end of this thread's heap alone. The next larger block that is freed here takes that along.
+        let keeps = KEEPS.load(Ordering::Relaxed);
+        if keeps {
+            libc::mallopt(libc::M_TRIM_THRESHOLD, 0);
+        }
+        drop(std::hint::black_box(Vec::<u8>::with_capacity(96 << 10)));
+        if keeps {
+            libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT);
+        }
     }
 }
 
