@@ -161,7 +161,7 @@ impl std::error::Error for TaskError {}
 /// let error = "fast".parse::<rankpool::Mode>().unwrap_err();
 /// assert!(error.to_string().starts_with("\"fast\" is no mode: expected auto, serial,"));
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is no {what}: {expected}")]
 pub struct ParseError {
     text: String,
@@ -172,6 +172,13 @@ pub struct ParseError {
 impl ParseError {
     pub(crate) fn new(text: &str, what: &'static str, expected: &'static str) -> ParseError {
         ParseError { text: text.into(), what, expected }
+    }
+}
+
+/// As [`Display`](fmt::Display).
+impl fmt::Debug for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

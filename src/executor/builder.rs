@@ -10,6 +10,7 @@ use std::{
 
 use super::{
     Executor, Shared,
+    call::EMPTY_CHUNK,
     engine::{Engine, Progress, Reason},
 };
 #[cfg(feature = "mpi")]
@@ -240,6 +241,9 @@ impl Builder {
         let one_thread = matches!(mode, Mode::Serial | Mode::Threads);
         if self.threads_per_worker == 0 {
             return Err(Error::usage("0 threads in a worker cannot run anything: give 1 or more"));
+        }
+        if self.chunk == Chunk::Fixed(0) {
+            return Err(Error::usage(EMPTY_CHUNK));
         }
         if self.threads_per_worker > 1 && one_thread {
             return Err(Error::usage(format!(
@@ -480,5 +484,21 @@ fn started_within(
             gone = Some(lost);
             deadline = deadline.min(Instant::now() + LAST_WORDS);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_sets_no_chunk_has_that_of_its_executor() {
+        let with = |chunk| Executor::builder().mode(Mode::Threads).workers(1).chunk(chunk).start();
+        let pool = with(Chunk::Static).unwrap();
+        let refused = pool.call(|n: u64| n).stream(0..).unwrap_err();
+        assert!(refused.to_string().contains("static chunks need to know the number of tasks"), "{refused}");
+        assert!(pool.call(|n: u64| n).chunk(1).stream(0..).is_ok());
+        assert_eq!(pool.submit(|n: u64| n, 7).unwrap().wait(), Ok(7));
+        assert_eq!(with(Chunk::Fixed(0)).unwrap_err().exit_code(), 2);
     }
 }

@@ -25,6 +25,8 @@ const WINDOW_TASKS: u64 = 1 << 18;
 /// Bytes of items, and of results, that wait.
 const WINDOW_BYTES: u64 = 1 << 26;
 
+pub(super) const EMPTY_CHUNK: &str = "a chunk has at least 1 task: give a positive number or Chunk::Auto";
+
 /// The options of a call, without its types.
 #[derive(Clone, Debug)]
 pub(super) struct Options {
@@ -47,7 +49,7 @@ impl Options {
             Err(Error::usage(format!("{label}{text}")))
         };
         if self.chunk == Chunk::Fixed(0) {
-            return refused("a chunk has at least 1 task: give a positive number or Chunk::Auto");
+            return refused(EMPTY_CHUNK);
         }
         if self.window == 0 {
             return refused("a window of 0 tasks lets nothing through: give a positive number");

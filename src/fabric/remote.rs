@@ -405,6 +405,7 @@ impl<T: Transport> Remote<T> {
         if let Some((ranks, _)) = member.host.as_ref().and_then(|host| self.hosts.get_mut(host)) {
             *ranks -= 1;
         }
+        debug_assert_eq!(self.coming, self.members.values().filter(|member| member.is_coming()).count());
         self.losses += 1;
         self.transport.abandon(rank);
         Some(stage)
