@@ -5,7 +5,7 @@ use std::{error::Error as StdError, path::PathBuf, process::ExitCode};
 use crate::{
     error::{Error, TaskError},
     launch,
-    say::say,
+    say::{self, say},
 };
 
 /// The `main` of a program that uses the library: runs `body`, says its error once on standard error, and gives
@@ -36,13 +36,15 @@ use crate::{
 /// }
 /// ```
 pub fn main<E: Into<Box<dyn StdError>>>(body: impl FnOnce() -> Result<(), E>) -> ExitCode {
-    match body() {
+    let code = match body() {
         Ok(()) => {
             launch::leave_code(launch::EXIT_DONE);
             ExitCode::SUCCESS
         }
         Err(error) => ended_by(&*error.into()),
-    }
+    };
+    say::finish();
+    code
 }
 
 /// Says the error, with its causes, and gives its exit code.

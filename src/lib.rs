@@ -55,6 +55,7 @@ mod job;
 mod launch;
 #[cfg(feature = "mpi")]
 mod mpi;
+mod paths;
 mod rows;
 mod say;
 mod scheduler;

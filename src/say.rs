@@ -1,9 +1,236 @@
-//! What is written for people, on standard error. It never ends a run: who cannot be told is not told.
+//! What is written for people, on standard error. It neither ends nor holds up a run: a line is put into a queue,
+//! and a thread of its own writes what is there. Who cannot be told, because the device is full or the reader has
+//! gone, is not told. While a reader does not read, lines wait; what does not fit the queue is left out, and counted.
 
-use std::io::Write;
+use std::{
+    borrow::Cow,
+    collections::VecDeque,
+    fmt::Write,
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
 
-/// Writes a line to standard error, if anybody can read it.
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+};
+
+/// Bytes that may wait to be written.
+const QUEUE_BYTES: usize = 1 << 18;
+/// How long the end of the program waits for what was said and printed.
+const LAST_WAIT: Duration = Duration::from_secs(1);
+
+struct Queue {
+    texts: VecDeque<Vec<u8>>,
+    bytes: usize,
+    /// Texts that were put in, and of them those that have left. Both only grow.
+    put: u64,
+    gone: u64,
+    /// Texts that were left out since the last one that was put in.
+    left_out: u64,
+    /// The writer did not get on while it was last waited for: `gone` as it was then.
+    stuck_at: Option<u64>,
+    /// The writer's thread was started, or could not be.
+    writer: Option<bool>,
+}
+
+static QUEUE: Mutex<Queue> = Mutex::new(Queue {
+    texts: VecDeque::new(),
+    bytes: 0,
+    put: 0,
+    gone: 0,
+    left_out: 0,
+    stuck_at: None,
+    writer: None,
+});
+/// Something is to be written.
+static FILLED: Condvar = Condvar::new();
+/// Something has left.
+static EMPTIED: Condvar = Condvar::new();
+
+fn lock() -> MutexGuard<'static, Queue> {
+    QUEUE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Tells people a line, or several, on standard error; control characters are shown and not sent. Never waits.
 pub(crate) fn say(line: &str) {
-    // A full device, a closed terminal, a reader that has gone: the run goes on without its words.
-    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
+    put(format!("{}\n", shown(line)).into_bytes());
+}
+
+/// Has a text written to standard error as it is. Never waits.
+pub(crate) fn put(text: Vec<u8>) {
+    let mut queue = lock();
+    if queue.bytes + text.len() > QUEUE_BYTES {
+        queue.left_out += 1;
+        return;
+    }
+    queue.note_what_was_left_out();
+    queue.push(text);
+    match queue.writer {
+        Some(true) => FILLED.notify_one(),
+        Some(false) => queue.write_without_waiting(),
+        None => {
+            let writer =
+                thread::Builder::new().name("rankpool-words".into()).stack_size(1 << 16).spawn(write);
+            queue.writer = Some(writer.is_ok());
+            if writer.is_err() {
+                queue.write_without_waiting();
+            }
+        }
+    }
+}
+
+impl Queue {
+    fn push(&mut self, text: Vec<u8>) {
+        self.bytes += text.len();
+        self.put += 1;
+        self.texts.push_back(text);
+    }
+
+    fn pop(&mut self) -> Option<Vec<u8>> {
+        let text = self.texts.pop_front()?;
+        self.bytes -= text.len();
+        Some(text)
+    }
+
+    fn note_what_was_left_out(&mut self) {
+        if self.left_out > 0 {
+            let left_out = std::mem::take(&mut self.left_out);
+            self.push(format!("({left_out} messages were left out: nobody was reading)\n").into_bytes());
+        }
+    }
+
+    /// Writes what can be written at once, where there is no thread that could wait.
+    fn write_without_waiting(&mut self) {
+        while is_writable(Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))
+            && let Some(text) = self.pop()
+        {
+            write_all(&text);
+            self.gone += 1;
+        }
+    }
+}
+
+/// The writer's thread.
+fn write() {
+    let mut queue = lock();
+    loop {
+        if queue.texts.is_empty() {
+            queue.note_what_was_left_out();
+        }
+        match queue.pop() {
+            Some(text) => {
+                drop(queue);
+                write_all(&text);
+                queue = lock();
+                queue.gone += 1;
+                EMPTIED.notify_all();
+            }
+            None => queue = FILLED.wait(queue).unwrap_or_else(PoisonError::into_inner),
+        }
+    }
+}
+
+/// Writes to the descriptor itself: the lock of `std::io::stderr` may be with a task that waits for the same reader.
+fn write_all(mut text: &[u8]) {
+    while !text.is_empty() {
+        match rustix::io::write(rustix::stdio::stderr(), text) {
+            Ok(count) => text = &text[count..],
+            Err(Errno::INTR) => {}
+            // A terminal or pipe that some other program has made non-blocking.
+            Err(Errno::AGAIN) if is_writable(None) => {}
+            // A full device, a closed terminal, a reader that has gone: who cannot be told is not told.
+            Err(_) => return,
+        }
+    }
+}
+
+/// Whether a write returns at once, or will have to be looked at for its error; waits for that as long as it may.
+fn is_writable(limit: Option<&Timespec>) -> bool {
+    let stderr = rustix::stdio::stderr();
+    loop {
+        match poll(&mut [PollFd::new(&stderr, PollFlags::OUT)], limit) {
+            Err(Errno::INTR) => {}
+            ready => return ready.is_ok_and(|ready| ready > 0),
+        }
+    }
+}
+
+/// Waits until what was said has left, as long as it gets on, and for a second at most.
+pub(crate) fn flush() {
+    let deadline = Instant::now() + LAST_WAIT;
+    let mut queue = lock();
+    let wanted = queue.put;
+    // Who did not read when it was last waited for is not waited for again.
+    while queue.gone < wanted && queue.writer == Some(true) && queue.stuck_at != Some(queue.gone) {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            queue.stuck_at = Some(queue.gone);
+            return;
+        }
+        queue = EMPTIED.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;
+    }
+}
+
+/// The last thing before this process ends: what was said and what was printed leaves, if it can within a second.
+/// A task may hold the lock of standard output and never give it back, so that is waited for on another thread.
+pub(crate) fn finish() {
+    flush();
+    let (done, printed) = std::sync::mpsc::channel();
+    let print = move || {
+        flush_prints();
+        // Nobody listens after a second.
+        let _ = done.send(());
+    };
+    // Without a thread it is better to lose what was printed than not to end.
+    if thread::Builder::new().name("rankpool-prints".into()).spawn(print).is_ok() {
+        let _ = printed.recv_timeout(LAST_WAIT);
+    }
+}
+
+/// Has everything that was printed so far leave the buffers of this process: Rust's, and those of C's `printf`.
+/// Waits for whoever reads standard output.
+pub(crate) fn flush_prints() {
+    // An error is that of whoever printed.
+    let _ = std::io::Write::flush(&mut std::io::stdout());
+    #[cfg(target_os = "linux")]
+    {
+        unsafe extern "C" {
+            static stdout: *mut libc::FILE;
+        }
+        // SAFETY: C's own stream, which lives as long as the process; the call takes the stream's lock.
+        unsafe { libc::fflush(stdout) };
+    }
+}
+
+/// A text with its control characters made visible, but for tabs and the ends of lines: it may come from a task or a
+/// file, and must not move the cursor, change colours or hide what stands beside it.
+pub(crate) fn shown(text: &str) -> Cow<'_, str> {
+    // Characters that turn the direction of what follows are as bad.
+    let acts = |c: char| {
+        let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        (c.is_control() && c != '\n' && c != '\t') || turns
+    };
+    if !text.contains(acts) {
+        return text.into();
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        // Writing to a text cannot fail.
+        let _ = if acts(c) { write!(shown, "{}", c.escape_default()) } else { shown.write_char(c) };
+    }
+    shown.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_are_shown_and_lines_and_letters_stay() {
+        assert_eq!(shown("a\tb\nc \u{e9} \u{20ac}"), "a\tb\nc \u{e9} \u{20ac}");
+        assert_eq!(shown("\u{1b}[2J\u{7}\r\u{9b}31m\u{7f}"), "\\u{1b}[2J\\u{7}\\r\\u{9b}31m\\u{7f}");
+        assert_eq!(shown("a\u{202e}b\u{2028}c"), "a\\u{202e}b\\u{2028}c");
+    }
 }

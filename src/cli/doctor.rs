@@ -1,15 +1,12 @@
 //! `rankpool doctor`
 
-use std::{io::Write, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::{ArgMatches, Args, Command, FromArgMatches, parser::ValueSource};
 use serde_json::json;
 
-use super::{examples, settings::Settings};
-use crate::{
-    error::{Error, ErrorKind},
-    launch::doctor::examine,
-};
+use super::{examples, out, settings::Settings};
+use crate::{error::Error, launch::doctor::examine};
 
 #[derive(Args, Clone, Debug)]
 struct Flags {
@@ -48,7 +45,6 @@ pub(super) fn execute(matches: &ArgMatches) -> Result<ExitCode, Error> {
     let checks = examine();
     let wrong = checks.iter().any(|check| !check.ok);
     let settings = settings(matches);
-    let mut text = String::new();
     if flags.json {
         let settings: Vec<_> = settings
             .iter()
@@ -56,8 +52,9 @@ pub(super) fn execute(matches: &ArgMatches) -> Result<ExitCode, Error> {
             .collect();
         let whole = json!({ "version": env!("CARGO_PKG_VERSION"), "build": crate::function::build(),
             "ok": !wrong, "checks": checks, "settings": settings });
-        text = format!("{whole}\n");
+        out::print(format!("{whole}\n").as_bytes())?;
     } else {
+        let mut text = String::new();
         for check in &checks {
             let mark = if check.ok { "ok   " } else { "WRONG" };
             text += &format!("{mark} {:12} {}\n", check.name, check.found);
@@ -69,10 +66,8 @@ pub(super) fn execute(matches: &ArgMatches) -> Result<ExitCode, Error> {
         for (name, value, source) in settings {
             text += &format!("  {name:18} {value:10} {source}\n");
         }
+        out::tell(&text)?;
     }
-    std::io::stdout()
-        .write_all(text.as_bytes())
-        .map_err(|error| Error::new(ErrorKind::Internal, format!("standard output: {error}")))?;
     Ok(ExitCode::from(u8::from(wrong)))
 }
 
@@ -105,28 +100,31 @@ fn settings(matches: &ArgMatches) -> Vec<(String, String, String)> {
 #[cfg(feature = "mpi")]
 fn probe_inside(probe: &str) -> Result<ExitCode, Error> {
     use crate::{executor::Executor, launch::Mode, mpi};
-    match probe {
+    let found = match probe {
         "mpi" => {
             let world = mpi::World::initialise(mpi::Threads::One)?;
             let slots = world.universe_size()?.map_or("not told".to_string(), |slots| slots.to_string());
-            println!("{}, universe size (slots) {slots}", mpi::thread_level(&world)?);
+            let found = format!("{}, universe size (slots) {slots}", mpi::thread_level(&world)?);
             world.finalise()?;
+            found
         }
         "comm" => {
             let pool = Executor::builder().mode(Mode::Comm).start()?;
             let answers = pool.map(|n: u32| n + 1, 0..10)?;
-            println!("{} ranks, {} tasks came back", pool.num_workers() + 1, answers.len());
+            let found = format!("{} ranks, {} tasks came back", pool.num_workers() + 1, answers.len());
             pool.shutdown()?;
+            found
         }
         "pool" => {
             let pool = Executor::builder().mode(Mode::Pool).workers(1).oversubscribe(true).start()?;
             let answers = pool.map(|n: u32| n + 1, 0..10)?;
-            println!("{} worker spawned, {} tasks came back", pool.num_workers(), answers.len());
+            let found = format!("{} worker spawned, {} tasks came back", pool.num_workers(), answers.len());
             pool.shutdown()?;
+            found
         }
         other => return Err(Error::usage(format!("there is no probe {other}"))),
-    }
-    Ok(ExitCode::SUCCESS)
+    };
+    out::tell(&format!("{found}\n")).map(|()| ExitCode::SUCCESS)
 }
 
 #[cfg(not(feature = "mpi"))]

@@ -1,18 +1,18 @@
 //! `rankpool export FILE --csv|--npy`
 
 use std::{
-    fs::OpenOptions,
+    fs::File,
     io::{self, BufWriter, IsTerminal, Write},
-    path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use serde_json::Value;
 
-use super::examples;
+use super::{examples, out};
 use crate::{
     error::{Error, ErrorKind},
+    paths::{Draft, Named, explain},
     store::{
         file::{Reader, Status, npy_type},
         schema::{self, Schema},
@@ -22,7 +22,7 @@ use crate::{
 #[derive(Args, Clone, Debug)]
 struct Flags {
     /// A result file
-    file: PathBuf,
+    file: Named,
     /// A line a task: its index, its status, and a column for each field
     #[arg(long, required_unless_present = "npy")]
     csv: bool,
@@ -34,7 +34,7 @@ struct Flags {
     dataset: String,
     /// Where to write; standard output by default
     #[arg(long, value_name = "FILE")]
-    to: Option<PathBuf>,
+    to: Option<Named>,
     /// Replace an existing file
     #[arg(long, requires = "to")]
     force: bool,
@@ -53,13 +53,32 @@ pub(super) fn command() -> Command {
 pub(super) fn execute(matches: &ArgMatches) -> Result<ExitCode, Error> {
     let flags = Flags::from_arg_matches(matches).map_err(|error| Error::usage(error.to_string()))?;
     let reader = Reader::open(&flags.file)?;
+    let Some(to) = &flags.to else {
+        return out::written(write(&flags, &reader, io::stdout())?).map(|()| ExitCode::SUCCESS);
+    };
+    if to.site()? == flags.file.site()? {
+        return Err(Error::usage(format!("{to}: is the file that is exported; name another one")));
+    }
+    let draft = Draft::begin(to, &std::process::id().to_string(), flags.force, "--force replaces it")?;
+    let file = File::create(&draft.partial);
+    let written = match file {
+        Ok(file) => write(&flags, &reader, file)?,
+        Err(error) => Err(error),
+    };
+    let broken = |error: io::Error| Error::new(ErrorKind::Storage, format!("{to}: {}", explain(&error)));
+    written.and_then(|()| draft.publish()).map_err(broken)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes what was asked for; the inner result is that of the writing alone.
+fn write(flags: &Flags, reader: &Reader, out: impl Write) -> Result<io::Result<()>, Error> {
     if flags.csv {
-        let mut out = csv::Writer::from_writer(open(&flags)?);
-        write_csv(&reader, &mut out, &flags.file)?;
-        return flush(out.flush());
+        let mut out = csv::Writer::from_writer(BufWriter::new(out));
+        let written = write_csv(reader, &mut out, &flags.file)?;
+        return Ok(written.and_then(|()| out.flush()));
     }
     let dataset = reader.dataset(&flags.dataset)?;
-    let named = |why: &str| Error::usage(format!("{}: {}: {why}", flags.file.display(), flags.dataset));
+    let named = |why: &str| Error::usage(format!("{}: {}: {why}", flags.file, flags.dataset));
     let element = dataset
         .dtype()
         .and_then(|dtype| dtype.to_descriptor())
@@ -69,39 +88,23 @@ pub(super) fn execute(matches: &ArgMatches) -> Result<ExitCode, Error> {
     if flags.to.is_none() && io::stdout().is_terminal() {
         return Err(Error::usage("npy is not for a terminal: name a file by --to, or redirect"));
     }
-    let mut out = open(&flags)?;
-    flush(out.write_all(&npy_header(&descr, &dataset.shape())))?;
+    let mut out = BufWriter::new(out);
+    let mut written = out.write_all(&npy_header(&descr, &dataset.shape()));
     for row in reader.bytes(&dataset, &element) {
-        if let Err(error) = out.write_all(&row?) {
-            return flush(Err(error));
+        let row = row?;
+        written = written.and_then(|()| out.write_all(&row));
+        if written.is_err() {
+            break;
         }
     }
-    flush(out.flush())
+    Ok(written.and_then(|()| out.flush()))
 }
 
-fn flush(written: io::Result<()>) -> Result<ExitCode, Error> {
-    match written {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Error::new(ErrorKind::Storage, format!("cannot be written: {error}")))
-        }
-        _ => Ok(ExitCode::SUCCESS),
-    }
-}
-
-fn open(flags: &Flags) -> Result<Box<dyn Write>, Error> {
-    let Some(path) = &flags.to else {
-        return Ok(Box::new(BufWriter::new(io::stdout())));
-    };
-    let mut options = OpenOptions::new();
-    options.write(true).create(flags.force).truncate(flags.force).create_new(!flags.force);
-    let file = options.open(path).map_err(|error| {
-        let fix = if error.kind() == io::ErrorKind::AlreadyExists { "; --force replaces it" } else { "" };
-        Error::usage(format!("{}: {error}{fix}", path.display()))
-    })?;
-    Ok(Box::new(BufWriter::new(file)))
-}
-
-fn write_csv(reader: &Reader, out: &mut csv::Writer<impl Write>, path: &Path) -> Result<(), Error> {
+fn write_csv(
+    reader: &Reader,
+    out: &mut csv::Writer<impl Write>,
+    path: &Named,
+) -> Result<io::Result<()>, Error> {
     let fields: Vec<&str> = match &reader.schema {
         Schema::Struct(fields) => fields.iter().map(|(name, _)| name.as_str()).collect(),
         _ => vec!["value"],
@@ -113,7 +116,7 @@ fn write_csv(reader: &Reader, out: &mut csv::Writer<impl Write>, path: &Path) ->
         let mut record = vec![task.to_string(), status.name().to_string()];
         if status == Status::Ok {
             let value = schema::json(&reader.schema, &mut bytes.as_slice()).map_err(|_| {
-                let text = format!("{}: the row of task {task} does not fit its type", path.display());
+                let text = format!("{path}: the row of task {task} does not fit its type");
                 Error::new(ErrorKind::Storage, text)
             })?;
             match (&reader.schema, value) {
@@ -123,12 +126,14 @@ fn write_csv(reader: &Reader, out: &mut csv::Writer<impl Write>, path: &Path) ->
         }
         record.resize(2 + fields.len(), String::new());
         written = written.and_then(|()| out.write_record(&record));
+        if written.is_err() {
+            break;
+        }
     }
-    let written = written.map_err(|error| match error.into_kind() {
+    Ok(written.map_err(|error| match error.into_kind() {
         csv::ErrorKind::Io(error) => error,
         other => io::Error::other(format!("{other:?}")),
-    });
-    flush(written).map(drop)
+    }))
 }
 
 /// Texts and numbers as they are, anything else as JSON.

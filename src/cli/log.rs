@@ -3,7 +3,7 @@
 use std::{
     fmt,
     fs::{self, File, OpenOptions},
-    io::{self, IsTerminal, Write},
+    io::{self, Write},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
@@ -18,30 +18,43 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use crate::{error::Error, launch};
+use crate::{
+    error::Error,
+    launch,
+    paths::Named,
+    say::{put, shown},
+};
 
 /// Starts logging: warnings and worse, unless RANKPOOL_LOG says otherwise.
 ///
 /// # Errors
 /// When RANKPOOL_LOG cannot be read, or the folder cannot be made.
-pub(super) fn start(folder: Option<&Path>) -> Result<(), Error> {
+pub(super) fn start(folder: Option<&Named>) -> Result<(), Error> {
     let wanted = std::env::var("RANKPOOL_LOG").unwrap_or_else(|_| "warn".into());
     let filter = EnvFilter::try_new(&wanted).map_err(|error| {
         Error::usage(format!("RANKPOOL_LOG={wanted}: {error} (as in debug, or rankpool=trace)"))
     })?;
     if let Some(folder) = folder {
-        let refused = |error: io::Error| Error::usage(format!("--log-dir {}: {error}", folder.display()));
-        fs::create_dir_all(folder).map_err(refused)?;
-        let probe = tempfile_in(folder);
+        let refused = |error: io::Error| Error::usage(format!("--log-dir {folder}: {error}"));
+        fs::create_dir_all(folder.place()).map_err(refused)?;
+        let probe = tempfile_in(folder.place());
         File::create(&probe).and_then(|_| fs::remove_file(&probe)).map_err(refused)?;
+        for entry in fs::read_dir(folder.place()).map_err(refused)?.flatten() {
+            let name = entry.file_name();
+            if name.to_str().is_some_and(|name| name.starts_with("rank-") && name.ends_with(".log")) {
+                Named::new(entry.path()).site()?;
+            }
+        }
     }
-    let colours = folder.is_none() && io::stderr().is_terminal();
     // A user's program may have a subscriber of its own; it stays.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_ansi(colours)
+        .with_ansi(false)
         .event_format(Located(Format::default().with_target(false)))
-        .with_writer(Logs { folder: folder.map(Path::to_path_buf), file: Mutex::new(None) })
+        .with_writer(Logs {
+            folder: folder.map(|folder| folder.place().to_path_buf()),
+            file: Mutex::new(None),
+        })
         .try_init();
     Ok(())
 }
@@ -92,7 +105,8 @@ struct Log<'a>(&'a Logs);
 impl Write for Log<'_> {
     fn write(&mut self, record: &[u8]) -> io::Result<usize> {
         let (Some(folder), Some(rank)) = (&self.0.folder, launch::rank()) else {
-            return io::stderr().write(record);
+            put(shown(&String::from_utf8_lossy(record)).into_owned().into_bytes());
+            return Ok(record.len());
         };
         let mut file = self.0.file.lock().unwrap_or_else(PoisonError::into_inner);
         let file = match &mut *file {

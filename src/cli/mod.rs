@@ -6,6 +6,7 @@ mod examples;
 mod export;
 mod list;
 mod log;
+mod out;
 mod progress;
 mod run;
 mod settings;
@@ -15,7 +16,7 @@ mod signals;
 mod slurm;
 mod walltime;
 
-use std::process::ExitCode;
+use std::{io::IsTerminal, process::ExitCode};
 
 use clap::{ArgMatches, Command};
 
@@ -24,6 +25,7 @@ use crate::{
     error::Error,
     exit::{ended_by, program},
     launch,
+    say::{self, say},
 };
 
 /// A job as the command line knows it; [`jobs!`](crate::jobs) makes them.
@@ -85,7 +87,15 @@ macro_rules! jobs {
 pub fn main(jobs: Jobs) -> ExitCode {
     #[cfg(feature = "mpi")]
     launch::watch_exit_code();
-    let matches = match command(&jobs).try_get_matches() {
+    launch::look_at_code_file();
+    signals::outlive_file_limit();
+    let code = command_line(&jobs);
+    say::finish();
+    code
+}
+
+fn command_line(jobs: &Jobs) -> ExitCode {
+    let matches = match command(jobs).try_get_matches() {
         Ok(matches) => matches,
         Err(error) => return refuse(&error),
     };
@@ -97,7 +107,7 @@ pub fn main(jobs: Jobs) -> ExitCode {
         }
         Some(("list", _)) => list::execute(&jobs.entries),
         Some(("doctor", matches)) => doctor::execute(matches),
-        Some(("slurm", matches)) => slurm::execute(matches, &jobs),
+        Some(("slurm", matches)) => slurm::execute(matches, jobs),
         #[cfg(feature = "hdf5")]
         Some(("show", matches)) => show::execute(matches),
         #[cfg(feature = "hdf5")]
@@ -144,17 +154,31 @@ fn command(jobs: &Jobs) -> Command {
     program
 }
 
+/// Prints help or version, with clap's styles on a terminal.
+fn print_styled(text: &clap::builder::StyledStr) -> Result<(), Error> {
+    if std::io::stdout().is_terminal() {
+        out::print(text.ansi().to_string().as_bytes())
+    } else {
+        out::print(text.to_string().as_bytes())
+    }
+}
+
 /// Says what is wrong with the command line, once for all ranks; help and version are no errors.
 fn refuse(error: &clap::Error) -> ExitCode {
     let first = launch::is_first(launch::variable);
     if !first && error.use_stderr() {
         launch::leave_the_word_to_rank_0();
     }
+    let mut code = if error.use_stderr() { launch::EXIT_USAGE } else { launch::EXIT_DONE };
     if first {
-        // A closed standard output is nobody's error here.
-        let _ = error.print();
+        let text = error.render();
+        if error.use_stderr() {
+            say(text.to_string().trim_end());
+        } else if let Err(error) = print_styled(&text) {
+            say(&format!("{}: error: {error}", program()));
+            code = error.exit_code().into();
+        }
     }
-    let code = if error.use_stderr() { launch::EXIT_USAGE } else { launch::EXIT_DONE };
     launch::leave_code(code);
     ExitCode::from(code as u8)
 }

@@ -1,7 +1,7 @@
 //! Progress on standard error: a bar on a terminal, lines in a log file.
 
 use std::{
-    io::IsTerminal,
+    io::{self, IsTerminal},
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -10,11 +10,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 
 use super::settings::Show;
-use crate::{executor::Executor, say::say};
+use crate::{
+    executor::Executor,
+    say::{put, say},
+};
 
+/// Columns of a terminal that does not tell.
+const COLUMNS: u16 = 80;
+/// Frames of the bar in a second, at most.
+const FRAMES: u8 = 20;
 /// Between two redraws of the bar.
 const REDRAW: Duration = Duration::from_millis(100);
 /// Before the first line.
@@ -30,6 +37,73 @@ pub(super) fn print(line: &str) {
     match &*BAR.lock().unwrap_or_else(PoisonError::into_inner) {
         Some(bar) => bar.suspend(|| say(line)),
         None => say(line),
+    }
+}
+
+/// Standard error is a terminal whose cursor can be moved.
+fn has_screen() -> bool {
+    let dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
+    io::stderr().is_terminal() && !dumb
+}
+
+/// The terminal as the bar sees it: what it draws goes the way of all that is written for people, so that a terminal
+/// that stands still holds nothing up.
+#[derive(Debug, Default)]
+struct Screen(Mutex<String>);
+
+impl Screen {
+    fn add(&self, text: &str) -> io::Result<()> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_str(text);
+        Ok(())
+    }
+
+    /// Moves the cursor; the letter says where to.
+    fn go(&self, steps: usize, letter: char) -> io::Result<()> {
+        if steps > 0 { self.add(&format!("\u{1b}[{steps}{letter}")) } else { Ok(()) }
+    }
+}
+
+impl TermLike for Screen {
+    fn width(&self) -> u16 {
+        let size = rustix::termios::tcgetwinsize(rustix::stdio::stderr());
+        size.ok().map(|size| size.ws_col).filter(|columns| *columns > 0).unwrap_or(COLUMNS)
+    }
+
+    fn move_cursor_up(&self, n: usize) -> io::Result<()> {
+        self.go(n, 'A')
+    }
+
+    fn move_cursor_down(&self, n: usize) -> io::Result<()> {
+        self.go(n, 'B')
+    }
+
+    fn move_cursor_right(&self, n: usize) -> io::Result<()> {
+        self.go(n, 'C')
+    }
+
+    fn move_cursor_left(&self, n: usize) -> io::Result<()> {
+        self.go(n, 'D')
+    }
+
+    fn write_line(&self, line: &str) -> io::Result<()> {
+        self.add(line)?;
+        self.add("\n")
+    }
+
+    fn write_str(&self, text: &str) -> io::Result<()> {
+        self.add(text)
+    }
+
+    fn clear_line(&self) -> io::Result<()> {
+        self.add("\r\u{1b}[2K")
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        let text = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        if !text.is_empty() {
+            put(text.into_bytes());
+        }
+        Ok(())
     }
 }
 
@@ -58,11 +132,10 @@ impl Drop for StopOnDrop<'_> {
 impl View<'_> {
     /// Shows progress until the run is over.
     pub(super) fn show(&self, how: Show) {
-        let terminal = std::io::stderr().is_terminal();
         match how {
             Show::None => {}
             Show::Bar => self.bar(),
-            Show::Auto if terminal => self.bar(),
+            Show::Auto if has_screen() => self.bar(),
             Show::Auto | Show::Lines => self.lines(),
         }
     }
@@ -72,7 +145,15 @@ impl View<'_> {
     }
 
     fn bar(&self) {
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        let bar = ProgressBar::with_draw_target(
+            None,
+            // Without a terminal there is nothing to redraw.
+            if has_screen() {
+                ProgressDrawTarget::term_like_with_hz(Box::new(Screen::default()), FRAMES)
+            } else {
+                ProgressDrawTarget::hidden()
+            },
+        );
         let template = "{prefix} [{elapsed}] {wide_bar} {pos}/{len} {per_sec} ETA {eta} {msg}";
         bar.set_style(
             ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),

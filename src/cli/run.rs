@@ -2,8 +2,8 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    io::Write,
-    path::PathBuf,
+    fs::File,
+    io::{self, Write},
     process::ExitCode,
     sync::{
         Mutex, PoisonError,
@@ -14,7 +14,7 @@ use std::{
 };
 
 use super::{
-    log, program, progress,
+    log, out, program, progress,
     settings::{Files, Settings},
     signals, walltime,
 };
@@ -24,7 +24,8 @@ use crate::{
     executor::Executor,
     job::{self, Report, Ui},
     launch,
-    say::say,
+    paths::Named,
+    say::{self, say},
 };
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use serde_json::Value;
@@ -44,8 +45,8 @@ struct Flags {
     files: Files,
     /// Write logs to a file for each rank in this folder instead of standard error
     #[arg(long, value_name = "DIR", env = "RANKPOOL_LOG_DIR", help_heading = "Run options")]
-    log_dir: Option<PathBuf>,
-    /// Print one JSON object, alone on standard output
+    log_dir: Option<Named>,
+    /// Print one JSON object, alone on standard output; what tasks print goes to standard error then
     #[arg(long, help_heading = "Run options")]
     json: bool,
 }
@@ -72,7 +73,9 @@ pub(super) fn execute<J: Job + Args>(matches: &ArgMatches) -> Result<ExitCode, E
     let flags = Flags::from_arg_matches(matches).map_err(|error| unreadable(&error))?;
     let began = Instant::now();
     flags.files.check()?;
-    log::start(flags.log_dir.as_deref())?;
+    log::start(flags.log_dir.as_ref())?;
+    // On every rank, before any task.
+    let report_out = flags.json.then(keep_standard_output).transpose()?;
     signals::listen()?;
     let pool = flags.settings.start()?;
     // From here on this is rank 0.
@@ -80,7 +83,7 @@ pub(super) fn execute<J: Job + Args>(matches: &ArgMatches) -> Result<ExitCode, E
     signals::stop_by(pool.stopper());
     tell_idle_nodes(&pool);
     walltime::watch(&pool, J::NAME, began, &flags.settings, flags.files.has_journal())?;
-    let outcome = supervised(&job, &pool, &flags);
+    let outcome = supervised(&job, &pool, &flags, report_out);
     let code = match outcome {
         Ok(code) => code,
         // The signal has said it, and is ending the workers.
@@ -92,6 +95,15 @@ pub(super) fn execute<J: Job + Args>(matches: &ArgMatches) -> Result<ExitCode, E
         }
     };
     pool.exit(code)
+}
+
+/// Takes standard output away for the report alone; what is printed from here on goes to standard error.
+fn keep_standard_output() -> Result<File, Error> {
+    say::flush_prints();
+    let kept = rustix::io::fcntl_dupfd_cloexec(io::stdout(), 3)
+        .and_then(|kept| rustix::stdio::dup2_stdout(rustix::stdio::stderr()).map(|()| kept));
+    kept.map(File::from)
+        .map_err(|error| Error::new(ErrorKind::Internal, format!("standard output cannot be kept: {error}")))
 }
 
 /// Nodes of a Slurm job on which nothing runs are paid for, too.
@@ -116,7 +128,12 @@ fn tell_idle_nodes(pool: &Executor) {
     }
 }
 
-fn supervised<J: Job>(job: &J, pool: &Executor, flags: &Flags) -> Result<i32, Error> {
+fn supervised<J: Job>(
+    job: &J,
+    pool: &Executor,
+    flags: &Flags,
+    report_out: Option<File>,
+) -> Result<i32, Error> {
     let teller = Teller { job: J::NAME, total: AtomicU64::new(0), failures: Mutex::default() };
     let over = AtomicBool::new(false);
     let report = thread::scope(|scope| {
@@ -126,9 +143,17 @@ fn supervised<J: Job>(job: &J, pool: &Executor, flags: &Flags) -> Result<i32, Er
         job::run(job, pool, &flags.settings.job_options(&flags.files), &teller)
     })?;
     teller.close(&report, pool);
-    let told = if flags.json { tell_json(&report) } else { tell(&report) };
+    // What was said stands before the report where both go to one terminal; so does what tasks have printed.
+    say::flush();
+    let told = match report_out {
+        Some(file) => tell_json(&report, file),
+        None => {
+            say::flush_prints();
+            tell(&report)
+        }
+    };
     told.map_err(|error| {
-        Error::new(ErrorKind::Internal, format!("the report could not be written: {error}"))
+        Error::new(error.kind(), format!("the run is complete, but not its report: {error}"))
     })?;
     Ok(if report.failed > 0 { launch::EXIT_FAILED } else { launch::EXIT_DONE })
 }
@@ -229,23 +254,22 @@ impl Teller {
     }
 }
 
-fn tell_json(report: &Report) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
-    serde_json::to_writer(&mut out, report)?;
-    writeln!(out)?;
-    out.flush()
+fn tell_json(report: &Report, mut file: File) -> Result<(), Error> {
+    let text = serde_json::to_string(report)
+        .map_err(|error| Error::new(ErrorKind::Internal, format!("it is no JSON: {error}")))?;
+    out::written(file.write_all(format!("{text}\n").as_bytes()))
 }
 
-fn tell(report: &Report) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
+fn tell(report: &Report) -> Result<(), Error> {
+    let mut text = String::new();
     let mut lines = Vec::new();
     flatten(&report.job, &report.summary, &mut lines);
     let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0).max("digest".len());
     for (name, value) in lines {
-        writeln!(out, "{name:width$}  {value}")?;
+        text += &format!("{name:width$}  {value}\n");
     }
-    writeln!(out, "{:width$}  {}", "digest", report.results_digest)?;
-    out.flush()
+    text += &format!("{:width$}  {}\n", "digest", report.results_digest);
+    out::tell(&text)
 }
 
 /// A summary as lines of name and value.

@@ -1,9 +1,6 @@
 //! The flags of every run: flag, then environment variable, then default.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
@@ -12,6 +9,7 @@ use crate::{
     executor::{Builder, Executor},
     job::{self, Keep, MaxFailures},
     launch::{self, Mode},
+    paths::Named,
     scheduler::Chunk,
     task_set::TaskSet,
 };
@@ -156,10 +154,10 @@ impl Settings {
 pub(super) struct Files {
     /// Write the results to this HDF5 file; an existing one is refused
     #[arg(long, short = 'o', value_name = "FILE")]
-    output: Option<PathBuf>,
+    output: Option<Named>,
     /// Where the journal is kept until the run has ended; FILE.journal beside the output by default
     #[arg(long, value_name = "PATH", conflicts_with = "no_journal")]
-    journal: Option<PathBuf>,
+    journal: Option<Named>,
     /// Keep no journal: a run that is interrupted begins anew
     #[arg(long, requires = "output")]
     no_journal: bool,
@@ -180,10 +178,10 @@ pub(super) struct Files {
     only: Option<TaskSet>,
     /// Run only the tasks that failed in the run that left this file, and take over its results
     #[arg(long, value_name = "FILE", requires = "output")]
-    failed_from: Option<PathBuf>,
+    failed_from: Option<Named>,
     /// Append what happens to this file, a JSON object a line
     #[arg(long, value_name = "FILE")]
-    events: Option<PathBuf>,
+    events: Option<Named>,
 }
 
 impl Files {
@@ -204,10 +202,10 @@ impl Files {
     }
 
     /// A file that both would write.
-    pub(super) fn shared_with(&self, other: &Files) -> Option<&Path> {
-        let both = |one: &'_ Option<PathBuf>, other: &Option<PathBuf>| one.is_some() && one == other;
-        let output = self.output.as_deref().filter(|_| both(&self.output, &other.output));
-        output.or(self.journal.as_deref().filter(|_| both(&self.journal, &other.journal)))
+    pub(super) fn shared_with(&self, other: &Files) -> Option<&Named> {
+        let both = |one: &'_ Option<Named>, other: &Option<Named>| one.is_some() && one == other;
+        let output = self.output.as_ref().filter(|_| both(&self.output, &other.output));
+        output.or(self.journal.as_ref().filter(|_| both(&self.journal, &other.journal)))
     }
 
     fn keep(&self) -> Keep {

@@ -1,13 +1,14 @@
 //! `rankpool show FILE`
 
-use std::{io::Write, path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use serde_json::{Value, json};
 
-use super::examples;
+use super::{examples, out};
 use crate::{
     error::{Error, ErrorKind},
+    paths::Named,
     store::{
         file::{Reader, Status},
         schema,
@@ -16,11 +17,13 @@ use crate::{
 
 /// Failures and chunks that are shown.
 const SHOWN: usize = 5;
+/// A value is cut to so many characters where it is shown to people.
+const CHARS: usize = 1000;
 
 #[derive(Args, Clone, Debug)]
 struct Flags {
     /// A result file
-    file: PathBuf,
+    file: Named,
     /// How many rows to show
     #[arg(long, value_name = "N", default_value_t = 5)]
     rows: usize,
@@ -39,10 +42,11 @@ pub(super) fn command() -> Command {
 pub(super) fn execute(matches: &ArgMatches) -> Result<ExitCode, Error> {
     let flags = Flags::from_arg_matches(matches).map_err(|error| Error::usage(error.to_string()))?;
     let shown = examine(&flags)?;
-    let text = if flags.json { format!("{shown}\n") } else { tell(&shown) };
-    std::io::stdout()
-        .write_all(text.as_bytes())
-        .map_err(|error| Error::new(ErrorKind::Internal, format!("standard output: {error}")))?;
+    if flags.json {
+        out::print(format!("{shown}\n").as_bytes())?
+    } else {
+        out::tell(&tell(&shown))?
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -51,7 +55,7 @@ fn examine(flags: &Flags) -> Result<Value, Error> {
     let reader = Reader::open(&flags.file)?;
     let report: Value = serde_json::from_str(&reader.text("report")).unwrap_or_default();
     let malformed = |task: usize| {
-        let text = format!("{}: the row of task {task} does not fit its type", flags.file.display());
+        let text = format!("{}: the row of task {task} does not fit its type", flags.file);
         Error::new(ErrorKind::Storage, text)
     };
     let mut rows = Vec::new();
@@ -77,7 +81,7 @@ fn examine(flags: &Flags) -> Result<Value, Error> {
         reader.shapes().iter().map(|(path, shape)| json!({"path": path, "shape": shape})).collect();
     let text = |name: &str| Value::from(reader.text(name));
     Ok(json!({
-        "file": flags.file.display().to_string(),
+        "file": flags.file.to_string(),
         "run": text("run"),
         "job": text("job"),
         "parameters": serde_json::from_str::<Value>(&reader.text("parameters")).unwrap_or_default(),
@@ -110,8 +114,14 @@ fn examine(flags: &Flags) -> Result<Value, Error> {
     }))
 }
 
+/// A text that fits on a screen, and how to see more.
+fn short(text: String) -> String {
+    let Some((cut, _)) = text.char_indices().nth(CHARS) else { return text };
+    format!("{} ... ({} characters in all; --json shows them)", &text[..cut], text.chars().count())
+}
+
 fn tell(shown: &Value) -> String {
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), ToString::to_string);
+    let text = |value: &Value| short(value.as_str().map_or_else(|| value.to_string(), ToString::to_string));
     let real = |value: &Value| value.as_f64().unwrap_or(0.0);
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let [job, done, failed, not_run] = ["job", "done", "failed", "not_run"].map(|name| text(&shown[name]));
@@ -138,7 +148,8 @@ fn tell(shown: &Value) -> String {
     }
     out += "rows\n";
     for row in list(&shown["rows"]) {
-        let value = if row["value"].is_null() { text(&row["status"]) } else { row["value"].to_string() };
+        let value =
+            if row["value"].is_null() { text(&row["status"]) } else { short(row["value"].to_string()) };
         out += &format!("  {:<16} {value}\n", row["task"]);
     }
     if shown["failed_attempts"] != 0 {

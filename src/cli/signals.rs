@@ -1,4 +1,4 @@
-//! Signals: SIGUSR1 asks a run to stop in time, SIGINT and SIGTERM end it. Launchers and schedulers send them to
+//! Signals: SIGUSR1 asks a run to stop in time, SIGINT, SIGTERM and SIGHUP end it. Launchers and schedulers send them to
 //! every rank, and rank 0 is the one that acts on them.
 
 use std::{
@@ -11,7 +11,7 @@ use std::{
 };
 
 use signal_hook::{
-    consts::{SIGINT, SIGTERM, SIGUSR1},
+    consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1},
     flag,
     iterator::Signals,
 };
@@ -69,7 +69,8 @@ pub(super) fn listen() -> Result<(), Error> {
         |error: std::io::Error| Error::new(ErrorKind::Internal, format!("signals cannot be caught: {error}"));
     // A worker passes it on to rank 0, over its lifeline.
     flag::register(SIGUSR1, Arc::clone(launch::drain_flag())).map_err(broken)?;
-    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(broken)?;
+    let hangup = (!is_ignored(SIGHUP)).then_some(SIGHUP);
+    let mut signals = Signals::new([SIGINT, SIGTERM].into_iter().chain(hangup)).map_err(broken)?;
     let watch = move || {
         let mut caught = signals.forever();
         if let Some(signal) = caught.next() {
@@ -83,6 +84,22 @@ pub(super) fn listen() -> Result<(), Error> {
     thread::Builder::new().name("rankpool-signals".into()).spawn(watch).map(drop).map_err(broken)
 }
 
+/// Whether a signal was ignored from the start, as SIGHUP is below `nohup`: then it stays so.
+fn is_ignored(signal: i32) -> bool {
+    // SAFETY: an all-zero sigaction is a valid one to be written over.
+    let mut now: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: nothing is set; the second pointer may be null, the third is of a value that lives.
+    let told = unsafe { libc::sigaction(signal, std::ptr::null(), &mut now) } == 0;
+    told && now.sa_sigaction == libc::SIG_IGN
+}
+
+/// From here on a file that grows beyond `ulimit -f` is an error of who writes it, and no longer the end of the process.
+/// The signal is caught and not ignored: programs that tasks start find it as it was.
+pub(super) fn outlive_file_limit() {
+    // Without it the process ends as it would have before.
+    let _ = flag::register(libc::SIGXFSZ, Arc::default());
+}
+
 fn on_signal(signal: i32) {
     let stop = lock(&STOP).take();
     // The listener goes on listening, for a second signal.
@@ -94,7 +111,11 @@ fn on_signal(signal: i32) {
             launch::end_run(128 + signal);
         };
         STOPPING.store(true, Ordering::Release);
-        let name = if signal == SIGINT { "SIGINT" } else { "SIGTERM" };
+        let name = match signal {
+            SIGINT => "SIGINT",
+            SIGHUP => "SIGHUP",
+            _ => "SIGTERM",
+        };
         progress::print(&format!("{}: {name}: ending the workers", program()));
         if let Some(commit) = lock(&COMMIT).take() {
             commit();

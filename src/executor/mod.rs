@@ -506,9 +506,6 @@ impl Executor {
     /// Under an mpiexec that ends a run in which a worker was given up, this is what makes `code`
     /// its exit code all the same. Destructors do not run.
     pub fn exit(mut self, code: i32) -> ! {
-        use std::io::Write;
-        // Rust flushes standard output at the end of main, which is not reached.
-        let _ = std::io::stdout().flush();
         let farewell = Farewell { cancel: true, patience: Some(PATIENCE), code: Some(code) };
         if let Err(error) = self.end(farewell) {
             tracing::error!("{error}");

@@ -6,7 +6,7 @@ use super::lifeline;
 use crate::{
     function, launch,
     wire::{Frame, Header, Hello, Kind, PROTOCOL, Ready, Welcome, decode, encode},
-    worker::{Board, Identity, Link, LinkError, serve},
+    worker::{Board, Identity, Link, LinkError, let_out_from_now, serve},
 };
 
 /// How a worker's service ended.
@@ -52,6 +52,7 @@ pub(crate) fn serve_remote<L: Link>(
         launch::adopt(surroundings);
     }
     launch::keep_freed_memory();
+    let_out_from_now();
     launch::limit_library_threads(here.cpus.len(), welcome.workers_on_host * welcome.threads);
     let board = Arc::new(Board::new(welcome.threads));
     let connected = lifeline::connect(&welcome.lifeline, welcome.token, welcome.rank, board.clone());

@@ -3,7 +3,6 @@
 use std::{
     fs::{File, OpenOptions},
     io::{BufWriter, Write},
-    path::Path,
     sync::mpsc,
     thread,
 };
@@ -16,6 +15,7 @@ use crate::{
     executor::Happening,
     fabric::WorkerInfo,
     launch::Allocation,
+    paths::{Named, explain},
 };
 
 /// One line, but for its time.
@@ -144,19 +144,19 @@ impl Events {
     ///
     /// # Errors
     /// When it cannot be opened.
-    pub(super) fn open(path: &Path) -> Result<(Events, EventsFile), Error> {
+    pub(super) fn open(path: &Named) -> Result<(Events, EventsFile), Error> {
         let file = OpenOptions::new()
             .create(true)
             .append(true)
-            .open(path)
-            .map_err(|error| Error::usage(format!("{}: {error}", path.display())))?;
+            .open(path.site()?.path)
+            .map_err(|error| Error::usage(format!("{path}: {error}")))?;
         let (lines, told) = mpsc::channel();
-        let name = path.display().to_string();
+        let name = path.to_string();
         let thread = thread::Builder::new()
             .name("rankpool-events".into())
             .spawn(move || {
                 if let Err(error) = write(file, &told) {
-                    tracing::error!("{name}: {error}: no more events are written");
+                    tracing::error!("{name}: {}: no more events are written", explain(&error));
                 }
             })
             .map_err(|error| Error::new(ErrorKind::Internal, format!("no thread for events: {error}")))?;

@@ -1,16 +1,16 @@
 //! What a run keeps on disk: which files it is to have, and whether it may have them.
 
-use std::path::{Path, PathBuf};
-
 use serde_json::Value;
 
 use super::{Job, Report};
 use crate::{
     error::Error,
     launch,
+    paths::Named,
     store::{
         file::{self, Target},
         journal::{Entry, Existing, Identity, Journal},
+        lock::OutputLock,
         now,
         schema::Schema,
     },
@@ -20,9 +20,9 @@ use crate::{
 /// The files that a run is to leave, as the user asked for them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Keep {
-    pub(crate) output: Option<PathBuf>,
+    pub(crate) output: Option<Named>,
     /// The journal's file; beside the output when it is not named.
-    pub(crate) journal: Option<PathBuf>,
+    pub(crate) journal: Option<Named>,
     pub(crate) no_journal: bool,
     /// Go on from the journal.
     pub(crate) resume: bool,
@@ -35,12 +35,14 @@ pub(crate) struct Keep {
     /// Run only these tasks.
     pub(crate) only: Option<TaskSet>,
     /// Run only the tasks that failed in the run that left this file, and take over the others.
-    pub(crate) failed_from: Option<PathBuf>,
+    pub(crate) failed_from: Option<Named>,
 }
 
 /// The files of a run that may begin.
 pub(super) struct Kept {
     pub(super) identity: Identity,
+    /// Held until the output is in its place.
+    _lock: Option<OutputLock>,
     pub(super) target: Option<Target>,
     pub(super) journal: Option<Journal>,
     /// The type of the rows, if they are to be in a file.
@@ -59,15 +61,11 @@ pub(super) enum Opened {
 
 impl Keep {
     /// Where the journal is, if there is to be one.
-    pub(crate) fn journal(&self) -> Option<PathBuf> {
+    pub(crate) fn journal(&self) -> Option<Named> {
         if self.no_journal {
             return None;
         }
-        self.journal.clone().or_else(|| {
-            let mut path = self.output.as_ref()?.as_os_str().to_owned();
-            path.push(".journal");
-            Some(path.into())
-        })
+        self.journal.clone().or_else(|| Some(self.output.as_ref()?.beside(".journal")))
     }
 
     /// Opens the files, before any task is run.
@@ -106,23 +104,22 @@ impl Keep {
         }
         let journal_path = self.journal();
         if let (Some(output), Some(journal)) = (&self.output, &journal_path)
-            && same_place(output, journal)
+            && output.site()?.path == journal.site()?.path
         {
             return Err(Error::usage(format!(
-                "--output and --journal both name {}: give them names of their own",
-                output.display()
+                "--output and --journal both name {output}: give them names of their own"
             )));
         }
         if let (Some(_), Ok(schema)) = (&self.output, &schema) {
             file::check(schema, &job.rows(), tasks)?;
         }
-        let earlier = self.failed_from.as_deref().map(|path| open_earlier(path, &identity)).transpose()?;
+        let earlier = self.failed_from.as_ref().map(|path| open_earlier(path, &identity)).transpose()?;
         if self.resume
-            && let Some(report) = self.ended(&identity, journal_path.as_deref())?
+            && let Some(report) = self.ended(&identity, journal_path.as_ref())?
         {
             return Ok(Opened::Ended(Box::new(report)));
         }
-        let mut kept = self.begin(identity, journal_path.as_deref())?;
+        let mut kept = self.begin(identity, journal_path.as_ref())?;
         kept.schema = schema.ok().filter(|_| self.output.is_some());
         self.choose(&mut kept, earlier)?;
         Ok(Opened::Ready(Box::new(kept)))
@@ -130,10 +127,11 @@ impl Keep {
 
     /// Opens journal and target: the target first, so that a run that is refused leaves no journal; of a run
     /// that is resumed the journal first, since it knows which file may be replaced.
-    fn begin(&self, identity: Identity, journal: Option<&Path>) -> Result<Kept, Error> {
-        let resumed = self.resume && journal.is_some_and(Path::exists);
+    fn begin(&self, identity: Identity, journal: Option<&Named>) -> Result<Kept, Error> {
+        let lock = self.output.as_ref().map(OutputLock::take).transpose()?;
+        let resumed = self.resume && journal.is_some_and(|journal| journal.place().exists());
         let reserve = |run: &str, replace: bool| {
-            self.output.as_deref().map(|path| Target::reserve(path, run, replace)).transpose()
+            self.output.as_ref().map(|path| Target::reserve(path, run, replace)).transpose()
         };
         let mut target = if resumed { None } else { reserve(&identity.run, self.force)? };
         let existing = match (self.resume, self.force) {
@@ -144,10 +142,10 @@ impl Keep {
         let journal = journal.map(|path| Journal::open(path, identity.clone(), existing)).transpose()?;
         let identity = journal.as_ref().map_or(identity, |journal| journal.identity.clone());
         if resumed {
-            let same = self.output.as_deref().is_some_and(|path| is_of_run(path, &identity.run));
+            let same = self.output.as_ref().is_some_and(|path| is_of_run(path, &identity.run));
             target = reserve(&identity.run, self.force || same)?;
         }
-        Ok(Kept { identity, target, journal, schema: None, skip: TaskSet::default(), known: 0 })
+        Ok(Kept { identity, _lock: lock, target, journal, schema: None, skip: TaskSet::default(), known: 0 })
     }
 
     /// Decides which tasks are not run.
@@ -178,15 +176,6 @@ impl Keep {
     }
 }
 
-/// True when both paths name one file, which need not be there yet.
-fn same_place(one: &Path, other: &Path) -> bool {
-    let place = |path: &Path| {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        (folder.canonicalize().ok(), path.file_name().map(std::ffi::OsStr::to_owned))
-    };
-    place(one) == place(other)
-}
-
 /// A name for a run.
 fn new_name() -> String {
     let random = launch::random_token().unwrap_or_default();
@@ -198,12 +187,12 @@ mod earlier {
     use super::*;
 
     impl Keep {
-        pub(super) fn ended(&self, _: &Identity, _: Option<&Path>) -> Result<Option<Report>, Error> {
+        pub(super) fn ended(&self, _: &Identity, _: Option<&Named>) -> Result<Option<Report>, Error> {
             Ok(None)
         }
     }
 
-    pub(super) fn is_of_run(_: &Path, _: &str) -> bool {
+    pub(super) fn is_of_run(_: &Named, _: &str) -> bool {
         false
     }
 
@@ -214,10 +203,9 @@ mod earlier {
         match *earlier {}
     }
 
-    pub(super) fn open_earlier(path: &Path, _: &Identity) -> Result<Earlier, Error> {
+    pub(super) fn open_earlier(path: &Named, _: &Identity) -> Result<Earlier, Error> {
         Err(Error::usage(format!(
-            "{}: this program was built without HDF5: build it with the feature `hdf5`",
-            path.display()
+            "{path}: this program was built without HDF5: build it with the feature `hdf5`"
         )))
     }
 }
@@ -236,7 +224,7 @@ mod earlier {
     /// The file of an earlier run.
     pub(super) type Earlier = Reader;
 
-    pub(super) fn open_earlier(path: &Path, identity: &Identity) -> Result<Earlier, Error> {
+    pub(super) fn open_earlier(path: &Named, identity: &Identity) -> Result<Earlier, Error> {
         let reader = Reader::open(path)?;
         check(&reader, path, identity)?;
         Ok(reader)
@@ -247,31 +235,27 @@ mod earlier {
         pub(super) fn ended(
             &self,
             identity: &Identity,
-            journal: Option<&Path>,
+            journal: Option<&Named>,
         ) -> Result<Option<Report>, Error> {
-            let Some(path) = self.output.as_deref().filter(|path| path.exists()) else {
+            let Some(path) = self.output.as_ref().filter(|path| path.place().exists()) else {
                 return Ok(None);
             };
-            if journal.is_some_and(Path::exists) || self.force {
+            if journal.is_some_and(|journal| journal.place().exists()) || self.force {
                 return Ok(None);
             }
             let reader = open_earlier(path, identity)?;
-            let report: Report = serde_json::from_str(&reader.text("report")).map_err(|error| {
-                Error::usage(format!("{}: its report cannot be read: {error}", path.display()))
-            })?;
+            let report: Report = serde_json::from_str(&reader.text("report"))
+                .map_err(|error| Error::usage(format!("{path}: its report cannot be read: {error}")))?;
             if report.not_run > 0 {
                 return Err(Error::usage(format!(
-                    "{}: {} of its tasks were not run, and there is no journal to go on from; \
+                    "{path}: {} of its tasks were not run, and there is no journal to go on from; \
                      --force runs all of them again",
-                    path.display(),
                     report.not_run
                 )));
             }
             if self.retry_failed && report.failed > 0 {
                 return Err(Error::usage(format!(
-                    "{}: the journal is gone; `--failed-from {} --output ANOTHER` runs the failed tasks again",
-                    path.display(),
-                    path.display()
+                    "{path}: the journal is gone; `--failed-from {path} --output ANOTHER` runs the failed tasks again"
                 )));
             }
             Ok(Some(report))
@@ -279,7 +263,7 @@ mod earlier {
     }
 
     /// Makes sure that a file is of the same job, parameters, seed, rows and tasks.
-    fn check(reader: &Reader, path: &Path, identity: &Identity) -> Result<(), Error> {
+    fn check(reader: &Reader, path: &Named, identity: &Identity) -> Result<(), Error> {
         let of_file = Identity {
             job: reader.text("job"),
             parameters: serde_json::from_str(&reader.text("parameters")).unwrap_or_default(),
@@ -289,13 +273,13 @@ mod earlier {
             ..identity.clone()
         };
         match identity.difference(&of_file) {
-            Some(difference) => Err(Error::usage(format!("{}: {difference}", path.display()))),
+            Some(difference) => Err(Error::usage(format!("{path}: {difference}"))),
             None => Ok(()),
         }
     }
 
-    pub(super) fn is_of_run(path: &Path, run: &str) -> bool {
-        path.exists() && Reader::open(path).is_ok_and(|reader| reader.text("run") == run)
+    pub(super) fn is_of_run(path: &Named, run: &str) -> bool {
+        path.place().exists() && Reader::open(path).is_ok_and(|reader| reader.text("run") == run)
     }
 
     /// Puts the results of an earlier run into the journal; returns the tasks that failed there.

@@ -1,6 +1,6 @@
 //! A run of a job, from its items to its report.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -17,6 +17,7 @@ use crate::{
     error::{Error, ErrorKind, TaskError},
     executor::{Call, Executor, Pieces},
     launch,
+    paths::Named,
     scheduler::Chunk,
     store::{
         file::ResultFile,
@@ -35,7 +36,7 @@ pub(crate) struct Options {
     pub(crate) task_timeout: Option<Duration>,
     pub(crate) max_failures: Option<MaxFailures>,
     pub(crate) seed: u64,
-    pub(crate) events: Option<PathBuf>,
+    pub(crate) events: Option<Named>,
     pub(crate) keep: Keep,
 }
 
@@ -83,7 +84,7 @@ pub(crate) fn run<J: Job>(job: &J, pool: &Executor, options: &Options, ui: &dyn 
     // What can be refused is refused before a file is touched.
     let limit = options.max_failures.map(|limit| limit.tasks(tasks)).transpose()?;
     call(job, pool, options).check(tasks)?;
-    let events = options.events.as_deref().map(Events::open).transpose()?;
+    let events = options.events.as_ref().map(Events::open).transpose()?;
     let kept = match options.keep.open(job, options.seed, tasks)? {
         Opened::Ready(kept) => *kept,
         Opened::Ended(report) => {
@@ -128,10 +129,10 @@ fn call<'p, J: Job>(
 fn with_a_way_on(error: Error, options: &Options) -> Error {
     let way = match (error.kind(), options.keep.journal()) {
         (ErrorKind::Storage, Some(journal)) => {
-            format!("what is done is in {}: mend it, and go on with --resume", journal.display())
+            format!("what is done is in {journal}: mend it, and go on with --resume")
         }
         (ErrorKind::Stopped, Some(journal)) => {
-            format!("what is done is in {}: go on with --resume", journal.display())
+            format!("what is done is in {journal}: go on with --resume")
         }
         (ErrorKind::Stopped, None) => "nothing is kept: name an --output or a --journal".to_string(),
         _ => return error,
@@ -276,9 +277,9 @@ impl<J: Job> Run<'_, J> {
         let keep = &self.options.keep;
         let left = report.failed + report.not_run > 0;
         let journal_stays = gathered.journal.is_some() && (left || gathered.file.is_none());
-        report.files.extend(keep.output.iter().map(|path| path.display().to_string()));
+        report.files.extend(keep.output.iter().map(Named::to_string));
         if journal_stays {
-            report.files.extend(keep.journal().iter().map(|path| path.display().to_string()));
+            report.files.extend(keep.journal().iter().map(Named::to_string));
         }
         if let Some(mut file) = gathered.file.take() {
             if let Some(journal) = &gathered.journal {

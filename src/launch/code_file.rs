@@ -2,11 +2,15 @@
 //! mpiexec 0 or 1, srun 137. A script that is to know reads it here.
 
 use std::{
-    ffi::OsString,
     fs::OpenOptions,
     io::Write,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
+
+use crate::{error::Error, paths::Named, say::say};
 
 /// Names the file. No flag does: a command line that is refused has a code, too.
 const VARIABLE: &str = "RANKPOOL_CODE_FILE";
@@ -14,30 +18,49 @@ const VARIABLE: &str = "RANKPOOL_CODE_FILE";
 /// The code was left.
 static LEFT: AtomicBool = AtomicBool::new(false);
 
-fn path() -> Option<OsString> {
-    std::env::var_os(VARIABLE)
+/// The file, as the current folder is when it is first asked for; an empty name is none.
+fn named() -> Option<&'static Named> {
+    static NAMED: OnceLock<Option<Named>> = OnceLock::new();
+    let named =
+        NAMED.get_or_init(|| std::env::var_os(VARIABLE).filter(|path| !path.is_empty()).map(Named::from));
+    named.as_ref()
 }
 
-/// Whether the code is asked for.
+/// Whether the code is asked for. From here on the file is kept in mind, whatever folder a task goes to.
 #[cfg(feature = "mpi")]
 pub(super) fn is_wanted() -> bool {
-    path().is_some()
+    named().is_some()
+}
+
+/// Warns if the file can be none.
+#[cfg(feature = "cli")]
+pub(crate) fn look_at_code_file() {
+    if let Some(path) = named()
+        && super::leave::ends_the_run()
+        && let Err(error) = path.site()
+    {
+        say(&format!("rankpool: the exit code will not be left in {VARIABLE}={error}"));
+    }
 }
 
 /// Leaves the code of this program, if it is asked for; the first one counts.
 pub(super) fn leave_code(code: i32) {
-    if let Some(path) = path()
-        && !LEFT.swap(true, Ordering::AcqRel)
-        && let Err(error) = std::fs::write(&path, format!("{code}\n"))
-    {
-        tracing::error!("the exit code {code} could not be left in {}: {error}", path.display());
+    let Some(path) = named().filter(|_| !LEFT.swap(true, Ordering::AcqRel)) else { return };
+    let write = |path: &Named| {
+        let site = path.site()?;
+        std::fs::write(site.path, format!("{code}\n"))
+            .map_err(|error| Error::usage(format!("{path}: {error}")))
+    };
+    if let Err(error) = write(path) {
+        say(&format!("rankpool: the exit code {code} could not be left in {VARIABLE}={error}"));
     }
 }
 
 /// Leaves the code of a rank 0 that was killed, in its place; one that it has left itself stays.
 #[cfg(feature = "mpi")]
 pub(super) fn leave_code_of_the_killed(code: i32) {
-    let file = path().and_then(|path| OpenOptions::new().write(true).create_new(true).open(path).ok());
+    let site = named().and_then(|path| path.site().ok());
+    let file = site.and_then(|site| OpenOptions::new().write(true).create_new(true).open(site.path).ok());
     if let Some(mut file) = file {
         // Without it the launcher's code counts.
         let _ = writeln!(file, "{code}");

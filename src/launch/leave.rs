@@ -7,6 +7,8 @@ use std::{
     time::Duration,
 };
 
+use crate::say;
+
 /// How long exit handlers may take.
 const HANDLERS: Duration = Duration::from_secs(5);
 
@@ -35,7 +37,7 @@ pub(crate) fn tell_code(code: i32) {
     }
 }
 
-fn ends_the_run() -> bool {
+pub(super) fn ends_the_run() -> bool {
     !super::is_worker() && super::is_first(super::variable)
 }
 
@@ -57,11 +59,14 @@ pub(crate) fn exit(code: i32) -> ! {
     };
     // Without the thread the handlers go unwatched.
     let _ = thread::Builder::new().name("rankpool-exit".into()).spawn(watch);
+    say::finish();
     std::process::exit(code)
 }
 
-/// Ends the process at once: no destructors, no exit handlers.
+/// Ends the process: no destructors, no exit handlers. What was said and printed leaves before, as far as it can
+/// within a moment.
 pub(crate) fn exit_now(code: i32) -> ! {
+    say::finish();
     // SAFETY: _exit has no preconditions; it does not return.
     unsafe { libc::_exit(code) }
 }

@@ -24,6 +24,8 @@ use std::{
 };
 
 pub(crate) use allocation::{Allocation, allocation};
+#[cfg(feature = "cli")]
+pub(crate) use code_file::look_at_code_file;
 #[cfg(any(feature = "mpi", feature = "cli"))]
 pub(crate) use detect::is_foreign;
 pub(crate) use detect::{Launcher, detect, is_first};

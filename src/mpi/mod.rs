@@ -152,6 +152,7 @@ impl World {
 
     /// MPI_Abort (section 9.5) of the world: ends every rank, with this exit code of the run.
     pub(crate) fn abort(&self, code: i32) {
+        crate::say::finish();
         // SAFETY: a valid communicator; it usually does not return.
         unsafe { ffi::MPI_Abort(self.world.raw, code) };
     }

@@ -7,6 +7,7 @@ pub(crate) mod file;
 #[path = "no_file.rs"]
 pub(crate) mod file;
 pub(crate) mod journal;
+pub(crate) mod lock;
 pub(crate) mod schema;
 
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -1,9 +1,7 @@
 //! In the place of the result file, in a program that was built without HDF5: refuses to begin one.
 
-use std::path::{Path, PathBuf};
-
 use super::{Attempt, TraceBlock, schema::Schema};
-use crate::{error::Error, rows::Rows, wire::Piece};
+use crate::{error::Error, paths::Named, rows::Rows, wire::Piece};
 
 fn refused<T>() -> Result<T, Error> {
     Err(Error::usage(
@@ -16,7 +14,7 @@ fn refused<T>() -> Result<T, Error> {
 pub(crate) enum Target {}
 
 impl Target {
-    pub(crate) fn reserve(_: &Path, _: &str, _: bool) -> Result<Target, Error> {
+    pub(crate) fn reserve(_: &Named, _: &str, _: bool) -> Result<Target, Error> {
         refused()
     }
 }
@@ -52,7 +50,7 @@ impl ResultFile {
         match *self {}
     }
 
-    pub(crate) fn finish(self, _: u64, _: &[(&str, Attribute)]) -> Result<PathBuf, Error> {
+    pub(crate) fn finish(self, _: u64, _: &[(&str, Attribute)]) -> Result<(), Error> {
         match self {}
     }
 }

@@ -1,6 +1,7 @@
 //! The loop that every worker runs, whatever the fabric: receive a chunk, run it, answer.
 
 mod board;
+mod prints;
 mod program;
 mod run;
 mod sink;
@@ -14,6 +15,7 @@ use std::{
 };
 
 pub(crate) use board::{Board, Overdue, now_nanos};
+pub(crate) use prints::let_out_from_now;
 pub(crate) use program::run_chunk;
 pub use program::{AsItIs, Each, Fallible, Function, Init, Returned, Verdict, With};
 pub use run::ChunkRun;

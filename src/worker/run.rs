@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::{
     board::{Board, now_nanos},
+    prints,
     task::Task,
 };
 use crate::{
@@ -116,6 +117,7 @@ pub(super) fn run_frame(frame: &Frame, shared: Option<Arc<SharedValue>>, place: 
         stride: 1,
     };
     entry(&mut run);
+    prints::let_out();
     let ended = now_nanos();
     run.time_tasks(run.reply.len(), ended);
     let slowest = run.slowest;

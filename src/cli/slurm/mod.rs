@@ -4,12 +4,15 @@ mod script;
 mod submit;
 mod values;
 
-use std::{fs::OpenOptions, io::Write, path::PathBuf, process::ExitCode};
+use std::{io::Write, process::ExitCode};
 
 use clap::{ArgMatches, Args, Command, FromArgMatches, parser::ValueSource};
 
-use super::{Entry, Jobs, examples, settings::Files};
-use crate::error::{Error, ErrorKind};
+use super::{Entry, Jobs, examples, out, settings::Files};
+use crate::{
+    error::{Error, ErrorKind},
+    paths::{Named, explain},
+};
 use script::{Launcher, Part, Shape, Values};
 use values::{Checked, Nodes};
 
@@ -43,7 +46,7 @@ struct Flags {
     wait: bool,
     /// Keep the script in this file instead of printing it; an existing one is refused
     #[arg(long, value_name = "FILE")]
-    output_script: Option<PathBuf>,
+    output_script: Option<Named>,
     /// What the script calls this program [default: its path]
     #[arg(long, value_name = "PATH", value_parser = values::line)]
     program: Option<Checked>,
@@ -111,19 +114,16 @@ pub(super) fn execute(matches: &ArgMatches, jobs: &Jobs) -> Result<ExitCode, Err
     let flags = Flags::from_arg_matches(matches).map_err(|error| Error::usage(error.to_string()))?;
     let script = flags.script(jobs)?;
     if let Some(path) = &flags.output_script {
-        let mut file = OpenOptions::new().write(true).create_new(true).open(path).map_err(|error| {
-            Error::usage(format!("{}: the script cannot be written: {error}", path.display()))
-        })?;
+        let mut file = std::fs::File::create_new(path.site()?.path)
+            .map_err(|error| Error::usage(format!("{path}: the script cannot be written: {error}")))?;
         file.write_all(script.as_bytes())
-            .map_err(|error| Error::new(ErrorKind::Storage, format!("{}: {error}", path.display())))?;
+            .map_err(|error| Error::new(ErrorKind::Storage, format!("{path}: {}", explain(&error))))?;
     }
     if flags.submit {
         return submit::submit(&script, flags.wait);
     }
     if flags.output_script.is_none() {
-        std::io::stdout()
-            .write_all(script.as_bytes())
-            .map_err(|error| Error::new(ErrorKind::Internal, format!("standard output: {error}")))?;
+        out::print(script.as_bytes())?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -227,8 +227,7 @@ impl Flags {
             && let Some(path) = run.files.shared_with(&other.files)
         {
             return Err(Error::usage(format!(
-                "all elements of the array would write {}: put %a into its name",
-                path.display()
+                "all elements of the array would write {path}: put %a into its name"
             )));
         }
         Ok(run)

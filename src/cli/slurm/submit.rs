@@ -5,7 +5,10 @@ use std::{
     process::{Command, ExitCode, Stdio},
 };
 
-use crate::error::{Error, ErrorKind};
+use crate::{
+    cli::out,
+    error::{Error, ErrorKind},
+};
 
 /// Submits the script and prints the number of the job; if asked to, waits for its end and returns its code.
 ///
@@ -35,7 +38,7 @@ pub(super) fn submit(script: &str, wait: bool) -> Result<ExitCode, Error> {
     // The number, and behind a semicolon the cluster.
     let job = line.trim().split(';').next().unwrap_or_default();
     if !job.is_empty() {
-        writeln!(std::io::stdout(), "{job}").map_err(broken)?;
+        out::print(format!("{job}\n").as_bytes())?;
     }
     let status = sbatch.wait().map_err(broken)?;
     match status.code() {

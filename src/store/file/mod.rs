@@ -18,11 +18,7 @@ mod scales;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    str::FromStr,
-};
+use std::{fs, io, path::Path, str::FromStr};
 
 use column::{Column, ColumnError, Fixed, Place, Shape, compound, enumeration, text_of};
 use hdf5::{
@@ -34,6 +30,7 @@ pub(crate) use reader::Reader;
 use super::{Attempt, TraceBlock, schema::Schema};
 use crate::{
     error::{Error, ErrorKind, FailureKind},
+    paths::{Draft, Named, explain, too_large},
     rows::Rows,
     wire::Piece,
 };
@@ -98,8 +95,8 @@ pub(crate) enum Attribute {
 /// The name that a result file will have, and the one it is built under.
 #[derive(Debug)]
 pub(crate) struct Target {
-    pub(crate) path: PathBuf,
-    partial: PathBuf,
+    path: Named,
+    draft: Draft,
 }
 
 impl Target {
@@ -107,26 +104,15 @@ impl Target {
     ///
     /// # Errors
     /// When the file is there and must not be replaced, or its folder cannot be written.
-    pub(crate) fn reserve(path: &Path, run: &str, replace: bool) -> Result<Target, Error> {
-        let refused = |why: &dyn std::fmt::Display| Err(Error::usage(format!("{}: {why}", path.display())));
-        if path.is_dir() {
-            return refused(&"is a folder; name a file");
+    pub(crate) fn reserve(path: &Named, run: &str, replace: bool) -> Result<Target, Error> {
+        let taken = "--force replaces it when the run has ended (with --resume, too), or name another file";
+        let draft = Draft::begin(path, run, replace, taken)?;
+        if draft.partial.to_str().is_none() {
+            return Err(Error::usage(format!(
+                "{path}: HDF5 needs a name in UTF-8, its folders' too; name another file"
+            )));
         }
-        if path.to_str().is_none() {
-            return refused(&"HDF5 needs a name in UTF-8; name another file");
-        }
-        if path.exists() && !replace {
-            return refused(
-                &"exists already; --force replaces it when the run has ended (with --resume, too), or name another file",
-            );
-        }
-        let mut partial = path.as_os_str().to_owned();
-        partial.push(format!(".{run}.partial"));
-        let partial = PathBuf::from(partial);
-        match fs::File::create(&partial) {
-            Ok(_) => Ok(Target { path: path.into(), partial }),
-            Err(error) => refused(&format_args!("cannot be made: {error}")),
-        }
+        Ok(Target { path: path.clone(), draft })
     }
 
     fn failed(&self, error: &ColumnError) -> Error {
@@ -134,19 +120,23 @@ impl Target {
             ColumnError::Hdf5(error) => reason(error),
             other => other.to_string(),
         };
-        Error::new(ErrorKind::Storage, format!("{} cannot be written: {reason}", self.path.display()))
+        Error::new(ErrorKind::Storage, format!("{} cannot be written: {reason}", self.path))
     }
 
-    fn lost(&self, error: std::io::Error) -> Error {
-        self.failed(&ColumnError::Hdf5(hdf5::Error::Internal(error.to_string())))
-    }
-}
-
-/// A target that is left without a file leaves nothing behind.
-impl Drop for Target {
-    fn drop(&mut self) {
-        // It is not there after a run that ended well.
-        let _ = fs::remove_file(&self.partial);
+    /// Puts the complete file into its place.
+    fn publish(self) -> Result<(), Error> {
+        let (path, partial) = (self.path, self.draft.partial.clone());
+        self.draft.publish().map_err(|error| {
+            let text = match error.kind() {
+                io::ErrorKind::AlreadyExists => format!(
+                    "{path}: another run has made it meanwhile, and it is left alone; the complete results of this \
+                     run are in {}: give that file a name of its own",
+                    partial.display()
+                ),
+                _ => format!("{path} cannot be written: {error}"),
+            };
+            Error::new(ErrorKind::Storage, text)
+        })
     }
 }
 
@@ -163,6 +153,7 @@ fn reason(error: &hdf5::Error) -> String {
         other => other.to_string(),
     };
     match text.split_once("error message = '").and_then(|(_, rest)| rest.split_once('\'')) {
+        Some(("File too large", _)) => too_large(),
         Some((said, _)) => said.to_string(),
         None => text,
     }
@@ -204,7 +195,7 @@ impl ResultFile {
             _ => schema.fill(&mut missing),
         }
         let failed = |error: ColumnError| target.failed(&error);
-        let file = hdf5::File::create(&target.partial).map_err(|error| failed(error.into()))?;
+        let file = hdf5::File::create(&target.draft.partial).map_err(|error| failed(error.into()))?;
         let root: &Group = &file;
         let place = |name: &str, compress| Place { parent: root.clone(), name: name.to_string(), compress };
         let results = Column::create(place("results", compress), &schema, &shape).map_err(failed)?;
@@ -353,19 +344,20 @@ impl ResultFile {
     ///
     /// # Errors
     /// When it cannot be written or renamed.
-    pub(crate) fn finish(mut self, tasks: u64, attributes: &[(&str, Attribute)]) -> Result<PathBuf, Error> {
+    pub(crate) fn finish(mut self, tasks: u64, attributes: &[(&str, Attribute)]) -> Result<(), Error> {
         self.skip_to(tasks)?;
         self.complete(attributes).map_err(|error| self.target.failed(&error))?;
         let ResultFile { target, file, results, status, trace, errors, .. } = self;
         drop((results, status, trace, errors));
         file.close().map_err(|error| target.failed(&error.into()))?;
         let sync = |path: &Path| fs::File::open(path)?.sync_all();
-        sync(&target.partial).map_err(|error| target.lost(error))?;
-        fs::rename(&target.partial, &target.path).map_err(|error| target.lost(error))?;
-        let folder = target.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        sync(&target.draft.partial)
+            .map_err(|error| target.failed(&hdf5::Error::Internal(explain(&error)).into()))?;
+        let folder = target.draft.folder().to_path_buf();
+        target.publish()?;
         // Some file systems cannot sync a folder; the file itself is safe.
-        let _ = sync(folder.unwrap_or(Path::new(".")));
-        Ok(target.path.clone())
+        let _ = sync(&folder);
+        Ok(())
     }
 
     fn complete(&mut self, attributes: &[(&str, Attribute)]) -> Result<(), ColumnError> {

@@ -1,7 +1,5 @@
 //! Reading a result file back.
 
-use std::path::{Path, PathBuf};
-
 use hdf5::{
     File,
     types::{IntSize, VarLenUnicode},
@@ -15,13 +13,14 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind},
+    paths::Named,
     rows::Rows,
     store::{TraceRow, schema::Schema},
 };
 
 /// A result file that is open for reading.
 pub(crate) struct Reader {
-    path: PathBuf,
+    path: Named,
     file: File,
     pub(crate) schema: Schema,
     layout: Rows,
@@ -45,15 +44,14 @@ impl Reader {
     ///
     /// # Errors
     /// When it cannot be read, or is none.
-    pub(crate) fn open(path: &Path) -> Result<Reader, Error> {
-        if !path.exists() {
-            return Err(Error::usage(format!("{}: there is no such file", path.display())));
+    pub(crate) fn open(path: &Named) -> Result<Reader, Error> {
+        let site = path.site()?;
+        if !site.exists {
+            return Err(Error::usage(format!("{path}: there is no such file")));
         }
-        let file = File::open(path).map_err(|error| {
-            Error::usage(format!("{}: cannot be read as HDF5: {}", path.display(), reason(&error)))
-        })?;
-        let foreign =
-            |why: &str| Error::usage(format!("{}: is no result file of rankpool: {why}", path.display()));
+        let file = File::open(&site.path)
+            .map_err(|error| Error::usage(format!("{path}: cannot be read as HDF5: {}", reason(&error))))?;
+        let foreign = |why: &str| Error::usage(format!("{path}: is no result file of rankpool: {why}"));
         let format = file.attr("rankpool_format").and_then(|attribute| attribute.read_scalar::<u64>());
         match format {
             Ok(FORMAT) => {}
@@ -72,11 +70,11 @@ impl Reader {
         let layout =
             Rows::from_layout_json(&text("row_layout")?).map_err(|error| foreign(&error.to_string()))?;
         let tasks = file.dataset("status").map_err(|_| foreign("it has no status"))?.size() as u64;
-        Ok(Reader { path: path.into(), file, schema, layout, tasks })
+        Ok(Reader { path: path.clone(), file, schema, layout, tasks })
     }
 
     fn unreadable(&self, error: &hdf5::Error) -> Error {
-        Error::new(ErrorKind::Storage, format!("{} cannot be read: {}", self.path.display(), reason(error)))
+        Error::new(ErrorKind::Storage, format!("{} cannot be read: {}", self.path, reason(error)))
     }
 
     /// A text attribute of the file; empty when there is none.
@@ -178,7 +176,7 @@ impl Reader {
             let known: Vec<String> = self.shapes().into_iter().map(|(name, _)| name).collect();
             Error::usage(format!(
                 "{}: {path} is no dataset; the results lie in {}",
-                self.path.display(),
+                self.path,
                 known.join(", ")
             ))
         })

@@ -12,27 +12,26 @@ mod tests;
 mod writer;
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     io::{self, BufReader, Read, Seek, SeekFrom, Write},
     os::unix::fs::FileExt,
-    path::{Path, PathBuf},
     sync::Arc,
 };
 
 use bytes::Bytes;
 use index::{Index, Located};
 use record::{Found, Header, Kind, Scan, TABLE};
-use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use writer::Writer;
 pub(crate) use writer::{Entry, Queue};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Attempt, TraceBlock};
+use super::{Attempt, TraceBlock, lock};
 use crate::{
     error::{Error, ErrorKind, Failure},
     launch,
+    paths::{Named, explain},
     task_set::TaskSet,
     wire::{Batch, Piece, decode},
 };
@@ -96,7 +95,7 @@ pub(crate) enum Existing {
 
 /// A journal that is open for writing, and locked.
 pub(crate) struct Journal {
-    path: PathBuf,
+    path: Named,
     pub(crate) identity: Identity,
     /// Tasks that ended well, and tasks that failed, as the journal was opened.
     pub(crate) done: TaskSet,
@@ -109,12 +108,12 @@ pub(crate) struct Journal {
 /// Values without bytes that a record may have.
 const MOST_EMPTY: u64 = 1 << 32;
 
-fn refused(path: &Path, why: impl std::fmt::Display) -> Error {
-    Error::usage(format!("{}: {why}", path.display()))
+fn refused(path: &Named, why: impl std::fmt::Display) -> Error {
+    Error::usage(format!("{path}: {why}"))
 }
 
-fn storage(path: &Path, error: impl std::fmt::Display) -> Error {
-    Error::new(ErrorKind::Storage, format!("{}: {error}", path.display()))
+fn storage(path: &Named, error: io::Error) -> Error {
+    Error::new(ErrorKind::Storage, format!("{path}: {}", explain(&error)))
 }
 
 impl Journal {
@@ -122,39 +121,37 @@ impl Journal {
     ///
     /// # Errors
     /// When it is there and should not be, is of another run, is used by another process, or cannot be written.
-    pub(crate) fn open(path: &Path, identity: Identity, existing: Existing) -> Result<Journal, Error> {
-        if existing == Existing::Refuse && path.exists() {
+    pub(crate) fn open(path: &Named, identity: Identity, existing: Existing) -> Result<Journal, Error> {
+        let site = path.site()?;
+        let mut file = match lock::open(&site.path).map_err(|error| refused(path, error))? {
+            lock::Opened::Mine(file) => file,
+            lock::Opened::Taken(file) => return Err(lock::in_use(path, &holder(&file))),
+            lock::Opened::Without(file, error) => {
+                lock::warn_of_none(path, error);
+                file
+            }
+        };
+        refuse_foreign(path, &mut file)?;
+        let mut found = read(&file).map_err(|error| storage(path, error))?;
+        if existing == Existing::Refuse && found.holds_something() {
             return Err(refused(
                 path,
                 "is the journal of a run that did not end; --resume goes on from it, --force starts anew",
             ));
         }
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)
-            .map_err(|error| refused(path, error))?;
-        lock(path, &file)?;
-        refuse_foreign(path, &mut file)?;
         if existing != Existing::Resume {
             file.set_len(0).map_err(|error| storage(path, error))?;
+            found = Contents::default();
         }
-        let found = read(&file).map_err(|error| storage(path, error))?;
         let mut damage = Vec::new();
         for (from, to) in &found.damage {
             damage.push(format!(
-                "{}: bytes {from} to {to} are damaged; the tasks that lay there are run again",
-                path.display()
+                "{path}: bytes {from} to {to} are damaged; the tasks that lay there are run again"
             ));
         }
         if found.cut && found.hash.is_some() {
-            damage.push(format!(
-                "{}: what follows byte {} is no whole record, and is cut off",
-                path.display(),
-                found.end
-            ));
+            damage
+                .push(format!("{path}: what follows byte {} is no whole record, and is cut off", found.end));
         }
         let identity = match found.identity {
             Some(first) => match identity.difference(&first) {
@@ -178,9 +175,9 @@ impl Journal {
         let (done, failed) = found.index.known();
         let hash =
             begin(&mut file, &identity, found.hash, found.end).map_err(|error| storage(path, error))?;
-        let name = path.display().to_string();
-        let writer = Writer::start(file, found.index, hash, name).map_err(|error| storage(path, error))?;
-        Ok(Journal { path: path.into(), identity, done, failed, damage, writer })
+        let writer =
+            Writer::start(file, found.index, hash, path.to_string()).map_err(|error| storage(path, error))?;
+        Ok(Journal { path: path.clone(), identity, done, failed, damage, writer })
     }
 
     /// Where outcomes are appended.
@@ -198,29 +195,14 @@ impl Journal {
     }
 }
 
-/// Takes the lock of the journal, or tells who has it.
-fn lock(path: &Path, file: &File) -> Result<(), Error> {
-    match flock(file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(()),
-        Err(rustix::io::Errno::WOULDBLOCK) => {
-            let holder = last_session(file).ok().flatten();
-            let who = holder.map_or("another process".into(), |session| {
-                format!("process {} on {}", session.pid, session.host)
-            });
-            Err(refused(path, format!("is in use by {who}; wait for its end, or name another file")))
-        }
-        Err(error) => {
-            tracing::warn!(
-                "{}: cannot be locked ({error}): take care that no second run uses it",
-                path.display()
-            );
-            Ok(())
-        }
-    }
+/// Who writes the journal, as it says itself.
+fn holder(file: &File) -> String {
+    let holder = last_session(file).ok().flatten();
+    holder.map_or("another process".into(), |session| format!("process {} on {}", session.pid, session.host))
 }
 
 /// Refuses a file that is something else, which would be overwritten.
-fn refuse_foreign(path: &Path, file: &mut File) -> Result<(), Error> {
+fn refuse_foreign(path: &Named, file: &mut File) -> Result<(), Error> {
     let mut first = Vec::new();
     let read = Read::by_ref(file).take(4).read_to_end(&mut first);
     read.and_then(|_| file.seek(SeekFrom::Start(0))).map_err(|error| refused(path, error))?;
@@ -268,6 +250,15 @@ struct Contents {
     /// Where the last whole record ends, and whether something follows.
     end: u64,
     cut: bool,
+}
+
+impl Contents {
+    /// Something would be lost with it. Of a run that had no room on its disk there may be nothing but its name, or
+    /// part of it.
+    fn holds_something(&self) -> bool {
+        let outcomes = self.index.in_order().next().is_some();
+        outcomes || !self.index.attempts.is_empty() || !self.damage.is_empty()
+    }
 }
 
 /// Reads the whole journal; wrong bytes are no error.
@@ -372,7 +363,7 @@ fn last_session(file: &File) -> io::Result<Option<Session>> {
 
 /// A journal that is written, to be read in the order of the tasks. The lock is held as long as it lives.
 pub(crate) struct Complete {
-    path: PathBuf,
+    path: Named,
     file: File,
     index: Index,
     /// The values of the record that was read last, by its offset.
@@ -454,7 +445,8 @@ impl Complete {
     /// # Errors
     /// When it cannot be removed.
     pub(crate) fn remove(self) -> Result<(), Error> {
-        std::fs::remove_file(&self.path).map_err(|error| storage(&self.path, error))
+        let removed = std::fs::canonicalize(self.path.place()).and_then(std::fs::remove_file);
+        removed.map_err(|error| storage(&self.path, error))
     }
 }
 

@@ -1,7 +1,11 @@
 //! The journal against cuts, flipped bytes, and runs that are not its own.
 
-use std::os::unix::fs::FileExt;
-use std::time::Duration;
+use std::{
+    fs::OpenOptions,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use proptest::prelude::*;
 use serde_json::json;
@@ -75,14 +79,18 @@ fn entries() -> Vec<Entry> {
 fn written(entries: Vec<Entry>) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("out.journal");
-    let journal = Journal::open(&path, identity(), Existing::Refuse).unwrap();
+    let journal = open(&path, identity(), Existing::Refuse).unwrap();
     entries.into_iter().for_each(|entry| journal.queue().append(entry).unwrap());
     journal.finish().unwrap();
     (folder, path)
 }
 
+fn open(path: &Path, identity: Identity, existing: Existing) -> Result<Journal, Error> {
+    Journal::open(&Named::new(path), identity, existing)
+}
+
 fn resume(path: &Path) -> Result<Journal, Error> {
-    let mut opened = Journal::open(path, identity(), Existing::Resume);
+    let mut opened = open(path, identity(), Existing::Resume);
     for _ in 0..20 {
         match &opened {
             // A test beside this one may be starting a process, which holds all locks up to its exec.
@@ -91,7 +99,7 @@ fn resume(path: &Path) -> Result<Journal, Error> {
             }
             _ => break,
         }
-        opened = Journal::open(path, identity(), Existing::Resume);
+        opened = open(path, identity(), Existing::Resume);
     }
     opened
 }
@@ -199,7 +207,7 @@ fn another_run_is_refused_with_both_values() {
     let refused = |change: &dyn Fn(&mut Identity)| {
         let mut other = identity();
         change(&mut other);
-        let error = Journal::open(&path, other, Existing::Resume).err().expect("it is another run");
+        let error = open(&path, other, Existing::Resume).err().expect("it is another run");
         assert_eq!(error.kind(), ErrorKind::Usage);
         error.to_string()
     };
@@ -213,34 +221,60 @@ fn another_run_is_refused_with_both_values() {
     assert!(refused(&|other| other.row = json!("f64")).contains("row type \"u64\""));
     // The name of the run, its time and the version of the program may differ.
     let other = Identity { run: "b".into(), version: "1".into(), began: 2.0, ..identity() };
-    assert_eq!(Journal::open(&path, other, Existing::Resume).unwrap().identity, identity());
+    assert_eq!(open(&path, other, Existing::Resume).unwrap().identity, identity());
 }
 
 #[test]
 fn a_journal_is_not_overwritten_shared_or_taken_for_one() {
     let (folder, path) = written(entries());
-    let refused = Journal::open(&path, identity(), Existing::Refuse).err().unwrap().to_string();
+    let refused = open(&path, identity(), Existing::Refuse).err().unwrap().to_string();
     assert!(refused.contains("--resume") && refused.contains("--force"), "{refused}");
     let journal = resume(&path).unwrap();
     let refused = resume(&path).err().unwrap().to_string();
     let holder = format!("process {} on {}", std::process::id(), launch::here().host);
     assert!(refused.contains(&holder), "{refused}");
     drop(journal.finish());
-    assert_eq!(Journal::open(&path, identity(), Existing::Replace).unwrap().done.len(), 0);
+    assert_eq!(open(&path, identity(), Existing::Replace).unwrap().done.len(), 0);
     let text = folder.path().join("notes.txt");
     std::fs::write(&text, "my notes").unwrap();
     for existing in [Existing::Resume, Existing::Replace] {
-        let refused = Journal::open(&text, identity(), existing).err().unwrap().to_string();
+        let refused = open(&text, identity(), existing).err().unwrap().to_string();
         assert!(refused.contains("is no journal"), "{refused}");
     }
     assert_eq!(std::fs::read(&text).unwrap(), b"my notes");
 }
 
 #[test]
+fn a_journal_that_holds_nothing_is_no_obstacle() {
+    let (folder, path) = written(Vec::new());
+    let whole = std::fs::read(&path).unwrap();
+    for cut in [0, 1, 7, whole.len() / 2, whole.len()] {
+        std::fs::write(&path, &whole[..cut]).unwrap();
+        let other = Identity { seed: 9, ..identity() };
+        let journal = open(&path, other, Existing::Refuse).unwrap_or_else(|error| panic!("{cut}: {error}"));
+        assert_eq!(journal.identity.seed, 9, "cut at {cut}");
+        journal.finish().unwrap();
+    }
+    drop(folder);
+}
+
+#[test]
+fn a_journal_that_is_in_use_is_told_to_be_in_use_and_stays_as_it_is() {
+    let (_folder, path) = written(entries());
+    let _journal = resume(&path).unwrap();
+    let before = std::fs::read(&path).unwrap();
+    for existing in [Existing::Refuse, Existing::Replace, Existing::Resume] {
+        let refused = open(&path, identity(), existing).err().unwrap().to_string();
+        assert!(refused.contains("is in use by process"), "{existing:?}: {refused}");
+    }
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+}
+
+#[test]
 fn what_is_committed_is_in_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("out.journal");
-    let journal = Journal::open(&path, identity(), Existing::Refuse).unwrap();
+    let journal = open(&path, identity(), Existing::Refuse).unwrap();
     entries().into_iter().for_each(|entry| journal.queue().append(entry).unwrap());
     journal.queue().commit().unwrap();
     let contents = read(&File::open(&path).unwrap()).unwrap();

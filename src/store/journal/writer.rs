@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind, Failure},
+    paths::explain,
     store::{TraceBlock, TraceRow},
     wire::{Piece, encode},
 };
@@ -166,7 +167,8 @@ impl Writer {
             let mut contents = watched.lock();
             contents.over = true;
             contents.entries.clear();
-            contents.broken = ended.err().map(|error| format!("{path} cannot be written: {error}"));
+            contents.broken =
+                ended.err().map(|error| format!("{path} cannot be written: {}", explain(&error)));
             watched.emptied.notify_all();
             drop(contents);
             (log.file, log.index)

@@ -1,0 +1,252 @@
+//! Files and folders that the user has named: where they are, what may stand in their place, and how a new file takes
+//! its name. What is there is looked at before it is opened: a pipe would hold the run up, a device would be replaced.
+
+use std::{
+    ffi::OsString,
+    fmt, fs, io,
+    os::unix::fs::FileTypeExt,
+    path::{Path, PathBuf},
+};
+
+use rustix::{
+    fs::{CWD, RenameFlags, renameat_with},
+    io::Errno,
+    process::{Resource, getrlimit},
+};
+
+use crate::error::Error;
+
+/// Links that are followed from one name, as Linux does.
+const MOST_LINKS: usize = 40;
+
+/// A path as the user has typed it, which messages show, and the place that it means: a task may change the current
+/// folder later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Named {
+    typed: PathBuf,
+    place: PathBuf,
+}
+
+impl Named {
+    pub(crate) fn new(path: impl Into<PathBuf>) -> Named {
+        let typed = path.into();
+        // An empty path, or no current folder: whoever uses the path hears of it.
+        let place = std::path::absolute(&typed).unwrap_or_else(|_| typed.clone());
+        Named { typed, place }
+    }
+
+    /// The absolute path, whose links are not followed.
+    pub(crate) fn place(&self) -> &Path {
+        &self.place
+    }
+
+    /// The path whose name goes on with `suffix`.
+    pub(crate) fn beside(&self, suffix: &str) -> Named {
+        Named { typed: with_suffix(&self.typed, suffix), place: with_suffix(&self.place, suffix) }
+    }
+
+    /// Where a file of this name is or will be: links are followed to what they mean.
+    ///
+    /// # Errors
+    /// When something else than a regular file is there.
+    pub(crate) fn site(&self) -> Result<Site, Error> {
+        let refused = |why: &dyn fmt::Display| Err(Error::usage(format!("{self}: {why}")));
+        let mut path = self.place.clone();
+        for _ in 0..MOST_LINKS {
+            let link = match fs::metadata(&path) {
+                Ok(found) if found.is_file() => match fs::canonicalize(&path) {
+                    Ok(path) => return Ok(Site { path, exists: true }),
+                    Err(error) => return refused(&error),
+                },
+                Ok(found) => return refused(&format_args!("is {}; name a file", kind(&found))),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => fs::read_link(&path),
+                Err(error) => return refused(&error),
+            };
+            match link {
+                // A link to nothing: the file will be there.
+                Ok(target) => path = path.parent().unwrap_or(Path::new("/")).join(target),
+                Err(_) => return Ok(Site { path, exists: false }),
+            }
+        }
+        refused(&"is a link that leads to no place; name a file")
+    }
+}
+
+impl From<OsString> for Named {
+    fn from(path: OsString) -> Named {
+        Named::new(path)
+    }
+}
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.typed.display().fmt(f)
+    }
+}
+
+/// The place of a file that is to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Site {
+    pub(crate) path: PathBuf,
+    /// A regular file is there.
+    pub(crate) exists: bool,
+}
+
+pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(suffix);
+    path.into()
+}
+
+/// What is there, if it is no regular file.
+pub(crate) fn kind(found: &fs::Metadata) -> &'static str {
+    let kind = found.file_type();
+    match () {
+        () if kind.is_dir() => "a folder",
+        () if kind.is_fifo() => "a pipe",
+        () if kind.is_socket() => "a socket",
+        () if kind.is_block_device() || kind.is_char_device() => "a device",
+        () => "no regular file",
+    }
+}
+
+/// A file in the making beside the name that it will have. One that is left before it has got its name goes.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    pub(crate) partial: PathBuf,
+    site: PathBuf,
+    replace: bool,
+    stays: bool,
+}
+
+impl Draft {
+    /// Makes the file; `tag` tells it from those of others that are to have the same name.
+    ///
+    /// # Errors
+    /// When the name is taken and must not be replaced, is that of something else than a file, or the folder cannot
+    /// be written; `taken` says how a name that is taken can be had all the same.
+    pub(crate) fn begin(path: &Named, tag: &str, replace: bool, taken: &str) -> Result<Draft, Error> {
+        let site = path.site()?;
+        if site.exists && !replace {
+            return Err(Error::usage(format!("{path}: exists already; {taken}")));
+        }
+        let partial = with_suffix(&site.path, &format!(".{tag}.partial"));
+        fs::File::create(&partial)
+            .map_err(|error| Error::usage(format!("{path}: cannot be made: {error}")))?;
+        Ok(Draft { partial, site: site.path, replace, stays: false })
+    }
+
+    /// Gives the file, which is complete, its name. Where the name was taken meanwhile and must not be replaced, the
+    /// file stays where it is.
+    ///
+    /// # Errors
+    /// When it cannot have it; `AlreadyExists` when it was taken.
+    pub(crate) fn publish(mut self) -> io::Result<()> {
+        let renamed = if self.replace {
+            fs::rename(&self.partial, &self.site)
+        } else {
+            rename_to_free(&self.partial, &self.site)
+        };
+        self.stays = match &renamed {
+            Ok(()) => true,
+            Err(error) => error.kind() == io::ErrorKind::AlreadyExists,
+        };
+        renamed
+    }
+
+    /// The folder that the file is in.
+    pub(crate) fn folder(&self) -> &Path {
+        self.site.parent().unwrap_or(Path::new("/"))
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if !self.stays {
+            // It may be gone with its folder.
+            let _ = fs::remove_file(&self.partial);
+        }
+    }
+}
+
+/// Renames a file to a name that nobody has.
+fn rename_to_free(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
+        renamed => return Ok(renamed?),
+    }
+    // A file system that cannot, such as NFS: a second name is never given in the place of another.
+    match fs::hard_link(from, to) {
+        Ok(()) => {
+            // Both names are of the complete file.
+            let _ = fs::remove_file(from);
+            Ok(())
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+        // One without second names: take the free name, then replace what is our own.
+        Err(_) => fs::File::create_new(to).and_then(|_| fs::rename(from, to)),
+    }
+}
+
+/// Why a file could not be written; the limit of a shell is named.
+pub(crate) fn explain(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(libc::EFBIG) => too_large(),
+        _ => error.to_string(),
+    }
+}
+
+/// What to say when a file has become too large.
+pub(crate) fn too_large() -> String {
+    match getrlimit(Resource::Fsize).current {
+        Some(limit) => {
+            format!(
+                "File too large: this process may write {limit} bytes to a file (`ulimit -f` shows and sets it)"
+            )
+        }
+        None => "File too large for its file system".to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_link_is_followed_to_what_it_means() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().canonicalize().unwrap().join(name);
+        fs::write(path("file"), "").unwrap();
+        symlink("file", path("link")).unwrap();
+        symlink("link", path("chain")).unwrap();
+        symlink("nothing", path("dangling")).unwrap();
+        symlink("loop", path("loop")).unwrap();
+        symlink("/dev/null", path("device")).unwrap();
+        let site = |name: &str| Named::new(path(name)).site();
+        assert_eq!(site("chain").unwrap(), Site { path: path("file"), exists: true });
+        assert_eq!(site("dangling").unwrap(), Site { path: path("nothing"), exists: false });
+        assert_eq!(site("new").unwrap(), Site { path: path("new"), exists: false });
+        for (name, why) in [("device", "is a device"), ("loop", "ymbolic links"), (".", "is a folder")] {
+            let error = site(name).unwrap_err();
+            assert!(error.to_string().contains(why) && error.exit_code() == 2, "{name}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_was_taken_meanwhile_is_not_replaced_and_the_file_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = Named::new(folder.path().join("out"));
+        let draft = Draft::begin(&path, "tag", false, "").unwrap();
+        fs::write(&draft.partial, "mine").unwrap();
+        fs::write(path.place(), "theirs").unwrap();
+        let partial = draft.partial.clone();
+        assert_eq!(draft.publish().unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_to_string(path.place()).unwrap(), "theirs");
+        assert_eq!(fs::read_to_string(&partial).unwrap(), "mine");
+        let replacing = Draft::begin(&path, "other", true, "").unwrap();
+        replacing.publish().unwrap();
+        assert_eq!(fs::read_to_string(path.place()).unwrap(), "");
+    }
+}

@@ -1,0 +1,112 @@
+//! Locks: that no two runs write one journal, or one output. A lock ends with the process that holds it.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Write},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::Errno,
+};
+
+use crate::{
+    error::Error,
+    launch,
+    paths::{Named, with_suffix},
+};
+
+/// Begins the text of a lock file: another file is left alone.
+const MARK: &str = "rankpool: ";
+
+/// A file that was opened for its lock.
+pub(super) enum Opened {
+    /// It is ours now.
+    Mine(File),
+    /// Another process has it.
+    Taken(File),
+    /// The file system has no locks.
+    Without(File, Errno),
+}
+
+/// Opens a file, made if it is not there, and takes its lock if that is free.
+///
+/// # Errors
+/// When it cannot be opened.
+pub(super) fn open(path: &Path) -> io::Result<Opened> {
+    loop {
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            // Whoever had it may have removed the file, and another one may have its name.
+            Ok(()) => match fs::metadata(path) {
+                Ok(found) if found.ino() == file.metadata()?.ino() => return Ok(Opened::Mine(file)),
+                _ => {}
+            },
+            Err(Errno::WOULDBLOCK) => return Ok(Opened::Taken(file)),
+            Err(error) => return Ok(Opened::Without(file, error)),
+        }
+    }
+}
+
+/// What to do about a file that another run has.
+pub(super) fn in_use(path: &Named, who: &str) -> Error {
+    Error::usage(format!("{path}: is in use by {who}; wait for its end, or name another file"))
+}
+
+pub(super) fn warn_of_none(path: &Named, error: Errno) {
+    tracing::warn!("{path}: cannot be locked ({error}): take care that no second run uses it");
+}
+
+/// The right to write an output, from before the work until the file has its name: a file beside it, which is locked
+/// and says who has it.
+#[derive(Debug)]
+pub(crate) struct OutputLock {
+    path: PathBuf,
+    _file: File,
+}
+
+impl OutputLock {
+    /// Takes the lock of an output.
+    ///
+    /// # Errors
+    /// When another run has it, or no file can be made beside the output.
+    pub(crate) fn take(output: &Named) -> Result<OutputLock, Error> {
+        let path = with_suffix(&output.site()?.path, ".lock");
+        let failed = |error: io::Error| Error::usage(format!("{output}: cannot be made: {error}"));
+        Named::new(&path).site()?;
+        let (mut file, taken) = match open(&path).map_err(failed)? {
+            Opened::Mine(file) => (file, false),
+            Opened::Taken(file) => (file, true),
+            Opened::Without(file, error) => {
+                warn_of_none(output, error);
+                (file, false)
+            }
+        };
+        let mut text = String::new();
+        // Of what is no text it is only known that it is not ours.
+        let read = Read::by_ref(&mut file).take(1 << 10).read_to_string(&mut text);
+        let who = text.strip_prefix(MARK).map(|who| who.trim().to_string());
+        if taken {
+            return Err(in_use(output, who.as_deref().unwrap_or("another process")));
+        }
+        if read.is_err() || (who.is_none() && !text.is_empty()) {
+            return Err(Error::usage(format!(
+                "{}: is no lock of rankpool, and is left alone; name another output",
+                path.display()
+            )));
+        }
+        let who = format!("{MARK}process {} on {}\n", std::process::id(), launch::here().host);
+        file.set_len(0).and_then(|()| io::Seek::rewind(&mut file)).map_err(failed)?;
+        file.write_all(who.as_bytes()).map_err(failed)?;
+        Ok(OutputLock { path, _file: file })
+    }
+}
+
+impl Drop for OutputLock {
+    fn drop(&mut self) {
+        // The lock is held until the name is gone.
+        let _ = fs::remove_file(&self.path);
+    }
+}

@@ -1,0 +1,38 @@
+//! What tasks print on standard output: in a worker process it has left before their results count. So it is not lost
+//! with a worker that is lost later, and it stands before the summary.
+
+use std::{
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread,
+    time::Duration,
+};
+
+use crate::say::flush_prints;
+
+/// How long the lock of standard output is waited for at the start.
+const TRIED: Duration = Duration::from_millis(100);
+
+static LETS_OUT: AtomicBool = AtomicBool::new(false);
+
+/// From here on each chunk lets out what its tasks have printed. Not so where the program has kept the lock of standard
+/// output and waits in `Executor::start`: a chunk would wait for it for ever.
+pub(crate) fn let_out_from_now() {
+    let (free, is_free) = mpsc::channel();
+    let try_lock = move || {
+        drop(std::io::stdout().lock());
+        // Nobody listens when it took too long.
+        let _ = free.send(());
+    };
+    let tried = thread::Builder::new().name("rankpool-prints".into()).spawn(try_lock);
+    LETS_OUT.store(tried.is_ok() && is_free.recv_timeout(TRIED).is_ok(), Ordering::Release);
+}
+
+/// Lets out what was printed, in a worker process.
+pub(super) fn let_out() {
+    if LETS_OUT.load(Ordering::Acquire) {
+        flush_prints();
+    }
+}
