@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Job, Report};
+use super::{Job, Report, parameters};
 use crate::{
     error::Error,
     launch,
@@ -74,6 +74,11 @@ impl Keep {
     /// When a file is there that must not be replaced, is of another run, or cannot be written.
     pub(super) fn open<J: Job>(&self, job: &J, seed: u64, tasks: Option<u64>) -> Result<Opened, Error> {
         let schema = Schema::of::<J::Output>();
+        if let Ok(schema) = &schema {
+            schema
+                .try_out::<J::Output>()
+                .map_err(|why| Error::usage(format!("the results of {} cannot be sent: {why}", J::NAME)))?;
+        }
         let unfit = |why: &String| {
             Error::usage(format!("the results of {} cannot be written to a file: {why}", J::NAME))
         };
@@ -84,8 +89,7 @@ impl Keep {
         };
         let identity = Identity {
             job: J::NAME.into(),
-            parameters: serde_json::to_value(job)
-                .map_err(|error| Error::usage(format!("the parameters of {} {error}", J::NAME)))?,
+            parameters: parameters::stored(job, J::NAME)?,
             seed,
             tasks,
             row,

@@ -7,6 +7,8 @@ mod gather;
 #[cfg(feature = "cli")]
 mod keep;
 #[cfg(feature = "cli")]
+mod parameters;
+#[cfg(feature = "cli")]
 mod record;
 #[cfg(feature = "cli")]
 mod report;

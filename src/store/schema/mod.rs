@@ -7,10 +7,11 @@
 
 mod infer;
 mod read;
+mod trial;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-pub(crate) use read::{Malformed, json, take, take_char, take_length, take_text};
+pub(crate) use read::{Malformed, json, take, take_char, take_length, take_text, walk};
 
 /// A number of a fixed width.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +70,14 @@ impl Schema {
     /// What the type has that no file can hold, as text.
     pub(crate) fn of<T: DeserializeOwned>() -> Result<Schema, String> {
         infer::infer::<T>()
+    }
+
+    /// Tries whether values of the type come back as they were sent.
+    ///
+    /// # Errors
+    /// What the type has that does not, as text.
+    pub(crate) fn try_out<T: Serialize + DeserializeOwned>(&self) -> Result<(), String> {
+        trial::try_out::<T>(self)
     }
 
     /// Bytes of a value, where all values are of one size.

@@ -73,6 +73,58 @@ pub(crate) fn json(schema: &Schema, bytes: &mut &[u8]) -> Result<Value, Malforme
     })
 }
 
+/// Takes a value off the front and makes nothing of it.
+pub(crate) fn walk(schema: &Schema, bytes: &mut &[u8]) -> Result<(), Malformed> {
+    match schema {
+        Schema::Scalar(Scalar::Bool) => flag(bytes).map(drop),
+        Schema::Scalar(scalar) => take(bytes, scalar.size()).map(drop),
+        Schema::Enum(names) => {
+            let index = u32::from_le_bytes(take(bytes, 4)?.try_into().map_err(|_| Malformed)?);
+            if (index as usize) < names.len() { Ok(()) } else { Err(Malformed) }
+        }
+        Schema::Array(of, count) => walk_list(of, usize::try_from(*count).map_err(|_| Malformed)?, bytes),
+        Schema::List(of) => {
+            let count = take_length(bytes)?;
+            walk_list(of, count, bytes)
+        }
+        Schema::Block(of) => {
+            let length = take_length(bytes)?;
+            let whole = of.fixed_size().is_some_and(|size| size > 0 && length.is_multiple_of(size));
+            if whole { take(bytes, length).map(drop) } else { Err(Malformed) }
+        }
+        Schema::Struct(fields) => fields.iter().try_for_each(|(_, field)| walk(field, bytes)),
+        Schema::Option(of) => {
+            if flag(bytes)? {
+                walk(of, bytes)
+            } else {
+                Ok(())
+            }
+        }
+        Schema::Text => take_text(bytes).map(drop),
+        Schema::Char => take_char(bytes).map(drop),
+    }
+}
+
+fn walk_list(of: &Schema, count: usize, bytes: &mut &[u8]) -> Result<(), Malformed> {
+    match of.fixed_size() {
+        // Any bytes are such numbers.
+        Some(size) if matches!(of, Schema::Scalar(scalar) if *scalar != Scalar::Bool) => {
+            take(bytes, count.checked_mul(size).ok_or(Malformed)?).map(drop)
+        }
+        Some(0) => Ok(()),
+        _ => (0..count).try_for_each(|_| walk(of, bytes)),
+    }
+}
+
+/// Takes what is true or false off the front.
+fn flag(bytes: &mut &[u8]) -> Result<bool, Malformed> {
+    match take(bytes, 1)? {
+        [0] => Ok(false),
+        [1] => Ok(true),
+        _ => Err(Malformed),
+    }
+}
+
 fn list(of: &Schema, count: usize, bytes: &mut &[u8]) -> Result<Value, Malformed> {
     // Values without bytes could be any number of them.
     if of.fixed_size() == Some(0) && count > MOST_EMPTY {
