@@ -20,7 +20,7 @@ use crate::{
     paths::Named,
     scheduler::Chunk,
     store::{
-        file::ResultFile,
+        file::{Fit, ResultFile},
         journal::{Complete, Entry, Journal},
     },
     wire::Piece,
@@ -236,7 +236,10 @@ impl<J: Job> Run<'_, J> {
         I::Item: Serialize,
     {
         let queue = journal.queue();
+        let fit = kept.schema.as_ref().map(|schema| Fit::new(schema, &self.job.rows())).transpose()?;
         while let Some(piece) = live.next()? {
+            // The file is written at the end; a row that does not fit it is told of at once.
+            fit.as_ref().map_or(Ok(()), |fit| fit.check(&piece))?;
             queue.append(Entry::Outcome(piece))?;
         }
         let map_time = self.session.began.elapsed();

@@ -30,6 +30,19 @@ pub(crate) fn check(_: &Schema, _: &Rows, _: Option<u64>) -> Result<(), Error> {
     refused()
 }
 
+/// There is no file that rows could fit.
+pub(crate) enum Fit {}
+
+impl Fit {
+    pub(crate) fn new(_: &Schema, _: &Rows) -> Result<Fit, Error> {
+        refused()
+    }
+
+    pub(crate) fn check(&self, _: &Piece) -> Result<(), Error> {
+        match *self {}
+    }
+}
+
 /// There is none.
 pub(crate) enum ResultFile {}
 

@@ -11,6 +11,7 @@
 //! A file is built beside its name and renamed into place, so that a reader never sees half of one.
 
 mod column;
+mod fit;
 mod raw;
 mod read_column;
 mod reader;
@@ -21,6 +22,7 @@ mod tests;
 use std::{fs, io, path::Path, str::FromStr};
 
 use column::{Column, ColumnError, Fixed, Place, Shape, compound, enumeration, text_of};
+pub(crate) use fit::Fit;
 use hdf5::{
     Dataset, Group, H5Type,
     types::{FloatSize, IntSize, TypeDescriptor, VarLenUnicode},
@@ -235,9 +237,7 @@ impl ResultFile {
         self.skip_to(piece.start)?;
         self.write(piece).map_err(|(task, error)| match error {
             ColumnError::Hdf5(_) => self.target.failed(&error),
-            error => {
-                Error::new(ErrorKind::Internal, format!("the row of task {task} cannot be written: {error}"))
-            }
+            error => fit::cannot_be_written(task, &error),
         })?;
         self.next += piece.count;
         Ok(())
