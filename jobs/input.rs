@@ -129,8 +129,13 @@ impl Dataset {
         let file = hdf5::File::open(&self.file).map_err(|error| {
             file::refused(&self.file, format!("cannot be opened as an HDF5 file: {error}"))
         })?;
-        file.dataset(&self.name)
-            .map_err(|error| self.refused(format!("{error}; choose a file and a dataset that is in it")))
+        let dataset = file
+            .dataset(&self.name)
+            .map_err(|error| self.refused(format!("{error}; choose a file and a dataset that is in it")))?;
+        match crate::filters::missing(&dataset) {
+            Some(why) => Err(self.refused(why)),
+            None => Ok(dataset),
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! The `rankpool` program: a user's program like any other, with the jobs of this folder.
 
 mod file;
+#[cfg(feature = "hdf5")]
+mod filters;
 mod firing_rate;
 mod gram;
 mod input;

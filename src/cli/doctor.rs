@@ -5,8 +5,12 @@ use std::process::ExitCode;
 use clap::{ArgMatches, Args, Command, FromArgMatches, parser::ValueSource};
 use serde_json::json;
 
-use super::{examples, out, settings::Settings};
-use crate::{error::Error, launch::doctor::examine};
+use super::{
+    examples, out,
+    settings::Settings,
+    variables::{slips, without_empty},
+};
+use crate::{error::Error, launch::doctor::examine, say::say};
 
 #[derive(Args, Clone, Debug)]
 struct Flags {
@@ -21,7 +25,7 @@ struct Flags {
 }
 
 pub(super) fn command() -> Command {
-    let command = Flags::augment_args(Command::new("doctor"));
+    let command = without_empty(Flags::augment_args(Command::new("doctor")));
     command
         .about("Check the launcher, MPI, spawn, Slurm and the settings; exit code 1 if something is wrong")
         .long_about(None)
@@ -37,11 +41,12 @@ pub(super) fn is_probe(matches: &ArgMatches) -> bool {
     matches!(matches.try_get_one::<String>("probe"), Ok(Some(_)))
 }
 
-pub(super) fn execute(matches: &ArgMatches) -> Result<ExitCode, Error> {
+pub(super) fn execute(matches: &ArgMatches, programs: &Command) -> Result<ExitCode, Error> {
     let flags = Flags::from_arg_matches(matches).map_err(|error| Error::usage(error.to_string()))?;
     if let Some(probe) = &flags.probe {
         return probe_inside(probe);
     }
+    slips(programs).iter().for_each(|slip| say(slip));
     let checks = examine();
     let wrong = checks.iter().any(|check| !check.ok);
     let settings = settings(matches);

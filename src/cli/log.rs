@@ -18,6 +18,7 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
+use super::{program, variables::closest};
 use crate::{
     error::Error,
     launch,
@@ -25,14 +26,70 @@ use crate::{
     say::{put, shown},
 };
 
+/// What is logged.
+pub(super) const VARIABLE: &str = "RANKPOOL_LOG";
+
+/// The levels, as EnvFilter knows them.
+const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+/// The rooms whose records can be asked for, as in `rankpool::fabric=debug`.
+const ROOMS: [&str; 13] = [
+    "cli",
+    "executor",
+    "fabric",
+    "function",
+    "job",
+    "launch",
+    "mpi",
+    "paths",
+    "say",
+    "scheduler",
+    "store",
+    "wire",
+    "worker",
+];
+
+/// Directives that name nothing, and what was likely meant: a line for each.
+pub(super) fn slips(directives: &str) -> Vec<String> {
+    directives.split(',').filter_map(|directive| slip(directive.trim())).collect()
+}
+
+fn slip(directive: &str) -> Option<String> {
+    let (target, has_level) = match directive.split_once('=') {
+        Some((target, _)) => (target, true),
+        None => (directive, false),
+    };
+    let is_level = LEVELS.contains(&target.to_ascii_lowercase().as_str()) || target.parse::<u8>().is_ok();
+    let own = program().replace('-', "_");
+    // Spans have names of their own; other crates, and a program's own, log under names that are not known here.
+    if target.is_empty() || target.contains('[') || (!has_level && is_level) || target.starts_with(&own) {
+        return None;
+    }
+    let told = |hint: String| Some(format!("{}: {VARIABLE}: nothing is called {target}{hint}", program()));
+    let meant = |known: &str| told(format!("; is {known} meant?"));
+    if let Some(room) = target.strip_prefix("rankpool::") {
+        let first = room.split("::").next().unwrap_or_default();
+        return match closest(first, ROOMS.into_iter()) {
+            _ if ROOMS.iter().any(|known| known.starts_with(first)) => None,
+            Some(known) => meant(&format!("rankpool::{known}")),
+            None => told(format!("; rankpool has {}", ROOMS.join(", "))),
+        };
+    }
+    match closest(target, LEVELS.into_iter().chain(["rankpool"])) {
+        _ if target == "rankpool" => None,
+        Some(known) => meant(known),
+        None if has_level => None,
+        None => told(format!("; the levels are {}", LEVELS.join(", "))),
+    }
+}
+
 /// Starts logging: warnings and worse, unless RANKPOOL_LOG says otherwise.
 ///
 /// # Errors
 /// When RANKPOOL_LOG cannot be read, or the folder cannot be made.
 pub(super) fn start(folder: Option<&Named>) -> Result<(), Error> {
-    let wanted = std::env::var("RANKPOOL_LOG").unwrap_or_else(|_| "warn".into());
+    let wanted = launch::variable(VARIABLE).filter(|wanted| !wanted.is_empty()).unwrap_or("warn".into());
     let filter = EnvFilter::try_new(&wanted).map_err(|error| {
-        Error::usage(format!("RANKPOOL_LOG={wanted}: {error} (as in debug, or rankpool=trace)"))
+        Error::usage(format!("{VARIABLE}={wanted}: {error} (as in debug, or rankpool=trace)"))
     })?;
     if let Some(folder) = folder {
         let refused = |error: io::Error| Error::usage(format!("--log-dir {folder}: {error}"));
@@ -121,5 +178,35 @@ impl Write for Log<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directive_that_names_nothing_is_told_of() {
+        for known in [
+            "",
+            "debug",
+            "WARN",
+            "off",
+            "3",
+            "rankpool",
+            "rankpool=trace",
+            "rankpool::fabric=debug",
+            "info,mpi=debug",
+        ] {
+            assert_eq!(slips(known), [""; 0], "{known}");
+        }
+        let told = |directives: &str, hint: &str| {
+            let slips = slips(directives);
+            assert!(slips.len() == 1 && slips[0].contains(hint), "{directives}: {slips:?}");
+        };
+        told("debgu", "is debug meant?");
+        told("warn,rankpol=debug", "is rankpool meant?");
+        told("rankpool::fabrik=debug", "is rankpool::fabric meant?");
+        told("verbose", "the levels are");
     }
 }

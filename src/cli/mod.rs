@@ -14,6 +14,7 @@ mod settings;
 mod show;
 mod signals;
 mod slurm;
+mod variables;
 mod walltime;
 
 use std::{io::IsTerminal, process::ExitCode};
@@ -97,7 +98,7 @@ pub fn main(jobs: Jobs) -> ExitCode {
 fn command_line(jobs: &Jobs) -> ExitCode {
     let matches = match command(jobs).try_get_matches() {
         Ok(matches) => matches,
-        Err(error) => return refuse(&error),
+        Err(error) => return refuse(&error, &command(jobs)),
     };
     let ended = match matches.subcommand() {
         Some(("list" | "doctor" | "show" | "export" | "slurm", matches))
@@ -106,7 +107,7 @@ fn command_line(jobs: &Jobs) -> ExitCode {
             Ok(ExitCode::SUCCESS)
         }
         Some(("list", _)) => list::execute(&jobs.entries),
-        Some(("doctor", matches)) => doctor::execute(matches),
+        Some(("doctor", matches)) => doctor::execute(matches, &command(jobs)),
         Some(("slurm", matches)) => slurm::execute(matches, jobs),
         #[cfg(feature = "hdf5")]
         Some(("show", matches)) => show::execute(matches),
@@ -164,7 +165,7 @@ fn print_styled(text: &clap::builder::StyledStr) -> Result<(), Error> {
 }
 
 /// Says what is wrong with the command line, once for all ranks; help and version are no errors.
-fn refuse(error: &clap::Error) -> ExitCode {
+fn refuse(error: &clap::Error, command: &Command) -> ExitCode {
     let first = launch::is_first(launch::variable);
     if !first && error.use_stderr() {
         launch::leave_the_word_to_rank_0();
@@ -174,6 +175,9 @@ fn refuse(error: &clap::Error) -> ExitCode {
         let text = error.render();
         if error.use_stderr() {
             say(text.to_string().trim_end());
+            if let Some(variable) = variables::blamed(error, command) {
+                say(&format!("{}: {variable}", program()));
+            }
         } else if let Err(error) = print_styled(&text) {
             say(&format!("{}: error: {error}", program()));
             code = error.exit_code().into();

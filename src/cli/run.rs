@@ -16,7 +16,9 @@ use std::{
 use super::{
     log, out, program, progress,
     settings::{Files, Settings},
-    signals, walltime,
+    signals,
+    variables::{slips, with_settings, without_empty},
+    walltime,
 };
 use crate::{
     Job,
@@ -51,11 +53,12 @@ struct Flags {
     json: bool,
 }
 
+/// The job's command, with its own flags and those of every run.
 pub(super) fn command<J: Job + Args>() -> Command {
     let command = J::augment_args(Command::new(J::NAME));
     // The flags' own description must not replace the job's.
     let (about, long_about) = (command.get_about().cloned(), command.get_long_about().cloned());
-    let command = Flags::augment_args(command).disable_version_flag(true);
+    let command = without_empty(Flags::augment_args(command).disable_version_flag(true));
     match (about, long_about) {
         (Some(about), Some(long)) => command.about(about).long_about(long),
         (Some(about), None) => command.about(about).long_about(None),
@@ -69,6 +72,11 @@ fn unreadable(error: &clap::Error) -> Error {
 }
 
 pub(super) fn execute<J: Job + Args>(matches: &ArgMatches) -> Result<ExitCode, Error> {
+    start::<J>(matches).map_err(|error| with_settings(error, &command::<J>()))
+}
+
+/// Starts the run; on rank 0 it ends the program, too.
+fn start<J: Job + Args>(matches: &ArgMatches) -> Result<ExitCode, Error> {
     let job = J::from_arg_matches(matches).map_err(|error| unreadable(&error))?;
     let flags = Flags::from_arg_matches(matches).map_err(|error| unreadable(&error))?;
     let began = Instant::now();
@@ -81,6 +89,7 @@ pub(super) fn execute<J: Job + Args>(matches: &ArgMatches) -> Result<ExitCode, E
     // From here on this is rank 0.
     tracing::info!("process {} has {} workers, mode {}", std::process::id(), pool.num_workers(), pool.mode());
     signals::stop_by(pool.stopper());
+    slips(&command::<J>()).iter().for_each(|slip| progress::print(slip));
     tell_idle_nodes(&pool);
     walltime::watch(&pool, J::NAME, began, &flags.settings, flags.files.has_journal())?;
     let outcome = supervised(&job, &pool, &flags, report_out);
@@ -89,6 +98,7 @@ pub(super) fn execute<J: Job + Args>(matches: &ArgMatches) -> Result<ExitCode, E
         // The signal has said it, and is ending the workers.
         Err(_) if signals::stopping() => launch::EXIT_STOPPED,
         Err(error) => {
+            let error = with_settings(error, &command::<J>());
             let error_word = if error.kind() == ErrorKind::Stopped { "stopped" } else { "error" };
             say(&format!("{}: {error_word}: {}: {error}", program(), J::NAME));
             error.exit_code().into()
