@@ -169,7 +169,7 @@ fn refusals(way: &Way) {
     let refused = run(way, &["unfit", "-o", &folder.file("unfit.h5")]).expect(2);
     assert!(refused.stderr.contains("128 bits has no place in a result file; use u64 or f64"), "{refused:?}");
     let refused = run(way, &["plain", "-o", &folder.file("a.h5"), "--journal", &out]).expect(2);
-    assert!(refused.stderr.contains("out.h5: is the journal of a run that did not end"), "{refused:?}");
+    assert!(refused.stderr.contains("out.h5: is no journal of rankpool, and is left alone"), "{refused:?}");
     assert_eq!(folder.names(), ["out.h5"], "nothing is left of what was refused");
     for (flags, why) in [
         (&["--resume"][..], "--resume goes on from a journal"),

@@ -171,7 +171,7 @@ fn in_use(way: &Way) {
     for flag in ["--resume", "--force"] {
         let refused = run(&SERIAL, &["steady", "--n", "1000", "-o", &out, flag]).expect(2);
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        let holder = format!("out.h5.journal: is in use by process {process} on {host}");
+        let holder = format!("out.h5: is in use by process {process} on {host}");
         assert!(refused.stderr.contains(&holder), "{refused:?}");
     }
     signal_process(process, Signal::KILL);
