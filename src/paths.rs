@@ -98,15 +98,16 @@ pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     path.into()
 }
 
-/// What is there, if it is no regular file.
+/// What is there, in a word.
 pub(crate) fn kind(found: &fs::Metadata) -> &'static str {
     let kind = found.file_type();
     match () {
+        () if kind.is_file() => "a file",
         () if kind.is_dir() => "a folder",
         () if kind.is_fifo() => "a pipe",
         () if kind.is_socket() => "a socket",
         () if kind.is_block_device() || kind.is_char_device() => "a device",
-        () => "no regular file",
+        () => "no file",
     }
 }
 

@@ -22,7 +22,7 @@ use super::{program, variables::closest};
 use crate::{
     error::Error,
     launch,
-    paths::Named,
+    paths::{Named, kind},
     say::{put, shown},
 };
 
@@ -93,6 +93,11 @@ pub(super) fn start(folder: Option<&Named>) -> Result<(), Error> {
     })?;
     if let Some(folder) = folder {
         let refused = |error: io::Error| Error::usage(format!("--log-dir {folder}: {error}"));
+        if let Ok(found) = fs::metadata(folder.place())
+            && !found.is_dir()
+        {
+            return Err(Error::usage(format!("--log-dir {folder}: is {}; name a folder", kind(&found))));
+        }
         fs::create_dir_all(folder.place()).map_err(refused)?;
         let probe = tempfile_in(folder.place());
         File::create(&probe).and_then(|_| fs::remove_file(&probe)).map_err(refused)?;

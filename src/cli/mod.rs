@@ -88,7 +88,6 @@ macro_rules! jobs {
 pub fn main(jobs: Jobs) -> ExitCode {
     #[cfg(feature = "mpi")]
     launch::watch_exit_code();
-    launch::look_at_code_file();
     signals::outlive_file_limit();
     let code = command_line(&jobs);
     say::finish();

@@ -87,6 +87,7 @@ fn start<J: Job + Args>(matches: &ArgMatches) -> Result<ExitCode, Error> {
     signals::listen()?;
     let pool = flags.settings.start()?;
     // From here on this is rank 0.
+    launch::look_at_code_file();
     tracing::info!("process {} has {} workers, mode {}", std::process::id(), pool.num_workers(), pool.mode());
     signals::stop_by(pool.stopper());
     slips(&command::<J>()).iter().for_each(|slip| progress::print(slip));

@@ -32,13 +32,10 @@ pub(super) fn is_wanted() -> bool {
     named().is_some()
 }
 
-/// Warns if the file can be none.
+/// Warns if the file can be none; for rank 0.
 #[cfg(feature = "cli")]
 pub(crate) fn look_at_code_file() {
-    if let Some(path) = named()
-        && super::leave::ends_the_run()
-        && let Err(error) = path.site()
-    {
+    if let Some(Err(error)) = named().map(Named::site) {
         say(&format!("rankpool: the exit code will not be left in {VARIABLE}={error}"));
     }
 }

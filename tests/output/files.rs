@@ -68,7 +68,8 @@ fn no_regular_file(way: &Way) {
             assert!(!ended.stdout.contains("worked"), "{flags:?}: {ended:?}");
         }
         if *what != "is a folder" {
-            run(way, &["talk", "--log-dir", place]).expect(2);
+            let ended = run(way, &["talk", "--log-dir", place]).expect(2);
+            assert!(ended.stderr.contains(what), "{ended:?}");
         }
         assert_eq!(kinds(&folder), before, "{place}");
     }
