@@ -324,7 +324,7 @@ fn export(way: &Way) {
     assert_eq!(loaded["values"][3], json!([3, [1.5, -3.0], 0, false]));
     let again = tool(&["export", &points, "--npy", "--to", &npy]).expect(2);
     assert!(
-        again.stderr.contains("points.npy: File exists") && again.stderr.contains("--force"),
+        again.stderr.contains("points.npy: exists already") && again.stderr.contains("--force"),
         "{again:?}"
     );
     tool(&["export", &rows, "--npy", "--dataset", "results/series/values", "--to", &npy, "--force"])
