@@ -40,8 +40,13 @@ const LEAVE: Duration = Duration::from_secs(5);
 /// Children that are read from in one round.
 const AT_A_TIME: usize = 64;
 
+/// How long the ends of killed children are waited for.
+const REAP: Duration = Duration::from_secs(1);
+
 pub(crate) struct Processes {
     children: BTreeMap<u32, Connected>,
+    /// Children that were killed, and have not been seen to end.
+    killed: Vec<Child>,
     next_rank: u32,
     /// Knows which children have sent something: a round does not ask them all.
     arrivals: OwnedFd,
@@ -61,7 +66,13 @@ impl Processes {
             Error::new(ErrorKind::Launch, format!("worker processes cannot be listened to: {error}"))
         })?;
         let mut processes =
-            Processes { children: BTreeMap::new(), next_rank: 1, arrivals, leaving: BTreeSet::new() };
+            Processes {
+                children: BTreeMap::new(),
+                killed: Vec::new(),
+                next_rank: 1,
+                arrivals,
+                leaving: BTreeSet::new(),
+            };
         for _ in 0..count {
             processes.spawn()?;
         }
@@ -149,8 +160,10 @@ impl Transport for Processes {
             // It has been added, and its socket is open.
             let _ = epoll::delete(&self.arrivals, connected.stream.socket());
             let _ = connected.child.kill();
-            let _ = connected.child.wait();
+            self.killed.push(connected.child);
         }
+        // Nobody waits for them: one that the kernel holds, as for a file system that hangs, ends when it lets go.
+        self.killed.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
     }
 
     fn aborts(&self, _: Ending, _: bool) -> bool {
@@ -168,14 +181,21 @@ impl Transport for Processes {
     fn end(&mut self, ending: Ending, _: bool) -> Result<(), Error> {
         let deadline =
             Instant::now() + if matches!(ending, Ending::Orderly { .. }) { LEAVE } else { Duration::ZERO };
-        for connected in self.children.values_mut() {
+        for mut connected in std::mem::take(&mut self.children).into_values() {
             let mut idle = Idle::new(false);
             while Instant::now() < deadline && matches!(connected.child.try_wait(), Ok(None)) {
                 let _ = connected.stream.flush();
                 idle.pause(false);
             }
             let _ = connected.child.kill();
-            let _ = connected.child.wait();
+            self.killed.push(connected.child);
+        }
+        let deadline = Instant::now() + REAP;
+        for mut child in self.killed.drain(..) {
+            let mut idle = Idle::new(false);
+            while Instant::now() < deadline && matches!(child.try_wait(), Ok(None)) {
+                idle.pause(false);
+            }
         }
         Ok(())
     }
