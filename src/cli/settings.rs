@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 use crate::{
     error::Error,
-    executor::{Builder, Executor},
+    executor::{Builder, Executor, SHORTEST_STALL},
     job::{self, Keep, MaxFailures},
     launch::{self, Mode},
     paths::Named,
@@ -36,6 +36,23 @@ fn duration(text: &str) -> Result<Duration, String> {
         }
     };
     if duration.is_zero() { Err("a time above 0 is needed".into()) } else { Ok(duration) }
+}
+
+/// How long a worker may be silent; `None` for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stall(Option<Duration>);
+
+fn stall(text: &str) -> Result<Stall, String> {
+    if text == "off" {
+        return Ok(Stall(None));
+    }
+    let stall = duration(text).map_err(|error| format!("{error}, or off"))?;
+    if stall < SHORTEST_STALL {
+        return Err(format!(
+            "workers that are only busy would be given up: {SHORTEST_STALL:?} is the shortest"
+        ));
+    }
+    Ok(Stall(Some(stall)))
 }
 
 fn max_failures(text: &str) -> Result<MaxFailures, String> {
@@ -104,6 +121,9 @@ pub(super) struct Settings {
     /// How long the workers may take to come up
     #[arg(long, value_name = "TIME", env = "RANKPOOL_START_TIMEOUT", default_value = "60s", value_parser = duration)]
     pub(super) start_timeout: Duration,
+    /// How long a worker may not answer before it is given up as frozen, or off (processes, comm, pool)
+    #[arg(long, value_name = "TIME", env = "RANKPOOL_STALL", default_value = "60s", value_parser = stall)]
+    pub(super) stall: Stall,
     /// When the run must have ended, from its start; what Slurm says of its job by default
     #[arg(long, value_name = "TIME", env = "RANKPOOL_WALLTIME", value_parser = duration)]
     pub(super) walltime: Option<Duration>,
@@ -119,6 +139,7 @@ impl Settings {
             .threads_per_worker(self.threads_per_worker)
             .oversubscribe(self.oversubscribe)
             .start_timeout(self.start_timeout)
+            .stall(self.stall.0)
             .seed(self.seed);
         if let Some(workers) = self.workers {
             builder = builder.workers(workers);
@@ -236,6 +257,15 @@ mod tests {
         assert_eq!(duration("0.25").unwrap(), Duration::from_millis(250));
         for bad in ["0", "-1", "soon", "1e999"] {
             assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_stall_is_a_time_of_at_least_a_second_or_off() {
+        assert_eq!(stall("60s").unwrap(), Stall(Some(Duration::from_secs(60))));
+        assert_eq!(stall("off").unwrap(), Stall(None));
+        for bad in ["0", "0.5", "900ms", "of", ""] {
+            assert!(stall(bad).is_err(), "{bad}");
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::fabric::{comm, pool};
 use crate::{
     error::{Error, ErrorKind},
     fabric::{
-        Fabric, WorkerInfo, processes,
+        Fabric, WorkerInfo, files, processes,
         remote::{Remote, Settings},
         threads,
     },
@@ -51,10 +51,18 @@ pub struct Builder {
     spawn_info: Vec<(String, String)>,
     start_timeout: Duration,
     chunk: Chunk,
+    stall: Option<Duration>,
     seed: u64,
     /// What was wrong with a variable; said at the start, by rank 0 alone.
     unreadable: Option<String>,
 }
+
+/// How long a worker may leave rank 0 without an answer, unless the user says otherwise. A process that computes
+/// answers within milliseconds, and within a few seconds where its host swaps.
+const STALL: Duration = Duration::from_secs(60);
+
+/// No stall is shorter: on a busy host a thread may have to wait as long for its turn.
+pub(crate) const SHORTEST_STALL: Duration = Duration::from_secs(1);
 
 impl Default for Builder {
     fn default() -> Builder {
@@ -66,6 +74,7 @@ impl Default for Builder {
             spawn_info: Vec::new(),
             start_timeout: Duration::from_secs(60),
             chunk: Chunk::Auto,
+            stall: Some(STALL),
             seed: 0,
             unreadable: None,
         }
@@ -136,6 +145,24 @@ impl Builder {
     /// How long the workers may take to come up; 60 s by default.
     pub fn start_timeout(mut self, limit: Duration) -> Builder {
         self.start_timeout = limit.min(Duration::from_secs(365 * 24 * 3600));
+        self
+    }
+
+    /// How long a worker's process may leave rank 0 without an answer before it is given up as frozen, 60 s by
+    /// default and 1 s at least; `None` for ever. In `processes`, `comm` and `pool`.
+    ///
+    /// A worker that computes answers, however long its tasks take. One that is stopped (SIGSTOP, a debugger)
+    /// or waits for a file system that hangs does not: its tasks are run elsewhere, and it is replaced where the
+    /// mode can. Time in which rank 0 itself was stopped does not count. A worker whose tasks have a
+    /// [`task_timeout`](crate::Call::task_timeout) is given up 5 s after that already, with `None` too.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let pool = rankpool::Executor::builder().stall(Duration::from_secs(10));
+    /// let never = rankpool::Executor::builder().stall(None);
+    /// ```
+    pub fn stall(mut self, stall: impl Into<Option<Duration>>) -> Builder {
+        self.stall = stall.into();
         self
     }
 
@@ -251,6 +278,12 @@ impl Builder {
                  comm or pool"
             )));
         }
+        if self.stall.is_some_and(|stall| stall < SHORTEST_STALL) {
+            return Err(Error::usage(format!(
+                "a stall of {:?} would give up workers that are only busy: {SHORTEST_STALL:?} is the shortest",
+                self.stall.unwrap_or_default()
+            )));
+        }
         if mode == Mode::Serial && !matches!(self.workers, None | Some(1)) {
             return Err(Error::usage(
                 "without a launcher or a mode, the one serial rank runs all tasks: for several workers use mode \
@@ -329,6 +362,7 @@ impl Builder {
             surroundings: None,
             deadline,
             start_timeout: self.start_timeout,
+            stall: self.stall,
         }
     }
 
@@ -339,6 +373,8 @@ impl Builder {
             Choice::Local(Mode::Processes) => {
                 let settings = self.settings();
                 let count = count_workers(self.workers, launch::cpu_limit())?;
+                // A socket pair's end and a lifeline for each.
+                files::make_room(count, 2, true)?;
                 let processes = processes::Processes::start(count)?;
                 let ranks = processes.ranks();
                 let (remote, workers) = Remote::start(processes, ranks, settings)?;
@@ -407,6 +443,7 @@ impl Builder {
         let workers = pool::count(self.workers, pool::slots(&world)?, self.oversubscribe)?;
         let wdir = self.spawn_info.iter().any(|(key, _)| key == "wdir");
         let settings = Settings { surroundings: Some(launch::surroundings(!wdir)), ..self.settings() };
+        files::make_room(workers as usize, 1, false)?;
         let pool = pool::Pool::spawn(world, workers, self.spawn_info, self.oversubscribe)?;
         let ranks = pool.ranks();
         let (remote, workers) = Remote::start(pool, ranks, settings)?;
@@ -423,6 +460,7 @@ impl Builder {
             None
         };
         let settings = self.settings();
+        files::make_room(size as usize - 1, 1, false)?;
         let comm = comm::Comm::start(world)?;
         let started = Remote::start(comm, 1..size, settings);
         let (mut remote, workers) = started?;

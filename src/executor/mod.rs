@@ -25,6 +25,8 @@ use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
 pub use builder::Builder;
+#[cfg(feature = "cli")]
+pub(crate) use builder::SHORTEST_STALL;
 pub use call::Call;
 use engine::{Command, Farewell, Reason};
 pub use engine::{Progress, Share};

@@ -6,8 +6,10 @@
 
 #[cfg(feature = "mpi")]
 pub(crate) mod comm;
+pub(crate) mod files;
 mod idle;
 mod lifeline;
+mod limits;
 #[cfg(feature = "mpi")]
 pub(crate) mod pool;
 #[cfg(feature = "mpi")]

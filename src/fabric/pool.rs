@@ -13,6 +13,7 @@ use std::{
 use super::{
     Ending,
     comm::{ends_by_abort, leave_world, serve_on},
+    files,
     port::Port,
     remote::{Incoming, Replacement, Transport},
 };
@@ -263,6 +264,7 @@ impl Transport for Pool {
             tracing::warn!("this MPI library cannot spawn beside other work: lost workers are not replaced");
             return Ok(Replacement::Impossible);
         }
+        files::room_for_a_start()?;
         let spawning = world.spawn_aside(self.order(1)?)?;
         self.spawning.push(spawning);
         Ok(Replacement::Coming)

@@ -65,14 +65,13 @@ impl Processes {
         let arrivals = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|error| {
             Error::new(ErrorKind::Launch, format!("worker processes cannot be listened to: {error}"))
         })?;
-        let mut processes =
-            Processes {
-                children: BTreeMap::new(),
-                killed: Vec::new(),
-                next_rank: 1,
-                arrivals,
-                leaving: BTreeSet::new(),
-            };
+        let mut processes = Processes {
+            children: BTreeMap::new(),
+            killed: Vec::new(),
+            next_rank: 1,
+            arrivals,
+            leaving: BTreeSet::new(),
+        };
         for _ in 0..count {
             processes.spawn()?;
         }

@@ -7,12 +7,17 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Ending, Fabric, Idle, News, WorkerInfo, lifeline::Lifelines};
+use super::{
+    Ending, Fabric, Idle, News, WorkerInfo,
+    lifeline::{Heard, Lifelines},
+    limits::Limits,
+};
 use crate::{
     error::{Error, ErrorKind},
     function,
     launch::{self, Siblings},
     wire::{Frame, Header, Hello, Kind, PROTOCOL, Ready, Surroundings, Welcome, decode, encode},
+    worker::Limited,
 };
 
 /// A worker that does not come up is not started anew more often than this in a row.
@@ -22,6 +27,10 @@ const AFTER_A_FAILED_JOIN: Duration = Duration::from_millis(500);
 /// A replacement whose start takes so long may hang, as some do that a launcher starts when it has just seen a loss:
 /// another one is started beside it.
 const HANGS: Duration = Duration::from_secs(10);
+
+/// How long a start that was not possible is put off, the first time; then twice as long each time.
+const PUT_OFF: Duration = Duration::from_millis(500);
+const LONGEST_PUT_OFF: Duration = Duration::from_secs(32);
 
 /// What a transport hands up.
 pub(crate) enum Incoming {
@@ -86,6 +95,8 @@ pub(crate) struct Settings {
     pub(crate) deadline: Instant,
     /// How long a replacement may take.
     pub(crate) start_timeout: Duration,
+    /// How long a worker may leave rank 0 without an answer.
+    pub(crate) stall: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -107,11 +118,12 @@ struct Member {
     since: Instant,
     /// Its host, once it has said hello.
     host: Option<String>,
+    limits: Limits,
 }
 
 impl Member {
     fn started() -> Member {
-        Member { stage: Stage::Awaited, since: Instant::now(), host: None }
+        Member { stage: Stage::Awaited, since: Instant::now(), host: None, limits: Limits::default() }
     }
 
     fn is_coming(&self) -> bool {
@@ -137,6 +149,8 @@ pub(crate) struct Remote<T> {
     inbox: Vec<(u32, Incoming)>,
     losses: u32,
     failed_joins: u32,
+    /// Starts in a row that were not possible.
+    put_off: u32,
     /// Lost workers for which no replacement has been started.
     lacking: usize,
     /// A replacement that is being started: since when, and who sees it die meanwhile.
@@ -162,11 +176,11 @@ impl<T: Transport> Remote<T> {
         settings: Settings,
     ) -> Result<(Remote<T>, Vec<WorkerInfo>), Error> {
         launch::keep_freed_memory();
-        let lifelines = Lifelines::listen().map_err(|error| {
-            Error::new(ErrorKind::Launch, format!("rank 0 cannot listen for its workers' lifelines: {error}"))
-        })?;
         let members: BTreeMap<u32, Member> =
             ranks.into_iter().map(|rank| (rank, Member::started())).collect();
+        let lifelines = Lifelines::listen(members.len(), settings.stall).map_err(|error| {
+            Error::new(ErrorKind::Launch, format!("rank 0 cannot listen for its workers' lifelines: {error}"))
+        })?;
         let mut remote = Remote {
             transport,
             lifelines,
@@ -177,6 +191,7 @@ impl<T: Transport> Remote<T> {
             inbox: Vec::new(),
             losses: 0,
             failed_joins: 0,
+            put_off: 0,
             lacking: 0,
             spawning: None,
             settled: Instant::now(),
@@ -280,10 +295,11 @@ impl<T: Transport> Remote<T> {
         }
         self.inbox = inbox;
         self.start_replacements();
-        while let Ok(item) = self.lifelines.news.try_recv() {
-            match item {
-                News::Lost { rank, reason } => self.lose(rank, reason, news),
-                other => news.push(other),
+        while let Ok(heard) = self.lifelines.heard.try_recv() {
+            match heard {
+                Heard::Gone { rank, reason } => self.lose(rank, reason, news),
+                Heard::Silent { rank, time } => self.stands_still(rank, time, news),
+                Heard::Overdue { rank, task } => news.push(overdue(rank, task)),
             }
         }
         Ok(moved || news.len() > before)
@@ -341,7 +357,12 @@ impl<T: Transport> Remote<T> {
                     threads: self.settings.threads,
                 }));
             }
-            _ => news.push(News::Frame { rank, frame }),
+            (kind, _) => {
+                if kind == Kind::Result {
+                    member.limits.returned(frame.header.dispatch);
+                }
+                news.push(News::Frame { rank, frame });
+            }
         }
         Ok(())
     }
@@ -368,6 +389,7 @@ impl<T: Transport> Remote<T> {
             surroundings: self.settings.surroundings.clone(),
         };
         *stage = Stage::Welcomed(hello);
+        self.lifelines.expect(rank);
         // Numbers, addresses and flags: their encoding cannot fail.
         let body = encode(&welcome).unwrap_or_default();
         self.transport.send(rank, Frame::new(Header::new(Kind::Welcome), body.into()));
@@ -394,6 +416,18 @@ impl<T: Transport> Remote<T> {
         }
     }
 
+    /// A worker has not answered for `time`: it is lost, and a task that it was at for too long has timed out.
+    fn stands_still(&mut self, rank: u32, time: Duration, news: &mut Vec<News>) {
+        let reason = format!("it has not answered for {:.1} s: its process stands still", time.as_secs_f64());
+        match self.members.get(&rank).and_then(|member| member.limits.culprit(time)) {
+            Some(task) => {
+                tracing::warn!("worker {rank} is given up: {reason}");
+                news.push(overdue(rank, task)); // The engine gives it up.
+            }
+            None => self.lose(rank, reason, news),
+        }
+    }
+
     /// Takes a worker off the list; its stage until now, if it was not lost before.
     fn strike(&mut self, rank: u32) -> Option<Stage> {
         let member = self.members.get_mut(&rank)?;
@@ -407,8 +441,35 @@ impl<T: Transport> Remote<T> {
         }
         debug_assert_eq!(self.coming, self.members.values().filter(|member| member.is_coming()).count());
         self.losses += 1;
+        // One that is frozen hears no order. Where the launcher would end the run for it, it is left alone.
+        if self.transport.survives_losses() {
+            self.lifelines.order_exit(rank, 0);
+            if self.lifelines.is_frozen(rank) {
+                self.lifelines.kill(rank);
+            }
+        }
         self.transport.abandon(rank);
         Some(stage)
+    }
+
+    /// Finds the workers that stand still before the run ends: MPI_Finalize would wait for them for ever.
+    fn find_frozen(&mut self) {
+        self.lifelines.ask_idle_workers();
+        loop {
+            let answered = self.lifelines.all_have_answered();
+            while let Ok(heard) = self.lifelines.heard.try_recv() {
+                // A task that was over its time has ended by now.
+                if let Heard::Gone { rank, .. } | Heard::Silent { rank, .. } = heard
+                    && self.strike(rank).is_some()
+                {
+                    tracing::warn!("worker {rank} was lost at the end of the run");
+                }
+            }
+            if answered {
+                return;
+            }
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
     }
 
     fn replace(&mut self) {
@@ -430,12 +491,21 @@ impl<T: Transport> Remote<T> {
             }
             let siblings = Siblings::watch_spawn();
             match self.transport.replace() {
-                Ok(Replacement::Started(rank)) => self.await_worker(rank),
-                Ok(Replacement::Coming) => self.spawning = Some((Instant::now(), siblings)),
+                Ok(Replacement::Started(rank)) => {
+                    self.put_off = 0;
+                    self.await_worker(rank);
+                }
+                Ok(Replacement::Coming) => {
+                    self.put_off = 0;
+                    self.spawning = Some((Instant::now(), siblings));
+                }
                 Ok(Replacement::Impossible) => {}
                 Err(error) => {
-                    self.not_replaced(&error.to_string());
-                    self.replace();
+                    tracing::error!("a lost worker cannot be replaced now: {error}");
+                    let wait = PUT_OFF.saturating_mul(1 << self.put_off.min(16)).min(LONGEST_PUT_OFF);
+                    self.put_off += 1;
+                    self.lacking += 1;
+                    self.settled = Instant::now() + wait;
                 }
             }
         }
@@ -486,6 +556,10 @@ impl<T: Transport> Remote<T> {
     }
 }
 
+fn overdue(rank: u32, task: Limited) -> News {
+    News::Overdue { rank, dispatch: task.dispatch, task: task.task, limit: task.limit }
+}
+
 /// Why a worker does not fit this rank 0.
 fn refusal(rank: u32, hello: &Hello) -> Option<String> {
     let host = &hello.host;
@@ -524,26 +598,35 @@ impl<T: Transport> Fabric for Remote<T> {
     }
 
     fn send(&mut self, rank: u32, frame: Frame) {
-        if !self.broken && matches!(self.members.get(&rank), Some(Member { stage: Stage::Working, .. })) {
+        if self.broken {
+            return;
+        }
+        if let Some(Member { stage: Stage::Working, limits, .. }) = self.members.get_mut(&rank) {
+            if frame.header.kind == Kind::Chunk
+                && let Some(limit) = limits.sent(&frame.header)
+            {
+                self.lifelines.limit(rank, limit);
+            }
             self.transport.send(rank, frame);
         }
     }
 
     fn give_up(&mut self, rank: u32) {
-        if self.strike(rank).is_none() {
-            return;
+        if self.strike(rank).is_some() {
+            self.replace();
         }
-        if self.transport.survives_losses() {
-            self.lifelines.order_exit(rank, 0);
-        }
-        self.replace();
     }
 
     fn expected(&self) -> usize {
-        self.lacking + self.coming + usize::from(self.spawning.is_some())
+        // A start that is put off again and again is nothing to wait for when nobody else is left.
+        let lacking = if self.put_off < FAILED_JOINS { self.lacking } else { 0 };
+        lacking + self.coming + usize::from(self.spawning.is_some())
     }
 
     fn end(&mut self, ending: Ending) -> Result<(), Error> {
+        if matches!(ending, Ending::Orderly { .. }) {
+            self.find_frozen();
+        }
         self.lifelines.ending();
         let lost = self.losses > 0;
         if self.transport.aborts(ending, lost) {
@@ -552,7 +635,10 @@ impl<T: Transport> Fabric for Remote<T> {
         #[cfg(feature = "mpi")]
         if lost || matches!(ending, Ending::Forced { .. }) {
             let here = &launch::here().host;
-            let hosts = self.members.values().filter_map(|member| member.host.as_deref());
+            let frozen = self.members.iter().filter(|(rank, _)| self.lifelines.is_frozen(**rank));
+            // One that is frozen counts twice: nobody sees its end.
+            let members = self.members.values().chain(frozen.map(|(_, member)| member));
+            let hosts = members.filter_map(|member| member.host.as_deref());
             launch::strand_launcher(hosts.filter(|host| host != here));
         }
         // A launcher that ends the run for one process would do so at once if the workers ended before this one,
@@ -594,6 +680,10 @@ impl<T: Transport> Fabric for Remote<T> {
                     && self.members.keys().any(|rank| self.lifelines.stands(*rank))
                 {
                     std::thread::sleep(Duration::from_millis(1));
+                }
+                // Who has not heard the order stands still.
+                if self.transport.survives_losses() {
+                    self.members.keys().for_each(|rank| self.lifelines.kill(*rank));
                 }
             }
         }

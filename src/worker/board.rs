@@ -27,9 +27,9 @@ struct Line {
 /// A line for each task thread.
 pub(crate) struct Board(Vec<Line>);
 
-/// A task that has run for longer than it may.
+/// A task with a limit on its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Overdue {
+pub(crate) struct Limited {
     pub(crate) dispatch: u64,
     pub(crate) task: u64,
     pub(crate) limit: Duration,
@@ -40,12 +40,12 @@ impl Board {
         Board((0..threads).map(|_| Line::default()).collect())
     }
 
-    pub(super) fn start(&self, thread: usize, dispatch: u64, task: u64, limit_nanos: u64) {
+    pub(super) fn start(&self, thread: usize, task: Limited) {
         let line = &self.0[thread];
         line.started.store(0, Ordering::Release);
-        line.limit.store(limit_nanos, Ordering::Relaxed);
-        line.dispatch.store(dispatch, Ordering::Relaxed);
-        line.task.store(task, Ordering::Relaxed);
+        line.limit.store(task.limit.as_nanos() as u64, Ordering::Relaxed);
+        line.dispatch.store(task.dispatch, Ordering::Relaxed);
+        line.task.store(task.task, Ordering::Relaxed);
         line.started.store(now_nanos(), Ordering::Release);
     }
 
@@ -54,11 +54,11 @@ impl Board {
     }
 
     /// The first task that is over its limit.
-    pub(crate) fn overdue(&self) -> Option<Overdue> {
+    pub(crate) fn overdue(&self) -> Option<Limited> {
         let now = now_nanos();
         self.0.iter().find_map(|line| {
             let started = line.started.load(Ordering::Acquire);
-            let found = Overdue {
+            let found = Limited {
                 dispatch: line.dispatch.load(Ordering::Relaxed),
                 task: line.task.load(Ordering::Relaxed),
                 limit: Duration::from_nanos(line.limit.load(Ordering::Relaxed)),
@@ -68,22 +68,53 @@ impl Board {
                 .then_some(found)
         })
     }
+
+    /// This process stood still for `nanos` at some time after `since`: that is not the tasks' time.
+    pub(crate) fn forgive(&self, since: u64, nanos: u64) {
+        for line in &self.0 {
+            let started = line.started.load(Ordering::Acquire);
+            if started != 0 && started <= since {
+                // A task that has ended meanwhile needs nothing.
+                let _ = line.started.compare_exchange(
+                    started,
+                    started + nanos,
+                    Ordering::AcqRel,
+                    Ordering::Relaxed,
+                );
+            }
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn task(dispatch: u64, task: u64, nanos: u64) -> Limited {
+        Limited { dispatch, task, limit: Duration::from_nanos(nanos) }
+    }
+
     #[test]
     fn only_a_running_task_over_its_limit_is_overdue() {
         let board = Board::new(2);
         assert_eq!(board.overdue(), None);
-        board.start(1, 5, 42, 1);
+        board.start(1, task(5, 42, 1));
         std::thread::sleep(Duration::from_millis(2));
-        assert_eq!(board.overdue(), Some(Overdue { dispatch: 5, task: 42, limit: Duration::from_nanos(1) }));
+        assert_eq!(board.overdue(), Some(task(5, 42, 1)));
         board.stop(1);
         assert_eq!(board.overdue(), None);
-        board.start(0, 6, 43, u64::MAX);
+        board.start(0, task(6, 43, u64::MAX));
         assert_eq!(board.overdue(), None);
+    }
+
+    #[test]
+    fn the_time_in_which_a_process_stood_still_is_not_the_tasks_time() {
+        let board = Board::new(2);
+        board.start(0, task(5, 42, 1_000_000));
+        let since = now_nanos();
+        board.start(1, task(5, 43, 1_000_000));
+        std::thread::sleep(Duration::from_millis(5));
+        board.forgive(since, 3_600_000_000_000);
+        assert_eq!(board.overdue(), Some(task(5, 43, 1_000_000)), "this one began afterwards");
     }
 }

@@ -4,13 +4,14 @@ use std::{
     any::Any,
     collections::HashMap,
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
 use super::{
-    board::{Board, now_nanos},
+    board::{Board, Limited, now_nanos},
     prints,
     task::Task,
 };
@@ -136,7 +137,9 @@ impl ChunkRun<'_> {
         let index = self.header.start + k as u64;
         self.task.enter(index);
         if self.header.nanos > 0 {
-            self.board.start(self.thread, self.header.dispatch, index, self.header.nanos);
+            let limit = Duration::from_nanos(self.header.nanos);
+            let task = Limited { dispatch: self.header.dispatch, task: index, limit };
+            self.board.start(self.thread, task);
         }
     }
 

@@ -1,0 +1,140 @@
+//! The worker's end: it is heard by a thread that needs no MPI.
+
+use std::{
+    io::{self, Read, Write},
+    net::{SocketAddr, TcpStream},
+    os::fd::AsFd,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::{GOODBYE, Introduction, PING, Report, keep_alive, pid_space};
+use crate::{
+    launch,
+    worker::{Board, Limited, now_nanos},
+};
+
+/// How long a worker may take to leave after rank 0 has.
+const LEAVE: Duration = Duration::from_secs(3);
+/// How often the time limits are looked at; a task is reported within this time of its limit.
+const WATCH: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+/// Who looks this much too late was not running, and neither were the tasks.
+const STOPPED: Duration = Duration::from_secs(1);
+/// How long a worker tries to reach rank 0.
+const CONNECT: Duration = Duration::from_secs(6);
+/// How long it waits before it tries again.
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// Connects a worker's lifeline and starts the thread that watches it: it ends this process when
+/// rank 0 says so or is gone, answers pings, and reports tasks that are over their time.
+///
+/// # Errors
+/// When rank 0 has not taken this worker in after some seconds.
+pub(in crate::fabric) fn connect(
+    addresses: &[SocketAddr],
+    token: [u8; 16],
+    rank: u32,
+    board: Arc<Board>,
+) -> io::Result<()> {
+    let introduction = Introduction { token, rank, pid: std::process::id(), pid_space: pid_space() };
+    let deadline = Instant::now() + CONNECT;
+    let share = CONNECT / addresses.len().max(1) as u32;
+    let mut last = io::Error::new(io::ErrorKind::AddrNotAvailable, "rank 0 has no address");
+    loop {
+        for address in addresses {
+            match introduce(address, share, introduction) {
+                Ok(stream) => {
+                    return thread::Builder::new()
+                        .name("rankpool-lifeline".into())
+                        .spawn(move || watch_rank_0(stream, &board))
+                        .map(drop);
+                }
+                Err(error) => last = io::Error::new(error.kind(), format!("{address}: {error}")),
+            }
+        }
+        // Rank 0 sends workers away when strangers crowd its door.
+        thread::sleep(AGAIN);
+        if Instant::now() > deadline {
+            return Err(last);
+        }
+    }
+}
+
+/// One try: connected, introduced, and taken in by rank 0.
+pub(super) fn introduce(
+    address: &SocketAddr,
+    limit: Duration,
+    introduction: Introduction,
+) -> io::Result<TcpStream> {
+    let mut stream = TcpStream::connect_timeout(address, limit)?;
+    keep_alive(&stream)?;
+    stream.write_all(&introduction.to_bytes())?;
+    stream.set_read_timeout(Some(limit))?;
+    let mut word = [0];
+    stream.read_exact(&mut word).map_err(|error| {
+        io::Error::new(error.kind(), format!("connected, and not taken in by rank 0 ({error})"))
+    })?;
+    if word != [PING] {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "this is not rank 0"));
+    }
+    stream.set_read_timeout(None)?;
+    stream.write_all(&Report::Alive.to_bytes())?;
+    Ok(stream)
+}
+
+/// Set when this worker leaves: rank 0 may be gone before it from here on.
+static LEAVING: AtomicBool = AtomicBool::new(false);
+
+/// This worker leaves in order; the end of its lifeline means nothing any more.
+pub(in crate::fabric) fn leave() {
+    LEAVING.store(true, Ordering::Release);
+}
+
+fn watch_rank_0(mut stream: TcpStream, board: &Board) {
+    let mut reported: Option<Limited> = None;
+    let mut asked = false;
+    let mut goodbye = false;
+    let mut looked = now_nanos();
+    loop {
+        let fd = stream.as_fd();
+        let heard = poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&WATCH));
+        let since = std::mem::replace(&mut looked, now_nanos());
+        if looked - since > STOPPED.as_nanos() as u64 {
+            board.forgive(since, looked - since);
+        }
+        let mut reports = [None; 3];
+        if heard.is_ok_and(|ready| ready > 0) {
+            let mut word = [0];
+            match stream.read(&mut word) {
+                Ok(1..) if word == [GOODBYE] => goodbye = true,
+                Ok(1..) if word == [PING] => reports[0] = Some(Report::Alive),
+                Ok(1..) => launch::exit_now(word[0].into()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                _ if LEAVING.load(Ordering::Acquire) => return,
+                _ if goodbye => {
+                    // The main thread ends this process when it has read as much; unless it is stuck.
+                    thread::sleep(LEAVE);
+                    launch::exit_now(launch::EXIT_DONE);
+                }
+                _ => launch::end_orphaned(),
+            }
+        }
+        if let Some(overdue) = board.overdue().filter(|overdue| reported != Some(*overdue)) {
+            reports[1] = Some(Report::Overdue(overdue));
+            reported = Some(overdue);
+        }
+        if launch::drain_asked() && !std::mem::replace(&mut asked, true) {
+            reports[2] = Some(Report::Drain);
+        }
+        for report in reports.into_iter().flatten() {
+            // When rank 0 is gone, the next look says so.
+            let _ = stream.write_all(&report.to_bytes());
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! What rank 0 knows of the time that a worker's tasks may take, also when the worker says nothing.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use crate::{wire::Header, worker::Limited};
+
+/// The chunks with a limit that a worker has.
+#[derive(Debug, Default)]
+pub(super) struct Limits {
+    /// The limit of the tasks in the last chunk.
+    last: Option<Duration>,
+    /// Chunks that are a single task, the oldest first, and when they were sent. Of a chunk with several tasks
+    /// nobody knows which one a silent worker is at.
+    alone: VecDeque<(Limited, Instant)>,
+}
+
+impl Limits {
+    /// A chunk is sent; returns the new limit if it is another one than before.
+    pub(super) fn sent(&mut self, chunk: &Header) -> Option<Option<Duration>> {
+        let limit = (chunk.nanos > 0).then_some(Duration::from_nanos(chunk.nanos));
+        if let Some(limit) = limit.filter(|_| chunk.count == 1) {
+            let task = Limited { dispatch: chunk.dispatch, task: chunk.start, limit };
+            self.alone.push_back((task, Instant::now()));
+        }
+        let before = std::mem::replace(&mut self.last, limit);
+        (limit != before).then_some(limit)
+    }
+
+    /// A chunk has come back.
+    pub(super) fn returned(&mut self, dispatch: u64) {
+        self.alone.retain(|(task, _)| task.dispatch != dispatch);
+    }
+
+    /// The task that a worker that is silent for this long must have been at for longer than it may take. One that
+    /// was sent later was never begun.
+    pub(super) fn culprit(&self, silent: Duration) -> Option<Limited> {
+        let (task, sent) = self.alone.front()?;
+        (sent.elapsed() > silent && silent > task.limit).then_some(*task)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Kind;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn chunk(dispatch: u64, count: u64, limit: Duration) -> Header {
+        let mut header = Header::new(Kind::Chunk);
+        (header.dispatch, header.start, header.count) = (dispatch, 10 * dispatch, count);
+        header.nanos = limit.as_nanos() as u64;
+        header
+    }
+
+    #[test]
+    fn only_the_oldest_chunk_of_a_single_task_that_was_there_before_the_silence_is_to_blame() {
+        let mut limits = Limits::default();
+        assert_eq!(limits.sent(&chunk(1, 8, SECOND)), Some(Some(SECOND)));
+        assert_eq!(limits.sent(&chunk(2, 1, SECOND)), None, "the limit is as before");
+        limits.sent(&chunk(3, 1, SECOND));
+        assert_eq!(limits.culprit(2 * SECOND), None, "it came after the silence began");
+        for (_, sent) in &mut limits.alone {
+            *sent -= 3 * SECOND;
+        }
+        assert_eq!(limits.culprit(SECOND / 2), None, "its time is not over");
+        let task = |dispatch| Limited { dispatch, task: 10 * dispatch, limit: SECOND };
+        assert_eq!(limits.culprit(2 * SECOND), Some(task(2)));
+        limits.returned(2);
+        assert_eq!(limits.culprit(2 * SECOND), Some(task(3)));
+        limits.returned(3);
+        assert_eq!(limits.culprit(2 * SECOND), None);
+        assert_eq!(limits.sent(&chunk(4, 1, Duration::ZERO)), Some(None));
+    }
+}
