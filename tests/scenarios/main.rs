@@ -2,7 +2,9 @@
 //!
 //! Like `behaviours`, the program is its own fixture: `inside SCENARIO MODE` runs one scenario.
 
+mod frozen;
 mod inside;
+mod strangers;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -69,16 +71,18 @@ const TESTS: &[(&str, &[Mode], Test)] = {
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
     if arguments.get(1).is_some_and(|first| first == "inside") {
-        let mode = arguments[3].parse().expect("a mode");
+        let (scenario, mode) = (&arguments[2], arguments[3].parse().expect("a mode"));
         let workers = arguments[4].parse().expect("workers");
-        if arguments[2] == "ended_by_main" {
+        if scenario == "ended_by_main" {
             return inside::ended_by_main(mode, workers);
         }
-        inside::run(&arguments[2], mode, workers);
+        if !frozen::inside(scenario, mode, workers) && !strangers::inside(scenario, mode, workers) {
+            inside::run(scenario, mode, workers);
+        }
         return ExitCode::SUCCESS;
     }
     let mut trials = Vec::new();
-    for (name, modes, test) in TESTS {
+    for (name, modes, test) in TESTS.iter().chain(frozen::TESTS) {
         for mode in *modes {
             trials.push(Trial::test(format!("{mode}: {name}"), || support::caught(|| test(*mode))));
         }
@@ -89,6 +93,12 @@ fn main() -> ExitCode {
     trials.push(Trial::test("comm: without recovery a stuck task costs its time only", || {
         support::caught(stuck_for_good)
     }));
+    for (name, test) in frozen::WITHOUT_RECOVERY {
+        trials.push(Trial::test(format!("comm without recovery: {name}"), move || support::caught(test)));
+    }
+    for (name, test) in strangers::TESTS {
+        trials.push(Trial::test(format!("strangers: {name}"), move || support::caught(test)));
+    }
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
     libtest_mimic::run(&arguments, trials).exit();

@@ -123,6 +123,11 @@ impl Running {
         signal_process(self.pid(), signal);
     }
 
+    /// Sends a signal to every process of it but one.
+    pub fn signal_others(&self, but: u32, signal: rustix::process::Signal) {
+        marked(&self.mark).into_iter().filter(|pid| *pid != but).for_each(|pid| signal_process(pid, signal));
+    }
+
     /// Waits for the end; kills everything and fails the test when the limit is over, and when
     /// descendants are left behind.
     #[track_caller]
