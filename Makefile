@@ -1,6 +1,6 @@
 # The two commands: `make run` and `make test`. Both install what is missing first.
 
-.PHONY: run test check features unit package bench fuzz setup setup-tests python clean
+.PHONY: run test test-all check features unit stacks package bench fuzz setup setup-tests python clean
 
 # Open MPI's mpiexec refuses root unless it is told otherwise, as in a container.
 ifeq ($(shell id -u),0)
@@ -13,8 +13,12 @@ run: setup
 	cargo build --release
 	mpiexec --oversubscribe -n 3 target/release/rankpool run pi --tasks 1000 --samples 2000000
 
-test: setup-tests python check features unit package
+test: setup-tests python check features unit stacks package
 	@echo "all checks passed"
+
+# What test runs, and on the other MPI libraries more than a sample.
+test-all: STACK_TESTS += --test behaviours --test scenarios
+test-all: test
 
 setup:
 	@./setup.sh
@@ -45,6 +49,17 @@ features:
 
 unit:
 	cargo test --no-fail-fast
+
+# The command line on the MPI libraries that setup.sh has installed beside the system's.
+STACK_TESTS := --test cli --test launches
+
+stacks: setup-tests
+	for mpiexec in target/stacks/*/bin/mpiexec; do \
+	    bin=$(CURDIR)/$${mpiexec%/mpiexec}; \
+	    echo "on the MPI in $$bin"; \
+	    PATH=$$bin:$$PATH MPICC=$$bin/mpicc CARGO_TARGET_DIR=$${bin%/bin}/build \
+	        cargo test --no-fail-fast $(STACK_TESTS) || exit 1; \
+	done
 
 package:
 	cargo package --allow-dirty

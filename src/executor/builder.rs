@@ -95,14 +95,14 @@ enum Role {
     Worker,
 }
 
-/// A setting from the environment, where it is set.
+/// A setting from the environment, where it is set; an empty variable is not.
 fn variable<T: FromStr<Err: Display>>(name: &str, example: &str) -> Result<Option<T>, String> {
     let Some(text) = std::env::var_os(name) else {
         return Ok(None);
     };
     match text.to_str() {
         None => Err(format!("the variable {name} is no text: {}", text.display())),
-        Some("") => Err(format!("the variable {name} is empty: give it a value, or unset it")),
+        Some("") => Ok(None),
         Some(text) => text.parse().map(Some).map_err(|error| format!("{name}={text}: {error}{example}")),
     }
 }
@@ -181,7 +181,8 @@ impl Builder {
 
     /// Takes mode, workers, chunk and seed from the variables RANKPOOL_MODE, RANKPOOL_WORKERS, RANKPOOL_CHUNK and
     /// RANKPOOL_SEED, each where it is set, in the place of what was set before. So a program can be run in another
-    /// way without a change to it. [`start`](Builder::start) refuses a variable that is empty or cannot be read.
+    /// way without a change to it. [`start`](Builder::start) refuses a variable that cannot be read; an empty one counts as not
+    /// set.
     ///
     /// ```
     /// // RANKPOOL_MODE=processes RANKPOOL_WORKERS=4 cargo run
