@@ -16,5 +16,5 @@ fn point_to_mpi() {
     for folder in &folders {
         println!("cargo:rustc-link-arg=-Wl,-rpath,{folder},--enable-new-dtags");
     }
-    println!("cargo:rustc-env=RANKPOOL_MPI_FOLDERS={}", folders.join(":"));
+    println!("cargo:rustc-env=MPI_FOLDERS_AT_BUILD={}", folders.join(":"));
 }

@@ -6,6 +6,8 @@
 //! It is only accepted inside an executable segment of the main image, and only after both sides
 //! agreed on the build at the handshake.
 
+#[cfg(feature = "mpi")]
+use std::io::Read;
 use std::{ptr::NonNull, sync::OnceLock};
 
 use crate::error::{Error, ErrorKind};
@@ -81,7 +83,31 @@ fn build_id(mut notes: &[u8]) -> Option<String> {
 fn file_hash() -> Option<String> {
     let bytes =
         std::fs::read("/proc/self/exe").ok().or_else(|| std::fs::read(std::env::current_exe().ok()?).ok())?;
-    Some(format!("xxh3-{:032x}", xxhash_rust::xxh3::xxh3_128(&bytes)))
+    Some(hash(&bytes))
+}
+
+fn hash(bytes: &[u8]) -> String {
+    format!("xxh3-{:032x}", xxhash_rust::xxh3::xxh3_128(bytes))
+}
+
+/// The notes of an executable are among its first bytes.
+#[cfg(feature = "mpi")]
+const NOTES_BYTES: u64 = 1 << 20;
+
+/// Whether a file that can be executed is of this build.
+///
+/// # Errors
+/// When it cannot be read or executed.
+#[cfg(feature = "mpi")]
+pub(crate) fn is_this_build(file: &std::path::Path) -> std::io::Result<bool> {
+    rustix::fs::access(file, rustix::fs::Access::EXEC_OK)?;
+    let digits = build().as_bytes().chunks(2);
+    let id: Option<Vec<u8>> =
+        digits.map(|two| u8::from_str_radix(std::str::from_utf8(two).ok()?, 16).ok()).collect();
+    let Some(id) = id else { return Ok(hash(&std::fs::read(file)?) == build()) };
+    let mut beginning = Vec::new();
+    std::fs::File::open(file)?.take(NOTES_BYTES).read_to_end(&mut beginning)?;
+    Ok(beginning.windows(id.len()).any(|window| window == id))
 }
 
 /// Names this build of the executable: the linker's build id, else a hash of the file.
@@ -155,6 +181,14 @@ mod tests {
     #[test]
     fn the_build_has_a_name() {
         assert!(build().len() >= 16, "{:?}", build());
+    }
+
+    #[cfg(feature = "mpi")]
+    #[test]
+    fn a_file_is_known_to_be_of_this_build_or_of_another() {
+        assert!(is_this_build(&std::env::current_exe().unwrap()).unwrap());
+        assert!(!is_this_build("/bin/sh".as_ref()).unwrap());
+        assert!(is_this_build("/no/such/file".as_ref()).is_err());
     }
 
     #[test]

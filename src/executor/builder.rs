@@ -11,7 +11,8 @@ use std::{
 use super::{
     Executor, Shared,
     call::EMPTY_CHUNK,
-    engine::{Engine, Progress, Reason},
+    engine::{Engine, Reason},
+    progress::Progress,
 };
 #[cfg(feature = "mpi")]
 use crate::fabric::{comm, pool};

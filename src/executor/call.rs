@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{
     Executor, Future, Stream, Unordered,
-    engine::{Answer, Command, Record, Work},
+    command::{Answer, Command, Record, Work},
     flow::{Flow, Taste, not_done},
     future::Cell,
     items::Items,

@@ -2,7 +2,7 @@
 //! actions back. It owns the fabric, and with it everything that MPI is told.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, OnceLock, PoisonError, mpsc},
     thread,
     time::{Duration, Instant},
@@ -10,16 +10,18 @@ use std::{
 
 use bytes::Bytes;
 
+use super::{
+    command::{Command, Farewell, Record},
+    items::Items,
+    progress::{Progress, Share},
+    watch::{Happening, Span, Watching},
+};
 use crate::{
     error::{Error, Failure, FailureKind},
-    executor::{
-        items::Items,
-        watch::{Happening, Span, Watching},
-    },
     fabric::{Ending, Fabric, Idle, News, Pause, WorkerInfo},
     launch,
-    scheduler::{Action, CallId, CallSpec, Dispatch, End, Event, Scheduler, WorkerId},
-    wire::{Batch, Frame, Header, Kind, LAYOUT_TABLE, Piece, Reply},
+    scheduler::{Action, CallId, CallSpec, Dispatch, Event, Scheduler, WorkerId},
+    wire::{Frame, Header, Kind, LAYOUT_TABLE, Piece, Reply},
 };
 
 /// Commands that are obeyed in one round, so that a flood of them does not keep results waiting.
@@ -30,124 +32,6 @@ const BURST: usize = 10_000;
 
 /// The memory of a burst is given back after this time without work, in which its results are likely to be dropped.
 const QUIET: Duration = Duration::from_millis(500);
-
-/// Who waits for the outcomes of a call.
-pub(super) trait Sink: Send + Sync {
-    /// A first chunk is about to leave; false when it must not.
-    fn try_start(&self) -> bool {
-        true
-    }
-    fn deliver(&self, piece: Piece);
-    fn finish(&self, end: End);
-}
-
-/// A sink that is never left without an end: dropped, it says that nobody will work any more, unless
-/// the end was told before.
-pub(super) struct Answer(pub(super) Arc<dyn Sink>);
-
-impl Drop for Answer {
-    fn drop(&mut self) {
-        self.0.finish(End::Deserted);
-    }
-}
-
-/// What workers need to know of a call.
-pub(super) struct Work {
-    pub(super) program: u64,
-    pub(super) shared: Option<Bytes>,
-    /// Workers build a state for this call.
-    pub(super) stateful: bool,
-    pub(super) seed: u64,
-    /// Nanoseconds a task may take, 0 for any time.
-    pub(super) limit_nanos: u64,
-}
-
-pub(super) enum Command {
-    /// A map, whose items follow.
-    Map {
-        call: CallId,
-        spec: CallSpec,
-        record: Box<Record>,
-    },
-    /// A single task, whose item is in its record.
-    Task {
-        call: CallId,
-        spec: CallSpec,
-        record: Box<Record>,
-    },
-    Feed {
-        call: CallId,
-        items: Batch,
-    },
-    Skip {
-        call: CallId,
-        tasks: u64,
-    },
-    Close {
-        call: CallId,
-    },
-    Consumed {
-        call: CallId,
-        tasks: u64,
-        bytes: u64,
-    },
-    Cancel {
-        call: CallId,
-    },
-    /// Tell what happens from now on; `None` ends the watch.
-    Watch(Option<Watching>),
-    /// What is not expected to end by then is not begun.
-    Limit(Instant),
-    /// Begin nothing more; what runs is waited for until then.
-    Drain(Instant),
-    End(Farewell),
-}
-
-/// How the executor is to end.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Farewell {
-    /// Drop what has not started.
-    pub(super) cancel: bool,
-    /// How long running tasks are waited for; then the workers are ended by force.
-    pub(super) patience: Option<Duration>,
-    /// The program is to end with this exit code.
-    pub(super) code: Option<i32>,
-}
-
-/// What has been done so far, for those who watch.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Progress {
-    /// Tasks that ended well.
-    pub done: u64,
-    /// Tasks that failed for good.
-    pub failed: u64,
-    /// Workers that have a chunk now.
-    pub busy: usize,
-    /// Workers that were lost.
-    pub lost: usize,
-    /// What each worker did, by rank.
-    pub by_rank: BTreeMap<u32, Share>,
-}
-
-/// One worker's share of the work.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Share {
-    /// The worker's host.
-    pub host: String,
-    /// Tasks that it ran to an end.
-    pub tasks: u64,
-}
-
-/// What rank 0 keeps of a call. One that is pending is kept in a box: there may be very many.
-pub(super) struct Record {
-    work: Work,
-    answer: Answer,
-    items: Items,
-    /// Workers that hold something of this call.
-    known_to: BTreeSet<u32>,
-}
 
 pub(super) struct Engine {
     commands: mpsc::Receiver<Command>,
@@ -596,16 +480,5 @@ impl Engine {
 
     fn tally(&self, change: impl FnOnce(&mut Progress, &Engine)) {
         change(&mut self.progress.lock().unwrap_or_else(PoisonError::into_inner), self);
-    }
-}
-
-impl Record {
-    pub(super) fn new(work: Work, answer: Answer, items: Items) -> Box<Record> {
-        Box::new(Record { work, answer, items, known_to: BTreeSet::new() })
-    }
-
-    /// True when workers keep nothing of this call.
-    fn is_stateless(&self) -> bool {
-        self.work.shared.is_none() && !self.work.stateful
     }
 }

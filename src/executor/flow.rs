@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::{
     Shared,
     call::Options,
-    engine::{Answer, Command, Record, Work},
+    command::{Answer, Command, Record, Work},
     items::Items,
     mailbox::{Mailbox, Wanted},
 };

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use super::{
     Shared,
     call::value,
-    engine::{Command, Sink},
+    command::{Command, Sink},
     flow::{STOPPED, not_done},
 };
 use crate::{

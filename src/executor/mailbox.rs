@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use super::engine::Sink;
+use super::command::Sink;
 use crate::{scheduler::End, wire::Piece};
 
 #[derive(Default)]

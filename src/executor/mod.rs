@@ -2,11 +2,13 @@
 
 mod builder;
 mod call;
+mod command;
 mod engine;
 mod flow;
 mod future;
 mod items;
 mod mailbox;
+mod progress;
 mod stream;
 mod wait;
 mod watch;
@@ -28,9 +30,10 @@ pub use builder::Builder;
 #[cfg(feature = "cli")]
 pub(crate) use builder::SHORTEST_STALL;
 pub use call::Call;
-use engine::{Command, Farewell, Reason};
-pub use engine::{Progress, Share};
+use command::{Command, Farewell};
+use engine::Reason;
 pub use future::{Future, Status};
+pub use progress::{Progress, Share};
 pub use stream::{Stream, Unordered};
 pub use wait::{WaitFor, Waited, as_completed, wait};
 use watch::Watching;

@@ -8,7 +8,7 @@ use std::{
 use super::{
     Ending, Idle,
     port::Port,
-    remote::{Incoming, Replacement, Transport},
+    transport::{Incoming, Replacement, Transport},
     worker_side::{Served, serve_remote},
 };
 use crate::{

@@ -1,7 +1,7 @@
 //! How bytes move between rank 0 and its workers; one file a mode.
 //!
 //! [`threads`] (and serial, which is one thread) passes frames through channels. The other modes
-//! have workers that are processes: each has a [`Transport`](remote::Transport) of its own, and
+//! have workers that are processes: each has a [`Transport`](transport::Transport) of its own, and
 //! [`remote`] adds what they share: the handshake, the lifelines, losses and replacements.
 
 #[cfg(feature = "mpi")]
@@ -16,8 +16,10 @@ pub(crate) mod pool;
 mod port;
 pub(crate) mod processes;
 pub(crate) mod remote;
+mod replacements;
 mod stream;
 pub(crate) mod threads;
+mod transport;
 mod worker_side;
 
 pub(crate) use idle::{Idle, Pause};

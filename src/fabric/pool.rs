@@ -15,10 +15,11 @@ use super::{
     comm::{ends_by_abort, leave_world, serve_on},
     files,
     port::Port,
-    remote::{Incoming, Replacement, Transport},
+    transport::{Incoming, Replacement, Transport},
 };
 use crate::{
     error::{Error, ErrorKind},
+    function,
     launch::{self, count_workers},
     mpi::{Communicator, Spawn, Spawning, World},
     wire::Frame,
@@ -165,9 +166,12 @@ impl Pool {
     /// What is spawned: this program, with the same arguments.
     fn order(&self, count: u32) -> Result<Spawn, Error> {
         let program = launch::executable().map_err(|error| self.failed(count, &error))?;
-        // A launcher that cannot start it may wait for it for ever.
-        rustix::fs::access(program, rustix::fs::Access::EXEC_OK)
-            .map_err(|error| self.failed(count, &format_args!("{}: {error}", program.display())))?;
+        // A launcher that cannot start it may wait for it for ever, and a worker of another build is refused.
+        let odd =
+            |why: &dyn std::fmt::Display| self.failed(count, &format_args!("{}: {why}", program.display()));
+        if !function::is_this_build(program).map_err(|error| odd(&error))? {
+            return Err(odd(&"another build has taken its place since the run began"));
+        }
         let program = program.as_os_str().as_bytes();
         let arguments = std::env::args_os().skip(1).map(OsStringExt::into_vec);
         Spawn::new(program, arguments, count, &self.info)

@@ -20,8 +20,8 @@ use rustix::{
 
 use super::{
     Ending, Idle, Pause,
-    remote::{Incoming, Replacement, Transport},
     stream::FrameStream,
+    transport::{Incoming, Replacement, Transport},
     worker_side::{Served, serve_remote},
 };
 use crate::{

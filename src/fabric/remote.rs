@@ -11,79 +11,16 @@ use super::{
     Ending, Fabric, Idle, News, WorkerInfo,
     lifeline::{Heard, Lifelines},
     limits::Limits,
+    replacements::Replacements,
+    transport::{Incoming, Transport},
 };
 use crate::{
     error::{Error, ErrorKind},
     function,
     launch::{self, Siblings},
-    wire::{Frame, Header, Hello, Kind, PROTOCOL, Ready, Surroundings, Welcome, decode, encode},
+    wire::{Frame, Header, Hello, Kind, Ready, Surroundings, Welcome, decode, encode},
     worker::Limited,
 };
-
-/// A worker that does not come up is not started anew more often than this in a row.
-const FAILED_JOINS: u32 = 3;
-/// How much longer each time the next one is waited with.
-const AFTER_A_FAILED_JOIN: Duration = Duration::from_millis(500);
-/// A replacement whose start takes so long may hang, as some do that a launcher starts when it has just seen a loss:
-/// another one is started beside it.
-const HANGS: Duration = Duration::from_secs(10);
-
-/// How long a start that was not possible is put off, the first time; then twice as long each time.
-const PUT_OFF: Duration = Duration::from_millis(500);
-const LONGEST_PUT_OFF: Duration = Duration::from_secs(32);
-
-/// What a transport hands up.
-pub(crate) enum Incoming {
-    Frame(Frame),
-    /// The worker cannot be reached any more.
-    Gone(String),
-}
-
-/// How a transport starts another worker.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Replacement {
-    /// As this rank.
-    Started(u32),
-    /// It is being started, and [`Transport::replaced`] will have it.
-    #[cfg_attr(not(feature = "mpi"), expect(dead_code, reason = "without MPI nothing is spawned aside"))]
-    Coming,
-    /// Not at all.
-    #[cfg_attr(not(feature = "mpi"), expect(dead_code, reason = "processes can always be started"))]
-    Impossible,
-}
-
-/// Moves frames to and from worker processes; one for each mode.
-pub(crate) trait Transport {
-    /// Appends what came in, with the rank it came from; true when anything moved. Never blocks.
-    fn poll(&mut self, inbox: &mut Vec<(u32, Incoming)>) -> Result<bool, Error>;
-
-    fn send(&mut self, rank: u32, frame: Frame);
-
-    /// Never touches this worker's connection again, and ends its process if it owns it.
-    fn abandon(&mut self, rank: u32);
-
-    /// Whether [`end`](Transport::end) ends all processes itself, so that none must leave before.
-    fn aborts(&self, ending: Ending, lost: bool) -> bool;
-
-    /// Whether a worker may be ended alone, without the launcher ending the run for it.
-    fn survives_losses(&self) -> bool;
-
-    /// How long after a loss the launcher must be left alone before it is to start another worker.
-    fn settling(&self) -> Duration {
-        Duration::ZERO
-    }
-
-    /// Starts one more worker.
-    fn replace(&mut self) -> Result<Replacement, Error>;
-
-    /// The rank of a worker that was [coming](Replacement::Coming), once it is there.
-    fn replaced(&mut self) -> Option<Result<u32, Error>> {
-        None
-    }
-
-    /// Leaves: workers have had their goodbye, or the order to end. `lost`: somebody was.
-    fn end(&mut self, ending: Ending, lost: bool) -> Result<(), Error>;
-}
 
 /// What the workers are told at their welcome.
 #[derive(Clone, Debug)]
@@ -148,15 +85,7 @@ pub(crate) struct Remote<T> {
     hosts: BTreeMap<String, Host>,
     inbox: Vec<(u32, Incoming)>,
     losses: u32,
-    failed_joins: u32,
-    /// Starts in a row that were not possible.
-    put_off: u32,
-    /// Lost workers for which no replacement has been started.
-    lacking: usize,
-    /// A replacement that is being started: since when, and who sees it die meanwhile.
-    spawning: Option<(Instant, Siblings)>,
-    /// When the launcher has got over the last loss.
-    settled: Instant,
+    replacements: Replacements,
     /// The first workers have been welcomed.
     running: bool,
     /// They are all at work.
@@ -181,6 +110,7 @@ impl<T: Transport> Remote<T> {
         let lifelines = Lifelines::listen(members.len(), settings.stall).map_err(|error| {
             Error::new(ErrorKind::Launch, format!("rank 0 cannot listen for its workers' lifelines: {error}"))
         })?;
+        let replacements = Replacements::new(settings.start_timeout);
         let mut remote = Remote {
             transport,
             lifelines,
@@ -190,11 +120,7 @@ impl<T: Transport> Remote<T> {
             hosts: BTreeMap::new(),
             inbox: Vec::new(),
             losses: 0,
-            failed_joins: 0,
-            put_off: 0,
-            lacking: 0,
-            spawning: None,
-            settled: Instant::now(),
+            replacements,
             running: false,
             gathered: false,
             broken: false,
@@ -312,7 +238,7 @@ impl<T: Transport> Remote<T> {
             (Kind::Hello, stage) => {
                 let hello: Result<Hello, _> = decode(&frame.body);
                 let refusal = match &hello {
-                    Ok(hello) => refusal(rank, hello),
+                    Ok(hello) => hello.refusal(rank, function::build()),
                     Err(_) => Some(format!("worker {rank} speaks another version of rankpool's protocol")),
                 };
                 if let Some(text) = refusal {
@@ -321,7 +247,7 @@ impl<T: Transport> Remote<T> {
                     }
                     // A replacement that does not fit; the next would not either. It waits for an answer.
                     self.transport.send(rank, Frame::bare(Kind::Refuse));
-                    self.failed_joins = FAILED_JOINS;
+                    self.replacements.give_up();
                     self.lose(rank, text, news);
                     return Ok(());
                 }
@@ -348,7 +274,7 @@ impl<T: Transport> Remote<T> {
                         hello.host
                     );
                 }
-                self.failed_joins = 0;
+                self.replacements.joined();
                 news.push(News::Joined(WorkerInfo {
                     rank,
                     host: hello.host,
@@ -400,20 +326,9 @@ impl<T: Transport> Remote<T> {
         if matches!(stage, Stage::Working) || !self.gathered {
             news.push(News::Lost { rank, reason });
         } else {
-            self.not_replaced(&format!("worker {rank} did not come up: {reason}"));
+            self.replacements.failed(&format!("worker {rank} did not come up: {reason}"));
         }
         self.replace();
-    }
-
-    /// A replacement has failed.
-    fn not_replaced(&mut self, why: &str) {
-        tracing::warn!("a lost worker is not replaced yet: {why}");
-        self.failed_joins += 1;
-        if self.failed_joins >= FAILED_JOINS {
-            tracing::error!(
-                "no more workers are started in the place of lost ones; the run goes on with the others"
-            );
-        }
     }
 
     /// A worker has not answered for `time`: it is lost, and a task that it was at for too long has timed out.
@@ -474,78 +389,16 @@ impl<T: Transport> Remote<T> {
 
     fn replace(&mut self) {
         if self.gathered {
-            self.lacking += 1;
-            self.settled =
-                Instant::now() + self.transport.settling() + self.failed_joins * AFTER_A_FAILED_JOIN;
+            self.replacements.lack(self.transport.settling());
             self.start_replacements();
         }
     }
 
-    /// Starts the replacements that are lacking, one after the other, once the launcher is ready for them.
     fn start_replacements(&mut self) {
-        self.see_to_the_spawn();
-        while self.lacking > 0 && self.spawning.is_none() && self.settled <= Instant::now() {
-            self.lacking -= 1;
-            if self.failed_joins >= FAILED_JOINS {
-                continue;
-            }
-            let siblings = Siblings::watch_spawn();
-            match self.transport.replace() {
-                Ok(Replacement::Started(rank)) => {
-                    self.put_off = 0;
-                    self.await_worker(rank);
-                }
-                Ok(Replacement::Coming) => {
-                    self.put_off = 0;
-                    self.spawning = Some((Instant::now(), siblings));
-                }
-                Ok(Replacement::Impossible) => {}
-                Err(error) => {
-                    tracing::error!("a lost worker cannot be replaced now: {error}");
-                    let wait = PUT_OFF.saturating_mul(1 << self.put_off.min(16)).min(LONGEST_PUT_OFF);
-                    self.put_off += 1;
-                    self.lacking += 1;
-                    self.settled = Instant::now() + wait;
-                }
-            }
+        for rank in self.replacements.start(&mut self.transport) {
+            self.members.insert(rank, Member::started());
+            self.coming += 1;
         }
-    }
-
-    fn await_worker(&mut self, rank: u32) {
-        self.members.insert(rank, Member::started());
-        self.coming += 1;
-    }
-
-    /// Takes a replacement in that was being started; sees to another one when it is known to have died, or takes
-    /// too long.
-    fn see_to_the_spawn(&mut self) {
-        let spawned = self.transport.replaced();
-        if let Some(Ok(rank)) = spawned {
-            // It may be one that was not expected any more.
-            self.await_worker(rank);
-            self.spawning = None;
-            return;
-        }
-        let Some((since, siblings)) = &mut self.spawning else { return };
-        let last = self.failed_joins + 1 >= FAILED_JOINS;
-        let limit = if last { self.settings.start_timeout } else { self.settings.start_timeout.min(HANGS) };
-        let failed = match spawned.and_then(Result::err) {
-            Some(error) => error.to_string(),
-            None => match siblings.gone() {
-                Some(gone) => {
-                    #[cfg(feature = "mpi")]
-                    if gone.never_lived() {
-                        launch::strand_launcher_by_spawn();
-                    }
-                    gone.to_string()
-                }
-                None if since.elapsed() > limit => format!("its start has not ended within {limit:?}"),
-                None => return,
-            },
-        };
-        self.spawning = None;
-        self.not_replaced(&failed);
-        self.replace();
     }
 
     fn overdue_joins(&mut self, news: &mut Vec<News>) {
@@ -558,34 +411,6 @@ impl<T: Transport> Remote<T> {
 
 fn overdue(rank: u32, task: Limited) -> News {
     News::Overdue { rank, dispatch: task.dispatch, task: task.task, limit: task.limit }
-}
-
-/// Why a worker does not fit this rank 0.
-fn refusal(rank: u32, hello: &Hello) -> Option<String> {
-    let host = &hello.host;
-    let (bits, big_endian) = (usize::BITS, cfg!(target_endian = "big"));
-    if hello.protocol != PROTOCOL {
-        return Some(format!(
-            "worker {rank} on {host} speaks protocol {} and rank 0 {PROTOCOL}: start the same version everywhere",
-            hello.protocol
-        ));
-    }
-    if (hello.pointer_bits, hello.big_endian) != (bits, big_endian) {
-        return Some(format!(
-            "worker {rank} on {host} is a {}-bit {} machine and rank 0 is not: all ranks need one architecture",
-            hello.pointer_bits,
-            if hello.big_endian { "big-endian" } else { "little-endian" }
-        ));
-    }
-    (hello.build != function::build()).then(|| {
-        format!(
-            "worker {rank} on {host} runs another build of the program: {} ({}), and rank 0 runs {}; \
-             install one build on all hosts",
-            hello.build,
-            hello.program,
-            function::build()
-        )
-    })
 }
 
 impl<T: Transport> Fabric for Remote<T> {
@@ -618,9 +443,7 @@ impl<T: Transport> Fabric for Remote<T> {
     }
 
     fn expected(&self) -> usize {
-        // A start that is put off again and again is nothing to wait for when nobody else is left.
-        let lacking = if self.put_off < FAILED_JOINS { self.lacking } else { 0 };
-        lacking + self.coming + usize::from(self.spawning.is_some())
+        self.coming + self.replacements.expected()
     }
 
     fn end(&mut self, ending: Ending) -> Result<(), Error> {

@@ -171,7 +171,7 @@ fn library_file() -> Option<PathBuf> {
 }
 
 /// The folders of the MPI library that the program was built with.
-const BUILT_WITH: Option<&str> = option_env!("RANKPOOL_MPI_FOLDERS");
+const BUILT_WITH: Option<&str> = option_env!("MPI_FOLDERS_AT_BUILD");
 
 /// The folder of the MPI library that the program was built with, where the loader has taken another one's.
 fn displaced<'f>(loaded: Option<&Path>, folders: Option<&'f str>) -> Option<&'f str> {

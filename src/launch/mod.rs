@@ -37,9 +37,7 @@ pub(crate) use leave::{end_orphaned, end_run, exit, exit_now, leave_code, leave_
 pub use mode::Mode;
 pub(crate) use mode::{Choice, choose, count_workers};
 #[cfg(feature = "mpi")]
-pub(crate) use recovery::{
-    launcher_survives_losses, strand_launcher, strand_launcher_by_spawn, watch_exit_code,
-};
+pub(crate) use recovery::{launcher_survives_losses, strand_launcher, watch_exit_code};
 pub(crate) use siblings::Siblings;
 pub(crate) use surroundings::{adopt, surroundings};
 

@@ -3,8 +3,7 @@
 //! rank 0's code, but no false success. So rank 0 asks it when the run has failed.
 //!
 //! It also asks when mpiexec would not end by itself: of several processes on one other host that leave without
-//! MPI_Finalize, as all must after a loss, this mpiexec hears of the first only, and waits for the others for ever;
-//! and so it waits for a process that it could not start.
+//! MPI_Finalize, as all must after a loss, this mpiexec hears of the first only, and waits for the others for ever.
 
 use std::{
     collections::HashSet,
@@ -41,21 +40,11 @@ static STRANDED: AtomicBool = AtomicBool::new(false);
 pub(crate) fn strand_launcher<'h>(others: impl Iterator<Item = &'h str>) {
     let mut seen = HashSet::new();
     let mut others = others;
-    if !others.all(|host| seen.insert(host)) {
-        strand("of a run that has lost a worker on another host");
-    }
-}
-
-/// A process that was to be spawned could not be started.
-pub(crate) fn strand_launcher_by_spawn() {
-    strand("of a run in which it could not start a worker");
-}
-
-fn strand(end: &str) {
-    if launcher_returns_0() && !STRANDED.swap(true, Ordering::AcqRel) {
+    if launcher_returns_0() && !others.all(|host| seen.insert(host)) {
+        STRANDED.store(true, Ordering::Release);
         tracing::warn!(
-            "this mpiexec does not see the end {end}: it is ended, and returns 1; RANKPOOL_CODE_FILE=FILE has the \
-             code of the run"
+            "this mpiexec does not see the end of a run that has lost a worker on another host: it is ended, and \
+             returns 1; RANKPOOL_CODE_FILE=FILE has the code of the run"
         );
     }
 }

@@ -114,11 +114,6 @@ impl Gone {
     pub(crate) fn is_rank_0(self) -> bool {
         self.rank == 0 && !self.spawned
     }
-
-    /// Whether it was to be spawned, and never lived as far as this host can see.
-    pub(crate) fn never_lived(self) -> bool {
-        self.absent
-    }
 }
 
 impl std::fmt::Display for Gone {

@@ -22,6 +22,33 @@ pub(crate) struct Hello {
     pub(crate) cpus: Vec<u32>,
 }
 
+impl Hello {
+    /// Why this worker, which is to be `rank`, does not fit a rank 0 of the given build.
+    pub(crate) fn refusal(&self, rank: u32, build: &str) -> Option<String> {
+        let host = &self.host;
+        if self.protocol != PROTOCOL {
+            return Some(format!(
+                "worker {rank} on {host} speaks protocol {} and rank 0 {PROTOCOL}: start the same version everywhere",
+                self.protocol
+            ));
+        }
+        if (self.pointer_bits, self.big_endian) != (usize::BITS, cfg!(target_endian = "big")) {
+            return Some(format!(
+                "worker {rank} on {host} is a {}-bit {} machine and rank 0 is not: all ranks need one architecture",
+                self.pointer_bits,
+                if self.big_endian { "big-endian" } else { "little-endian" }
+            ));
+        }
+        (self.build != build).then(|| {
+            format!(
+                "worker {rank} on {host} runs another build of the program: {} ({}), and rank 0 runs {build}; \
+                 install one build on all hosts",
+                self.build, self.program
+            )
+        })
+    }
+}
+
 /// Rank 0 takes the worker in.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Welcome {

@@ -1,0 +1,118 @@
+//! What the user's threads tell the scheduler's thread, and what it keeps of each call.
+
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+
+use super::{items::Items, watch::Watching};
+use crate::{
+    scheduler::{CallId, CallSpec, End},
+    wire::{Batch, Piece},
+};
+
+/// Who waits for the outcomes of a call.
+pub(super) trait Sink: Send + Sync {
+    /// A first chunk is about to leave; false when it must not.
+    fn try_start(&self) -> bool {
+        true
+    }
+    fn deliver(&self, piece: Piece);
+    fn finish(&self, end: End);
+}
+
+/// A sink that is never left without an end: dropped, it says that nobody will work any more, unless
+/// the end was told before.
+pub(super) struct Answer(pub(super) Arc<dyn Sink>);
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.0.finish(End::Deserted);
+    }
+}
+
+/// What workers need to know of a call.
+pub(super) struct Work {
+    pub(super) program: u64,
+    pub(super) shared: Option<Bytes>,
+    /// Workers build a state for this call.
+    pub(super) stateful: bool,
+    pub(super) seed: u64,
+    /// Nanoseconds a task may take, 0 for any time.
+    pub(super) limit_nanos: u64,
+}
+
+pub(super) enum Command {
+    /// A map, whose items follow.
+    Map {
+        call: CallId,
+        spec: CallSpec,
+        record: Box<Record>,
+    },
+    /// A single task, whose item is in its record.
+    Task {
+        call: CallId,
+        spec: CallSpec,
+        record: Box<Record>,
+    },
+    Feed {
+        call: CallId,
+        items: Batch,
+    },
+    Skip {
+        call: CallId,
+        tasks: u64,
+    },
+    Close {
+        call: CallId,
+    },
+    Consumed {
+        call: CallId,
+        tasks: u64,
+        bytes: u64,
+    },
+    Cancel {
+        call: CallId,
+    },
+    /// Tell what happens from now on; `None` ends the watch.
+    Watch(Option<Watching>),
+    /// What is not expected to end by then is not begun.
+    Limit(Instant),
+    /// Begin nothing more; what runs is waited for until then.
+    Drain(Instant),
+    End(Farewell),
+}
+
+/// How the executor is to end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Farewell {
+    /// Drop what has not started.
+    pub(super) cancel: bool,
+    /// How long running tasks are waited for; then the workers are ended by force.
+    pub(super) patience: Option<Duration>,
+    /// The program is to end with this exit code.
+    pub(super) code: Option<i32>,
+}
+
+/// What rank 0 keeps of a call. One that is pending is kept in a box: there may be very many.
+pub(super) struct Record {
+    pub(super) work: Work,
+    pub(super) answer: Answer,
+    pub(super) items: Items,
+    /// Workers that hold something of this call.
+    pub(super) known_to: BTreeSet<u32>,
+}
+
+impl Record {
+    pub(super) fn new(work: Work, answer: Answer, items: Items) -> Box<Record> {
+        Box::new(Record { work, answer, items, known_to: BTreeSet::new() })
+    }
+
+    /// True when workers keep nothing of this call.
+    pub(super) fn is_stateless(&self) -> bool {
+        self.work.shared.is_none() && !self.work.stateful
+    }
+}

@@ -1,0 +1,136 @@
+//! Workers in the place of lost ones: when the next may be started, and what becomes of those that do not come up.
+
+use std::time::{Duration, Instant};
+
+use super::transport::{Replacement, Transport};
+use crate::{error::Error, launch::Siblings};
+
+/// So many that do not come up, one after the other, are the last.
+const MOST_FAILED: u32 = 3;
+/// How much longer each time the next one is waited with.
+const AFTER_A_FAILED_ONE: Duration = Duration::from_millis(500);
+/// One whose start takes so long may hang, as some do that a launcher starts when it has just seen a loss: another one
+/// is started beside it.
+const HANGS: Duration = Duration::from_secs(10);
+/// How long a start that is not possible is put off, the first time; then twice as long each time.
+const PUT_OFF: Duration = Duration::from_millis(500);
+const LONGEST_PUT_OFF: Duration = Duration::from_secs(32);
+
+pub(super) struct Replacements {
+    /// Lost workers for which none has been started.
+    lacking: usize,
+    /// One that is being started: since when, and who sees it die meanwhile.
+    spawning: Option<(Instant, Siblings)>,
+    /// Those in a row that did not come up.
+    failed: u32,
+    /// Starts in a row that were not possible.
+    put_off: u32,
+    /// When the launcher is ready for the next one.
+    ready: Instant,
+    /// How long one may take.
+    limit: Duration,
+}
+
+impl Replacements {
+    pub(super) fn new(limit: Duration) -> Replacements {
+        Replacements { lacking: 0, spawning: None, failed: 0, put_off: 0, ready: Instant::now(), limit }
+    }
+
+    /// One more worker is lost; its launcher is to be left alone for this long.
+    pub(super) fn lack(&mut self, settling: Duration) {
+        self.lacking += 1;
+        self.ready = Instant::now() + settling + self.failed * AFTER_A_FAILED_ONE;
+    }
+
+    /// One has come up.
+    pub(super) fn joined(&mut self) {
+        self.failed = 0;
+    }
+
+    /// One has not come up.
+    pub(super) fn failed(&mut self, why: &str) {
+        tracing::warn!("a lost worker is not replaced yet: {why}");
+        self.failed += 1;
+        if self.failed >= MOST_FAILED {
+            tracing::error!(
+                "no more workers are started in the place of lost ones; the run goes on with the others"
+            );
+        }
+    }
+
+    /// The next one would not do better.
+    pub(super) fn give_up(&mut self) {
+        self.failed = MOST_FAILED;
+    }
+
+    /// Those that may still be started, or are.
+    pub(super) fn expected(&self) -> usize {
+        // A start that is put off again and again is nothing to wait for when nobody else is left.
+        let lacking = if self.put_off < MOST_FAILED { self.lacking } else { 0 };
+        lacking + usize::from(self.spawning.is_some())
+    }
+
+    /// Starts those that are lacking, one after the other, once the launcher is ready for them; the ranks of those that
+    /// were started.
+    pub(super) fn start(&mut self, transport: &mut impl Transport) -> Vec<u32> {
+        let mut started = Vec::new();
+        if let Some(rank) = self.see_to_the_spawn(transport) {
+            started.push(rank);
+        }
+        while self.lacking > 0 && self.spawning.is_none() && self.ready <= Instant::now() {
+            self.lacking -= 1;
+            if self.failed >= MOST_FAILED {
+                continue;
+            }
+            let siblings = Siblings::watch_spawn();
+            match transport.replace() {
+                Ok(Replacement::Started(rank)) => {
+                    self.put_off = 0;
+                    started.push(rank);
+                }
+                Ok(Replacement::Coming) => {
+                    self.put_off = 0;
+                    self.spawning = Some((Instant::now(), siblings));
+                }
+                Ok(Replacement::Impossible) => {}
+                Err(error) => self.put_off(&error),
+            }
+        }
+        started
+    }
+
+    /// A start is not possible now.
+    fn put_off(&mut self, error: &Error) {
+        tracing::error!("a lost worker cannot be replaced now: {error}");
+        let wait = PUT_OFF.saturating_mul(1 << self.put_off.min(16)).min(LONGEST_PUT_OFF);
+        self.put_off += 1;
+        self.lacking += 1;
+        self.ready = Instant::now() + wait;
+    }
+
+    /// The rank of one that was being started, once it is there. Sees to another one when it is known to have died, or
+    /// takes too long.
+    fn see_to_the_spawn(&mut self, transport: &mut impl Transport) -> Option<u32> {
+        let spawned = transport.replaced();
+        if let Some(Ok(rank)) = spawned {
+            // It may be one that was not expected any more.
+            self.spawning = None;
+            return Some(rank);
+        }
+        let (since, siblings) = self.spawning.as_mut()?;
+        let last = self.failed + 1 >= MOST_FAILED;
+        let limit = if last { self.limit } else { self.limit.min(HANGS) };
+        let why = match spawned.and_then(Result::err) {
+            Some(error) => error.to_string(),
+            None => match siblings.gone() {
+                Some(gone) => gone.to_string(),
+                None if since.elapsed() > limit => format!("its start has not ended within {limit:?}"),
+                None => return None,
+            },
+        };
+        self.spawning = None;
+        self.failed(&why);
+        self.lack(transport.settling());
+        None
+    }
+}

@@ -1,0 +1,59 @@
+//! What moves frames to and from worker processes, and starts more of them; one for each mode.
+
+use std::time::Duration;
+
+use super::Ending;
+use crate::{error::Error, wire::Frame};
+
+/// What a transport hands up.
+pub(crate) enum Incoming {
+    Frame(Frame),
+    /// The worker cannot be reached any more.
+    Gone(String),
+}
+
+/// How a transport starts another worker.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Replacement {
+    /// As this rank.
+    Started(u32),
+    /// It is being started, and [`Transport::replaced`] will have it.
+    #[cfg_attr(not(feature = "mpi"), expect(dead_code, reason = "without MPI nothing is spawned aside"))]
+    Coming,
+    /// Not at all.
+    #[cfg_attr(not(feature = "mpi"), expect(dead_code, reason = "processes can always be started"))]
+    Impossible,
+}
+
+/// Moves frames to and from worker processes; one for each mode.
+pub(crate) trait Transport {
+    /// Appends what came in, with the rank it came from; true when anything moved. Never blocks.
+    fn poll(&mut self, inbox: &mut Vec<(u32, Incoming)>) -> Result<bool, Error>;
+
+    fn send(&mut self, rank: u32, frame: Frame);
+
+    /// Never touches this worker's connection again, and ends its process if it owns it.
+    fn abandon(&mut self, rank: u32);
+
+    /// Whether [`end`](Transport::end) ends all processes itself, so that none must leave before.
+    fn aborts(&self, ending: Ending, lost: bool) -> bool;
+
+    /// Whether a worker may be ended alone, without the launcher ending the run for it.
+    fn survives_losses(&self) -> bool;
+
+    /// How long after a loss the launcher must be left alone before it is to start another worker.
+    fn settling(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// Starts one more worker.
+    fn replace(&mut self) -> Result<Replacement, Error>;
+
+    /// The rank of a worker that was [coming](Replacement::Coming), once it is there.
+    fn replaced(&mut self) -> Option<Result<u32, Error>> {
+        None
+    }
+
+    /// Leaves: workers have had their goodbye, or the order to end. `lost`: somebody was.
+    fn end(&mut self, ending: Ending, lost: bool) -> Result<(), Error>;
+}
