@@ -92,7 +92,8 @@ pub(super) fn slips(command: &Command) -> Vec<String> {
 
 /// The known word that differs by a slip or two.
 pub(super) fn closest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
-    let near = known.map(|known| (strsim::osa_distance(word, known), known)).min_by_key(|(distance, _)| *distance);
+    let near =
+        known.map(|known| (strsim::osa_distance(word, known), known)).min_by_key(|(distance, _)| *distance);
     near.filter(|(distance, known)| *distance <= 2 && 2 * distance < known.len()).map(|(_, known)| known)
 }
 

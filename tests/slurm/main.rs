@@ -119,6 +119,7 @@ fn trials(cluster: &Arc<Option<Cluster>>) -> Vec<Trial> {
         }
     }
     add("srun without an MPI plugin is refused by one message".to_string(), Box::new(no_plugin));
+    add("what is typed in a shell of srun's is one serial run after the other".to_string(), Box::new(typed));
     add("a submission prints the job's number alone, and returns its code".to_string(), Box::new(submitted));
     add("an array is submitted for its elements".to_string(), Box::new(submitted_array));
     trials
@@ -397,6 +398,19 @@ fn no_plugin(cluster: &Cluster) {
     let ours: Vec<&str> = ended.stderr.lines().filter(|line| line.starts_with("rankpool:")).collect();
     let [message] = ours[..] else { panic!("{ended:?}") };
     assert!(message.contains("srun started 4 copies") && message.contains("srun --mpi=pmix"), "{message}");
+}
+
+/// The shell of `srun --pty` has a terminal and job control, and its step has more tasks than the one that it is.
+fn typed(cluster: &Cluster) {
+    let runs = "rankpool run squares --n 5 --json; rankpool run squares --n 6 --json; true";
+    for step in ["srun --mpi=none --ntasks=2 --pty bash -ic", "srun --mpi=pmix --ntasks=2 --pty bash -ic"] {
+        let mut command = cluster.command("script");
+        let ended = start(command.args(["-qec", &format!("{step} '{runs}'"), "/dev/null"])).end().expect(0);
+        assert_eq!(ended.stdout.matches("\"mode\":\"serial\"").count(), 2, "{step}: {ended:?}");
+    }
+    let mut command = cluster.command("srun");
+    let ended = start(command.args(["--mpi=pmix", "--ntasks=1", "sh", "-c", runs])).end().expect(0);
+    assert_eq!(ended.stdout.matches("\"mode\":\"serial\"").count(), 2, "{ended:?}");
 }
 
 /// Waits until a journal has outcomes of tasks.
