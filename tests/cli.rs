@@ -26,7 +26,7 @@ const WAYS: [(u32, &[&str]); 10] = [
     (2, &["--mode", "comm"]),
     (3, &[]),
     (4, &["--chunk", "guided"]),
-    (1, &["--mode", "pool", "--workers", "2"]),
+    (1, &["--mode", "pool", "--workers", "2", "--oversubscribe"]),
     (3, &["--chunk", "1"]),
     (3, &["--chunk", "7"]),
 ];
@@ -298,11 +298,11 @@ fn a_signal_ends_all_ranks_with_75_within_two_seconds() {
     for (ranks, mode) in [(0, "serial"), (0, "threads"), (0, "processes"), (3, "comm"), (1, "pool")] {
         let arguments = ["run", "sleep", "--tasks", "9", "--duration", "100s", "--mode", mode];
         let mut command = support::under(ranks, &[], RANKPOOL);
-        if !["serial", "comm"].contains(&mode) {
-            command.args(arguments).args(["--workers", "2"]);
-        } else {
-            command.args(arguments);
-        }
+        command.args(arguments).args(match mode {
+            "serial" | "comm" => &[][..],
+            "pool" => &["--workers", "2", "--oversubscribe"],
+            _ => &["--workers", "2"],
+        });
         let mut running = start(command.env("RANKPOOL_PROGRESS", "none").env("RANKPOOL_LOG", "info"));
         let began = loop {
             let said = running.stderr_so_far();
@@ -311,6 +311,7 @@ fn a_signal_ends_all_ranks_with_75_within_two_seconds() {
                 support::signal_process(pid.0.trim().parse().unwrap(), rustix::process::Signal::INT);
                 break began;
             }
+            assert!(running.lives(), "{mode}: {said}");
             std::thread::sleep(std::time::Duration::from_millis(20));
         };
         let ended = running.end().expect(75);
@@ -321,7 +322,7 @@ fn a_signal_ends_all_ranks_with_75_within_two_seconds() {
 
 #[test]
 fn workers_serve_for_longer_than_they_may_take_to_start() {
-    let flags = ["run", "sleep", "--tasks", "9", "--duration", "1s", "--start-timeout", "1s", "--json"];
+    let flags = ["run", "sleep", "--tasks", "9", "--duration", "1s", "--start-timeout", "4s", "--json"];
     for (ranks, mode) in [(2, &["--mode", "comm"][..]), (1, &["--mode", "pool", "--workers", "1"])] {
         let report = under(ranks, &[&flags, mode].concat()).expect(0).json();
         assert_eq!(report["done"], 9);
