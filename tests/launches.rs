@@ -172,6 +172,26 @@ fn what_is_typed_in_a_shell_of_sruns_is_one_serial_run_and_a_script_there_is_tol
     assert!(script.stdout.contains("unset SLURM_STEP_NUM_TASKS"), "{script:?}");
 }
 
+#[test]
+fn a_run_that_failed_makes_the_launcher_fail_through_wrappers_too() {
+    let Some(survive) = stack().survive() else {
+        eprintln!("skipped: {:?} ends a run when a process dies", stack());
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let (text, code_file) = (folder.path().join("text"), folder.path().join("code"));
+    std::fs::write(&text, b"no text \xff\n").unwrap();
+    let run = format!("true; {RANKPOOL} run words {}; exit $?", text.display());
+    let twice = format!("true; sh -c '{run}'; exit $?");
+    for (ranks, script) in [("3", &run), ("1", &run), ("3", &twice)] {
+        let mut command = mpiexec(survive);
+        command.args(["-n", ranks, "sh", "-c", script]).env("RANKPOOL_CODE_FILE", &code_file);
+        let ended = start(&mut command).end();
+        assert!(ended.code != 0 && code_in(&code_file) == "1", "{ended:?}");
+        assert!(!ended.stderr.contains("panicked"), "{ended:?}");
+    }
+}
+
 /// A worker that is killed costs time, under an mpiexec that lets the run live; so does each of its replacements.
 #[test]
 fn a_replacement_that_dies_as_it_appears_costs_time_and_no_run_is_told_as_done_that_is_not() {

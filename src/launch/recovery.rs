@@ -7,6 +7,8 @@
 
 use std::{
     collections::HashSet,
+    fs,
+    iter::successors,
     sync::{
         OnceLock,
         atomic::{AtomicBool, Ordering},
@@ -14,6 +16,8 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal};
+
+use crate::say;
 
 /// Open MPI's launchers hand their flags down in the environment.
 fn is_set(flag: &str) -> bool {
@@ -58,11 +62,23 @@ pub(crate) fn watch_exit_code() {
     }
 }
 
-/// The launcher, where it is this process's parent.
+/// How many processes may stand between a launcher and a rank: shells, wrappers.
+const BETWEEN: usize = 16;
+
+/// The launcher, where it runs on this host: the nearest process above this one that is Open MPI's mpiexec, whatever
+/// the name it was called by.
 fn launcher() -> Option<Pid> {
-    let parent = rustix::process::getppid()?;
-    let name = std::fs::read_to_string(format!("/proc/{}/comm", parent.as_raw_nonzero())).unwrap_or_default();
-    ["mpiexec", "mpirun", "orterun"].contains(&name.trim()).then_some(parent)
+    let is_launcher = |pid: &Pid| {
+        let program = fs::read_link(format!("/proc/{}/exe", pid.as_raw_nonzero())).ok();
+        program.is_some_and(|program| program.file_name().is_some_and(|name| name == "orterun"))
+    };
+    successors(rustix::process::getppid(), |pid| parent_of(*pid)).take(BETWEEN).find(is_launcher)
+}
+
+fn parent_of(pid: Pid) -> Option<Pid> {
+    let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).ok()?;
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"))?;
+    Pid::from_raw(parent.trim().parse().ok()?)
 }
 
 /// Rank 0 was killed, and its workers leave without MPI_Finalize: one beside the launcher ends it.
@@ -84,9 +100,9 @@ pub(super) fn fail_launcher(code: i32) {
         // If it has ended by itself, there is nothing to ask.
         let _ = rustix::process::kill_process(launcher, Signal::TERM);
     } else {
-        tracing::warn!(
-            "this mpiexec was started with --enable-recovery and will return 0, though the run failed"
-        );
+        // Not through the log: the program may be in its exit handlers, where threads have no variables of their own.
+        say::say("rankpool: this mpiexec was started with --enable-recovery and will return 0, though the run failed");
+        say::flush();
     }
 }
 
