@@ -11,7 +11,7 @@
 //! Where it does not, the train's task fails, as elephant refuses an empty array; so does that of a
 //! train without a spike after t_start, for which elephant divides by 0 or by a negative time.
 
-use std::{error::Error as StdError, ops::RangeInclusive};
+use std::{error::Error as StdError, ops::RangeInclusive, path::PathBuf};
 
 use rankpool::{Error, Job, Rows, Task};
 use serde::{Deserialize, Serialize};
@@ -71,6 +71,10 @@ impl Job for FiringRate {
 
     fn rows(&self) -> Rows {
         Rows::new().unit("1/s")
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        self.trains.file.iter().cloned().collect()
     }
 
     fn summary(&self, results: impl Iterator<Item = (u64, f64)>) -> Result<Summary, Error> {

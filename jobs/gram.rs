@@ -2,7 +2,7 @@
 //! (Schoelkopf and Smola, Learning with Kernels, 2002, section 2.3), some of its rows a task.
 //! gamma is the kernel's width; scikit-learn's `rbf_kernel` gives this matrix for its gamma = 1 / (2 gamma^2).
 
-use std::{error::Error as StdError, ops::Range, sync::OnceLock};
+use std::{error::Error as StdError, ops::Range, path::PathBuf, sync::OnceLock};
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use rankpool::{Block, Error, Job, Rows};
@@ -124,6 +124,10 @@ impl Job for Gram {
         }
         let chosen = points.clone().skip(rows.start).take(rows.len());
         Ok(chosen.flat_map(|x| points.clone().map(|y| self.kernel(x, y))).collect())
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        self.input.iter().map(|dataset| dataset.file.clone()).collect()
     }
 
     /// Each line is a row of the matrix, which is `/results/values` whole.

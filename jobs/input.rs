@@ -33,7 +33,7 @@ pub fn hdf5_file(name: OsString) -> Result<PathBuf, String> {
 /// A dataset of an HDF5 file, written as FILE:DATASET.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Dataset {
-    file: PathBuf,
+    pub file: PathBuf,
     name: String,
 }
 

@@ -1,7 +1,7 @@
 //! The Mandelbrot set, a row a task. A point c stays if the orbit of 0 under z -> z^2 + c does
 //! not reach |z| >= 4 within the iterations; the result is the iteration at which it did, or -1.
 
-use std::{error::Error as StdError, io::Write, sync::OnceLock};
+use std::{error::Error as StdError, io::Write, path::PathBuf, sync::OnceLock};
 
 use rankpool::{Block, Error, Job, Rows};
 use serde::{Deserialize, Serialize};
@@ -113,6 +113,10 @@ impl Job for Mandelbrot {
             let _ = self.place.set(NewFile::plan(path)?);
         }
         Ok(0..self.size)
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        self.picture.iter().map(|path| path.to_path_buf()).collect()
     }
 
     fn task(&self, row: u32) -> Result<Block<i32>, Box<dyn StdError>> {

@@ -9,7 +9,7 @@
 //! begins there, whatever rounding has done to it. A spike at the end of the last bin or after it
 //! is in no bin.
 
-use std::{error::Error as StdError, ops::RangeInclusive, sync::OnceLock};
+use std::{error::Error as StdError, ops::RangeInclusive, path::PathBuf, sync::OnceLock};
 
 use rankpool::{Block, Error, Job, Rows, Task};
 use serde::{Deserialize, Serialize};
@@ -128,6 +128,10 @@ impl Job for TimeHistogram {
 
     fn rows(&self) -> Rows {
         Rows::new().unit("spikes").task_axis("bin_size", "s", self.bins.to_vec())
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        self.trains.file.iter().cloned().collect()
     }
 
     fn summary(&self, results: impl Iterator<Item = (u64, Block<u64>)>) -> Result<Summary, Error> {

@@ -33,7 +33,7 @@ const T_STOP: f64 = 10.0;
 pub struct Trains {
     /// NWB file of spike trains, which every worker can read; without it they are generated
     #[arg(value_name = "FILE.nwb", value_parser = OsStringValueParser::new().try_map(hdf5_file))]
-    file: Option<PathBuf>,
+    pub file: Option<PathBuf>,
     /// Number of trains to generate
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..))]
     #[arg(conflicts_with = "file")]

@@ -8,7 +8,7 @@
 
 use std::{
     cmp::Ordering, collections::BTreeMap, error::Error as StdError, fs::File, io::ErrorKind,
-    os::unix::fs::FileExt,
+    os::unix::fs::FileExt, path::PathBuf,
 };
 
 use rankpool::{Error, Job};
@@ -120,6 +120,10 @@ impl Job for Words {
             Ordering::Greater => Err(changed("longer")),
         };
         Ok(count.map_err(|why| file::refused(path, why))?)
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        self.files.iter().map(|path| path.to_path_buf()).collect()
     }
 
     fn summary(&self, results: impl Iterator<Item = (u64, Count)>) -> Result<Summary, Error> {

@@ -51,6 +51,9 @@ impl Named {
     /// When something else than a regular file is there.
     pub(crate) fn site(&self) -> Result<Site, Error> {
         let refused = |why: &dyn fmt::Display| Err(Error::usage(format!("{self}: {why}")));
+        if self.typed.as_os_str().is_empty() {
+            return Err(Error::usage("an empty path names no file; name one"));
+        }
         let mut path = self.place.clone();
         for _ in 0..MOST_LINKS {
             let link = match fs::metadata(&path) {
@@ -65,6 +68,9 @@ impl Named {
             match link {
                 // A link to nothing: the file will be there.
                 Ok(target) => path = path.parent().unwrap_or(Path::new("/")).join(target),
+                Err(_) if path.as_os_str().as_encoded_bytes().ends_with(b"/") => {
+                    return refused(&"is the name of a folder; name a file");
+                }
                 Err(_) => return Ok(Site { path, exists: false }),
             }
         }
@@ -229,10 +235,16 @@ mod tests {
         assert_eq!(site("chain").unwrap(), Site { path: path("file"), exists: true });
         assert_eq!(site("dangling").unwrap(), Site { path: path("nothing"), exists: false });
         assert_eq!(site("new").unwrap(), Site { path: path("new"), exists: false });
-        for (name, why) in [("device", "is a device"), ("loop", "ymbolic links"), (".", "is a folder")] {
+        for (name, why) in [
+            ("device", "is a device"),
+            ("loop", "ymbolic links"),
+            (".", "is a folder"),
+            ("new/", "is the name of a folder"),
+        ] {
             let error = site(name).unwrap_err();
             assert!(error.to_string().contains(why) && error.exit_code() == 2, "{name}: {error}");
         }
+        assert!(Named::new("").site().unwrap_err().to_string().contains("names no file"));
     }
 
     #[test]

@@ -33,6 +33,9 @@ const SLACK: Duration = Duration::from_secs(5);
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Between two looks at who is gone meanwhile.
 const LOOK: Duration = Duration::from_millis(100);
+/// Task threads of one process. Each takes about four of the 65,530 mappings that Linux gives a process by default,
+/// and one for which none is left ends the process.
+const MOST_THREADS: usize = 1 << 12;
 
 /// Settings of an [`Executor`]. A setting that the mode cannot honour is refused at the start.
 ///
@@ -274,6 +277,12 @@ impl Builder {
         if self.chunk == Chunk::Fixed(0) {
             return Err(Error::usage(EMPTY_CHUNK));
         }
+        if self.threads_per_worker as usize > MOST_THREADS {
+            return Err(Error::usage(format!(
+                "{} threads in a worker are too many: give {MOST_THREADS} at most",
+                self.threads_per_worker
+            )));
+        }
         if self.threads_per_worker > 1 && one_thread {
             return Err(Error::usage(format!(
                 "mode {mode} has no threads within workers: use more workers in mode threads, or mode processes, \
@@ -384,6 +393,11 @@ impl Builder {
             }
             Choice::Local(_) => {
                 let count = count_workers(self.workers, launch::cpu_limit())?;
+                if count > MOST_THREADS {
+                    return Err(Error::usage(format!(
+                        "{count} workers are too many for one process: give {MOST_THREADS} at most"
+                    )));
+                }
                 self.start_threads(count, Mode::Threads)
             }
             Choice::Mpi(mode) => self.start_mpi(mode, worker),

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::{BufWriter, Write},
+    io::{BufWriter, Read, Write},
     sync::mpsc,
     thread,
 };
@@ -116,6 +116,9 @@ impl Event {
     }
 }
 
+/// How each line begins.
+const BEGINNING: &[u8] = b"{\"t\":";
+
 #[derive(Serialize)]
 struct Line {
     /// Seconds since the run began.
@@ -143,13 +146,22 @@ impl Events {
     /// Appends to the file, which is made if it is not there.
     ///
     /// # Errors
-    /// When it cannot be opened.
+    /// When it cannot be opened, or holds something else than events.
     pub(super) fn open(path: &Named) -> Result<(Events, EventsFile), Error> {
-        let file = OpenOptions::new()
+        let refused = |error: std::io::Error| Error::usage(format!("{path}: {error}"));
+        let mut file = OpenOptions::new()
             .create(true)
+            .read(true)
             .append(true)
             .open(path.site()?.path)
-            .map_err(|error| Error::usage(format!("{path}: {error}")))?;
+            .map_err(refused)?;
+        let mut beginning = Vec::new();
+        Read::by_ref(&mut file).take(BEGINNING.len() as u64).read_to_end(&mut beginning).map_err(refused)?;
+        if !beginning.is_empty() && beginning != BEGINNING {
+            return Err(Error::usage(format!(
+                "{path}: holds something else than events, and is left alone; name another file"
+            )));
+        }
         let (lines, told) = mpsc::channel();
         let name = path.to_string();
         let thread = thread::Builder::new()

@@ -12,7 +12,7 @@ use crate::{
         journal::{Entry, Existing, Identity, Journal},
         lock::OutputLock,
         now,
-        schema::Schema,
+        schema::{Schema, Unfit},
     },
     task_set::TaskSet,
 };
@@ -74,12 +74,15 @@ impl Keep {
     /// When a file is there that must not be replaced, is of another run, or cannot be written.
     pub(super) fn open<J: Job>(&self, job: &J, seed: u64, tasks: Option<u64>) -> Result<Opened, Error> {
         let schema = Schema::of::<J::Output>();
-        if let Ok(schema) = &schema {
-            schema
-                .try_out::<J::Output>()
-                .map_err(|why| Error::usage(format!("the results of {} cannot be sent: {why}", J::NAME)))?;
+        let unsent = |why: &dyn std::fmt::Display| {
+            Error::usage(format!("the results of {} cannot be sent: {why}", J::NAME))
+        };
+        match &schema {
+            Ok(schema) => schema.try_out::<J::Output>().map_err(|why| unsent(&why))?,
+            Err(why @ Unfit::ForWire) => return Err(unsent(why)),
+            Err(Unfit::ForFile(_)) => {}
         }
-        let unfit = |why: &String| {
+        let unfit = |why: &Unfit| {
             Error::usage(format!("the results of {} cannot be written to a file: {why}", J::NAME))
         };
         let row = match (&schema, &self.output) {
@@ -107,13 +110,6 @@ impl Keep {
             )));
         }
         let journal_path = self.journal();
-        if let (Some(output), Some(journal)) = (&self.output, &journal_path)
-            && output.site()?.path == journal.site()?.path
-        {
-            return Err(Error::usage(format!(
-                "--output and --journal both name {output}: give them names of their own"
-            )));
-        }
         if let (Some(_), Ok(schema)) = (&self.output, &schema) {
             file::check(schema, &job.rows(), tasks)?;
         }

@@ -1,6 +1,8 @@
 //! Jobs: maps that have a name and parameters, so that the command line can run them.
 
 #[cfg(feature = "cli")]
+mod apart;
+#[cfg(feature = "cli")]
 mod events;
 #[cfg(feature = "cli")]
 mod gather;
@@ -17,7 +19,7 @@ mod run;
 #[cfg(feature = "cli")]
 mod session;
 
-use std::error::Error as StdError;
+use std::{error::Error as StdError, path::PathBuf};
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -92,6 +94,12 @@ pub trait Job: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// # Errors
     /// Whatever fails the task; the others go on.
     fn task(&self, item: Self::Item) -> Result<Self::Output, Box<dyn StdError>>;
+
+    /// Files that the job reads or makes by itself, none by default. A run whose `--output`, `--journal` or `--events`
+    /// names one of them is refused, with `--force` too.
+    fn files(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
 
     /// How the results lie in the result file, beyond what follows from the type [`Output`](Job::Output):
     /// units and axes. Nothing by default.

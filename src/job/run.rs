@@ -6,7 +6,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{
-    Job, Keep, Report,
+    Job, Keep, Report, apart,
     events::Events,
     gather::Gather,
     keep::{Kept, Opened},
@@ -84,6 +84,7 @@ pub(crate) fn run<J: Job>(job: &J, pool: &Executor, options: &Options, ui: &dyn 
     // What can be refused is refused before a file is touched.
     let limit = options.max_failures.map(|limit| limit.tasks(tasks)).transpose()?;
     call(job, pool, options).check(tasks)?;
+    apart::check(&options.keep, options.events.as_ref(), &job.files())?;
     let events = options.events.as_ref().map(Events::open).transpose()?;
     let kept = match options.keep.open(job, options.seed, tasks)? {
         Opened::Ready(kept) => *kept,

@@ -13,13 +13,13 @@ use std::{
 use crate::{error::Error, paths::Named, say::say};
 
 /// Names the file. No flag does: a command line that is refused has a code, too.
-const VARIABLE: &str = "RANKPOOL_CODE_FILE";
+pub(crate) const VARIABLE: &str = "RANKPOOL_CODE_FILE";
 
 /// The code was left.
 static LEFT: AtomicBool = AtomicBool::new(false);
 
 /// The file, as the current folder is when it is first asked for; an empty name is none.
-fn named() -> Option<&'static Named> {
+pub(crate) fn named() -> Option<&'static Named> {
     static NAMED: OnceLock<Option<Named>> = OnceLock::new();
     let named =
         NAMED.get_or_init(|| std::env::var_os(VARIABLE).filter(|path| !path.is_empty()).map(Named::from));

@@ -25,7 +25,7 @@ use std::{
 
 pub(crate) use allocation::{Allocation, allocation};
 #[cfg(feature = "cli")]
-pub(crate) use code_file::look_at_code_file;
+pub(crate) use code_file::{VARIABLE as CODE_FILE, look_at_code_file, named as code_file};
 #[cfg(any(feature = "mpi", feature = "cli"))]
 pub(crate) use detect::is_foreign;
 pub(crate) use detect::{Launcher, detect, is_first};

@@ -15,7 +15,7 @@ use rustix::{
 use crate::{
     error::Error,
     launch,
-    paths::{Named, with_suffix},
+    paths::{Named, Site, with_suffix},
 };
 
 /// Begins the text of a lock file: another file is left alone.
@@ -64,16 +64,18 @@ pub(super) fn warn_of_none(path: &Named, error: Errno) {
 #[derive(Debug)]
 pub(crate) struct OutputLock {
     path: PathBuf,
-    _file: File,
+    file: File,
 }
 
 impl OutputLock {
     /// Takes the lock of an output.
     ///
     /// # Errors
-    /// When another run has it, or no file can be made beside the output.
+    /// When another run has it, a process writes the file that it would replace, such as the journal of another run,
+    /// or no file can be made beside the output.
     pub(crate) fn take(output: &Named) -> Result<OutputLock, Error> {
-        let path = with_suffix(&output.site()?.path, ".lock");
+        let site = output.site()?;
+        let path = Self::place(&site);
         let failed = |error: io::Error| Error::usage(format!("{output}: cannot be made: {error}"));
         Named::new(&path).site()?;
         let (mut file, taken) = match open(&path).map_err(failed)? {
@@ -97,11 +99,27 @@ impl OutputLock {
                 path.display()
             )));
         }
+        let mut lock = OutputLock { path, file };
+        if site.exists && is_written(&site.path) {
+            return Err(in_use(output, "another process"));
+        }
         let who = format!("{MARK}process {} on {}\n", std::process::id(), launch::here().host);
-        file.set_len(0).and_then(|()| io::Seek::rewind(&mut file)).map_err(failed)?;
+        let file = &mut lock.file;
+        file.set_len(0).and_then(|()| io::Seek::rewind(file)).map_err(failed)?;
         file.write_all(who.as_bytes()).map_err(failed)?;
-        Ok(OutputLock { path, _file: file })
+        Ok(lock)
     }
+
+    /// Where the lock of an output is.
+    pub(crate) fn place(output: &Site) -> PathBuf {
+        with_suffix(&output.path, ".lock")
+    }
+}
+
+/// Whether a process has the lock of a file that it writes. Whoever reads one shares its lock.
+fn is_written(path: &Path) -> bool {
+    File::open(path)
+        .is_ok_and(|file| flock(file, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK))
 }
 
 impl Drop for OutputLock {

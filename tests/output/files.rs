@@ -9,7 +9,7 @@ use std::{
 
 use rustix::process::Signal;
 
-use super::{ALL, COMM, Folder, PROCESSES, SERIAL, Test, Way, bash, command, run};
+use super::{ALL, COMM, Folder, PROCESSES, SERIAL, THREADS, Test, Way, bash, command, run};
 use crate::support::start;
 
 pub const TESTS: &[Test] = &[
@@ -21,6 +21,12 @@ pub const TESTS: &[Test] = &[
     ("a task that goes to another folder takes no file along", ALL, wandering),
     ("a file that grows beyond ulimit -f is an error that names the limit", &[SERIAL, PROCESSES], file_limit),
     ("a journal that holds nothing is no obstacle", &[SERIAL], empty_journal),
+    ("no two files of a run are one", &[SERIAL], apart),
+    ("what is no name of a file is refused before any work", &[SERIAL], no_names),
+    ("a file that another run writes is not replaced", &[SERIAL], written_by_another),
+    ("a full disk leaves nothing behind of a run that could not begin", &[SERIAL], full_at_the_start),
+    ("a journal that is gone is no success of a run that has nothing else", &[SERIAL], gone_journal),
+    ("more threads than a process can have are refused", &[THREADS, PROCESSES], many_threads),
     ("an export that fails leaves the file that was there", &[SERIAL], exports),
 ];
 
@@ -235,4 +241,131 @@ fn exports(way: &Way) {
     start(&mut command(way, &["export", &out, "--csv", "--to", &out, "--force"])).end().expect(2);
     start(&mut command(way, &["show", &out])).end().expect(0);
     assert_eq!(folder.names(), ["out.csv", "out.h5"]);
+}
+
+fn apart(way: &Way) {
+    let folder = Folder::new();
+    let (out, other, text) = (folder.file("out.h5"), folder.file("other"), folder.file("text"));
+    let (dotted, linked) = (folder.file("./folder/../out.h5"), folder.file("link"));
+    fs::create_dir(folder.path("folder")).unwrap();
+    symlink("out.h5", &linked).unwrap();
+    fs::write(&text, "precious").unwrap();
+    fs::hard_link(&text, folder.path("second")).unwrap();
+    let second = folder.file("second");
+    let before = folder.names();
+    let (journal, lock) = (folder.file("out.h5.journal"), folder.file("out.h5.lock"));
+    for flags in [
+        ["--output", &out, "--events", &out],
+        ["--output", &out, "--events", &dotted],
+        ["--output", &linked, "--events", &out],
+        ["--output", &out, "--events", &journal],
+        ["--output", &out, "--events", &lock],
+        ["--output", &out, "--journal", &linked],
+        ["--output", &out, "--journal", &lock],
+        ["--journal", &other, "--events", &other],
+        ["--output", &text, "--journal", &second],
+    ] {
+        for force in [&[][..], &["--force"]] {
+            let ended = run(way, &[&["talk"], &flags[..], force].concat()).expect(2);
+            assert!(ended.stderr.contains("give them names of their own"), "{flags:?}: {ended:?}");
+            assert_eq!(folder.names(), before, "{flags:?}");
+        }
+    }
+    let ended = start(command(way, &["run", "talk", "--output", &out]).env("RANKPOOL_CODE_FILE", &out)).end();
+    assert!(ended.stderr.contains("--output and RANKPOOL_CODE_FILE both name"), "{ended:?}");
+    for flag in ["--output", "--journal", "--events"] {
+        for name in [&text, &second, &linked] {
+            let ended = run(way, &["bulky", "--itself", name, flag, name, "--force"]).expect(2);
+            assert!(ended.stderr.contains("which the job itself reads or makes"), "{flag} {name}: {ended:?}");
+        }
+    }
+    // The code is left after all, so a code file has what its name had.
+    assert_eq!(fs::read_to_string(&out).unwrap(), "2\n");
+    assert_eq!(fs::read_to_string(&text).unwrap(), "precious");
+    let ended = run(way, &["talk", "--events", &text]).expect(2);
+    assert!(ended.stderr.contains("holds something else than events"), "{ended:?}");
+    assert_eq!(fs::read_to_string(&text).unwrap(), "precious");
+    for _ in 0..2 {
+        run(way, &["talk", "--events", &other]).expect(0);
+    }
+    assert_eq!(fs::read_to_string(&other).unwrap().matches("run_started").count(), 2);
+}
+
+fn no_names(way: &Way) {
+    let folder = Folder::new();
+    for (name, why) in [(String::new(), "an empty path names no file"), (folder.file("new/"), "of a folder")]
+    {
+        for flags in [
+            &["--output", name.as_str()][..],
+            &["--output", &name, "--force", "--no-journal"],
+            &["--journal", &name],
+            &["--events", &name],
+        ] {
+            let mut command = command(way, &[&["run", "talk", "--print", "worked"], flags].concat());
+            let ended = start(command.current_dir(folder.path(""))).end().expect(2);
+            assert!(ended.stderr.contains(why) && !ended.stdout.contains("worked"), "{flags:?}: {ended:?}");
+            assert_eq!(folder.names(), [""; 0], "{flags:?}");
+        }
+        let script = ["slurm", "--output-script", name.as_str(), "--", "run", "talk"];
+        let ended = start(&mut command(way, &script)).end().expect(2);
+        assert!(ended.stderr.contains(why), "{ended:?}");
+    }
+    let out = folder.file("out.h5");
+    run(way, &["talk", "--output", &out]).expect(0);
+    start(&mut command(way, &["export", &out, "--csv", "--to", ""])).end().expect(2);
+}
+
+fn written_by_another(way: &Way) {
+    let folder = Folder::new();
+    let (journal, out) = (folder.file("journal"), folder.file("out.h5"));
+    let running =
+        start(&mut command(way, &["run", "talk", "--n", "900", "--sleep-ms", "60", "--journal", &journal]));
+    std::thread::sleep(Duration::from_millis(800));
+    for flags in [&["--output", journal.as_str(), "--force"][..], &["--output", &out, "--events", &journal]] {
+        let refused = run(way, &[&["talk"], flags].concat()).expect(2);
+        let told = ["is in use by another process", "holds something else than events"];
+        assert!(told.iter().any(|told| refused.stderr.contains(told)), "{refused:?}");
+        assert_eq!(folder.names(), ["journal"]);
+    }
+    running.signal(Signal::TERM);
+    running.end().expect(75);
+    let resumed =
+        ["talk", "--n", "900", "--sleep-ms", "60", "--only", "0-3", "--journal", &journal, "--resume"];
+    run(way, &resumed).expect(0);
+}
+
+fn full_at_the_start(way: &Way) {
+    let folder = Folder::new();
+    let out = folder.file("out.h5");
+    // No byte may be written, as on a full disk.
+    // What a test says goes to a file, too, so it is handed on by somebody else.
+    let line = r#"(ulimit -f 0; exec "$@") 2>&1 | cat; exit ${PIPESTATUS[0]}"#;
+    let ended = start(&mut bash(line, &command(way, &["run", "talk", "--output", &out]))).end().expect(2);
+    assert!(ended.stdout.contains("cannot be made"), "{ended:?}");
+    assert_eq!(folder.names(), [""; 0]);
+}
+
+fn gone_journal(way: &Way) {
+    let folder = Folder::new();
+    let (out, journal) = (folder.file("out.h5"), folder.file("gone/journal"));
+    for (flags, code) in
+        [(&["--journal", journal.as_str()][..], 70), (&["--journal", &journal, "--output", &out], 0)]
+    {
+        fs::create_dir(folder.path("gone")).unwrap();
+        let slow = ["run", "talk", "--n", "30", "--sleep-ms", "40"];
+        let running = start(&mut command(way, &[&slow[..], flags].concat()));
+        while !Path::new(&journal).exists() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        fs::remove_dir_all(folder.path("gone")).unwrap();
+        let ended = running.end().expect(code);
+        assert_eq!(ended.stderr.contains("is not there any more"), code == 70, "{ended:?}");
+    }
+    start(&mut command(way, &["show", &out])).end().expect(0);
+}
+
+fn many_threads(way: &Way) {
+    let flag = if way.0 == "threads" { "--workers" } else { "--threads-per-worker" };
+    let ended = run(&(way.0, 0, &[]), &["talk", "--mode", way.0, flag, "4000000000"]).expect(2);
+    assert!(ended.stderr.contains("4096 at most"), "{ended:?}");
 }

@@ -151,6 +151,9 @@ impl Job for Aim {
 pub struct Bulky {
     #[arg(long, default_value_t = 50)]
     n: u64,
+    /// A file that the job has to do with by itself
+    #[arg(long)]
+    itself: Option<PathBuf>,
 }
 
 impl Job for Bulky {
@@ -165,6 +168,10 @@ impl Job for Bulky {
 
     fn task(&self, k: u64) -> Result<Vec<u64>, Box<dyn StdError>> {
         Ok((0..10_000).map(|number| number * k).collect())
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        self.itself.iter().cloned().collect()
     }
 
     fn summary(&self, results: impl Iterator<Item = (u64, Vec<u64>)>) -> Result<u64, Error> {
@@ -197,5 +204,74 @@ impl Job for Uneven {
 
     fn summary(&self, results: impl Iterator<Item = (u64, Vec<u64>)>) -> Result<u64, Error> {
         Ok(results.count() as u64)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum LooseRow {
+    Number(u64),
+    Text(String),
+}
+
+/// Rows whose type shows only as they are read
+#[derive(clap::Args, Serialize, Deserialize)]
+pub struct Loose {
+    /// Written to by each task
+    #[arg(long)]
+    traces: PathBuf,
+}
+
+impl Job for Loose {
+    const NAME: &'static str = "loose";
+    type Item = u64;
+    type Output = LooseRow;
+    type Summary = u64;
+
+    fn items(&self) -> Result<impl Iterator<Item = u64>, Error> {
+        Ok(0..4)
+    }
+
+    fn task(&self, k: u64) -> Result<LooseRow, Box<dyn StdError>> {
+        std::fs::write(&self.traces, "work was done")?;
+        Ok(if k == 0 { LooseRow::Number(k) } else { LooseRow::Text("text".into()) })
+    }
+
+    fn summary(&self, results: impl Iterator<Item = (u64, LooseRow)>) -> Result<u64, Error> {
+        Ok(results.count() as u64)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub struct NamelessRow {
+    #[serde(rename = "")]
+    value: u64,
+}
+
+/// Rows with a field whose name HDF5 cannot have
+#[derive(clap::Args, Serialize, Deserialize)]
+pub struct Nameless {
+    /// Written to by each task
+    #[arg(long)]
+    traces: PathBuf,
+}
+
+impl Job for Nameless {
+    const NAME: &'static str = "nameless";
+    type Item = u64;
+    type Output = NamelessRow;
+    type Summary = u64;
+
+    fn items(&self) -> Result<impl Iterator<Item = u64>, Error> {
+        Ok(0..4)
+    }
+
+    fn task(&self, value: u64) -> Result<NamelessRow, Box<dyn StdError>> {
+        std::fs::write(&self.traces, "work was done")?;
+        Ok(NamelessRow { value })
+    }
+
+    fn summary(&self, results: impl Iterator<Item = (u64, NamelessRow)>) -> Result<u64, Error> {
+        Ok(results.map(|(_, row)| row.value).sum())
     }
 }

@@ -41,6 +41,8 @@ fn main() -> ExitCode {
             jobs::Aim,
             jobs::Bulky,
             jobs::Uneven,
+            jobs::Loose,
+            jobs::Nameless,
         ]);
     }
     let mut trials = Vec::new();

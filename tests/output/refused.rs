@@ -9,6 +9,7 @@ use crate::support::{Ended, start};
 
 pub const TESTS: &[Test] = &[
     ("rows that leave a field out are refused before any work", ALL, sparse_rows),
+    ("rows that cannot be sent, or named in a file, are refused before any work", ALL, unsendable_rows),
     ("numbers that would be kept as null are refused by their names", ALL, null_parameters),
     ("a resumed run hears of a row that does not fit at that row", &[SERIAL, PROCESSES], uneven_rows),
     ("a variable that is wrong is named, and an empty one is none", &[SERIAL, COMM], wrong_variables),
@@ -27,6 +28,16 @@ fn sparse_rows(way: &Way) {
         assert!(ended.stderr.contains("the field `maybe`"), "{ended:?}");
         assert!(ended.stderr.contains("skip_serializing_if"), "{ended:?}");
     }
+    assert_eq!(folder.names(), [""; 0], "no task has run, and no file is left");
+}
+
+fn unsendable_rows(way: &Way) {
+    let folder = Folder::new();
+    let (out, traces) = (folder.file("out.h5"), folder.file("traces"));
+    let ended = run(way, &["loose", "--traces", &traces]).expect(2);
+    assert!(ended.stderr.contains("cannot be sent") && ended.stderr.contains("untagged"), "{ended:?}");
+    let ended = run(way, &["nameless", "--traces", &traces, "--output", &out]).expect(2);
+    assert!(ended.stderr.contains("a field cannot be named \"\""), "{ended:?}");
     assert_eq!(folder.names(), [""; 0], "no task has run, and no file is left");
 }
 

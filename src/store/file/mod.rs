@@ -437,6 +437,9 @@ pub(crate) fn check(schema: &Schema, layout: &Rows, tasks: Option<u64>) -> Resul
         Err(Error::new(ErrorKind::Internal, format!("the job's Rows do not fit its output: {why}")))
     };
     shape_of(schema, layout)?;
+    schema
+        .check_names()
+        .map_err(|why| Error::usage(format!("the results cannot be written to a file: {why}")))?;
     let has_unit = |schema: &Schema| match column::Counted::of(schema) {
         Some((_, of)) => column::descriptor(of).is_some(),
         None => column::descriptor(schema).is_some() || matches!(schema, Schema::Text | Schema::Char),

@@ -12,9 +12,9 @@ mod tests;
 mod writer;
 
 use std::{
-    fs::File,
+    fs::{File, Metadata},
     io::{self, BufReader, Read, Seek, SeekFrom, Write},
-    os::unix::fs::FileExt,
+    os::unix::fs::{FileExt, MetadataExt},
     sync::Arc,
 };
 
@@ -435,18 +435,27 @@ impl Complete {
     /// Leaves all of it on disk, for another run.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When it cannot be written, or another run could not find it: somebody has removed it.
     pub(crate) fn sync(&self) -> Result<(), Error> {
-        self.file.sync_all().map_err(|error| storage(&self.path, error))
+        self.file.sync_all().map_err(|error| storage(&self.path, error))?;
+        let number = |about: io::Result<Metadata>| about.map(|about| about.ino());
+        match (number(std::fs::metadata(self.path.place())), number(self.file.metadata())) {
+            (Ok(there), Ok(ours)) if there == ours => Ok(()),
+            _ => {
+                Err(storage(&self.path, io::Error::other("is not there any more: it was removed or renamed")))
+            }
+        }
     }
 
     /// Removes the journal: the result file is in its place.
     ///
     /// # Errors
-    /// When it cannot be removed.
+    /// When it cannot be removed. One that is gone already is no harm.
     pub(crate) fn remove(self) -> Result<(), Error> {
-        let removed = std::fs::canonicalize(self.path.place()).and_then(std::fs::remove_file);
-        removed.map_err(|error| storage(&self.path, error))
+        match std::fs::canonicalize(self.path.place()).and_then(std::fs::remove_file) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(storage(&self.path, error)),
+            _ => Ok(()),
+        }
     }
 }
 

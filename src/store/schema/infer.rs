@@ -16,13 +16,24 @@ use crate::wire::element_of_block;
 /// A type may be nested so deep; one that holds itself never ends.
 const DEEPEST: usize = 32;
 
-/// What cannot be laid out.
+/// Why a type cannot be laid out.
 #[derive(Debug)]
-pub(super) struct Unfit(String);
+pub(crate) enum Unfit {
+    /// In a file, but it can be sent.
+    ForFile(String),
+    /// Nor can it be sent: the codec writes no types.
+    ForWire,
+}
 
 impl fmt::Display for Unfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        match self {
+            Unfit::ForFile(why) => f.write_str(why),
+            Unfit::ForWire => f.write_str(
+                "it holds a value whose type shows only as it is read, as by serde's untagged, tag and flatten, or a \
+                 JSON value; use a type of your own",
+            ),
+        }
     }
 }
 
@@ -30,23 +41,26 @@ impl std::error::Error for Unfit {}
 
 impl de::Error for Unfit {
     fn custom<T: fmt::Display>(message: T) -> Unfit {
-        Unfit(message.to_string())
+        // A visitor or a type's own check, which may be right about real values.
+        Unfit::ForFile(format!(
+            "its Deserialize refuses the values that its type is found out with, such as 1: {message}"
+        ))
     }
 }
 
 /// Which variant each enum is asked for next.
 type Variants = RefCell<HashMap<&'static str, u32>>;
 
-pub(super) fn infer<T: DeserializeOwned>() -> Result<Schema, String> {
+pub(super) fn infer<T: DeserializeOwned>() -> Result<Schema, Unfit> {
     let variants = Variants::default();
     loop {
         let before = variants.borrow().clone();
         let mut found = None;
         let trace = Tracer { found: &mut found, variants: &variants, depth: 0 };
-        T::deserialize(trace).map_err(|error| error.to_string())?;
+        T::deserialize(trace)?;
         // Every variant of every enum is tried: none may hold anything.
         if *variants.borrow() == before {
-            return found.ok_or_else(|| "it asks for nothing".to_string());
+            return found.ok_or_else(|| Unfit::ForFile("it asks for nothing".into()));
         }
     }
 }
@@ -60,13 +74,13 @@ struct Tracer<'t> {
 impl<'t> Tracer<'t> {
     fn inner<'s>(&'s self, found: &'s mut Option<Schema>) -> Result<Tracer<'s>, Unfit> {
         if self.depth == DEEPEST {
-            return Err(Unfit("it is nested too deep, or holds itself".into()));
+            return Err(Unfit::ForFile("it is nested too deep, or holds itself".into()));
         }
         Ok(Tracer { found, variants: self.variants, depth: self.depth + 1 })
     }
 
     fn unfit<T>(what: &str, instead: &str) -> Result<T, Unfit> {
-        Err(Unfit(format!("{what} has no place in a result file; use {instead}")))
+        Err(Unfit::ForFile(format!("{what} has no place in a result file; use {instead}")))
     }
 }
 
@@ -105,7 +119,7 @@ impl<'de> Deserializer<'de> for Tracer<'_> {
     }
 
     fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Unfit> {
-        Tracer::unfit("a value whose type shows only as it is read", "a type of your own")
+        Err(Unfit::ForWire)
     }
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unfit> {
@@ -322,7 +336,8 @@ impl<'de> MapAccess<'de> for Entry<'_> {
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Unfit> {
-        let value = self.value.take().ok_or_else(|| Unfit("a map that asks for two values".into()))?;
+        let value =
+            self.value.take().ok_or_else(|| Unfit::ForFile("a map that asks for two values".into()))?;
         seed.deserialize(value)
     }
 }
@@ -475,11 +490,34 @@ mod tests {
         #[derive(Deserialize)]
         #[allow(dead_code)]
         struct Tree(Vec<Tree>);
-        let unfit = |found: Result<Schema, String>| found.unwrap_err();
+        let unfit = |found: Result<Schema, Unfit>| found.unwrap_err().to_string();
         assert!(unfit(Schema::of::<u128>()).contains("128 bits"));
         assert!(unfit(Schema::of::<Vec<Shape>>()).contains("the enum Shape"));
         assert!(unfit(Schema::of::<Tree>()).contains("holds itself"));
         assert!(unfit(Schema::of::<serde_json::Value>()).contains("shows only as it is read"));
         assert!(unfit(Schema::of::<Block<[f64; 2]>>()).contains("Block"));
+    }
+
+    #[test]
+    fn names_that_hdf5_cannot_have_are_told_of() {
+        let number = || Schema::Scalar(Scalar::U8);
+        let fields = |names: [&str; 2], of: fn() -> Schema| {
+            Schema::Struct(names.map(|name| (name.to_string(), of())).into()).check_names()
+        };
+
+        for (names, of) in [
+            (["a", ""], (|| Schema::Scalar(Scalar::U8)) as fn() -> Schema),
+            (["a", "a"], || Schema::Scalar(Scalar::U8)),
+            (["a", "b\0"], || Schema::Scalar(Scalar::U8)),
+            (["a", "b/c"], || Schema::Text),
+            (["a", "."], || Schema::Text),
+        ] {
+            assert!(fields(names, of).unwrap_err().contains(&format!("{:?}", names[1])), "{names:?}");
+        }
+        fields(["a/b", "."], || Schema::Scalar(Scalar::U8)).unwrap();
+        let variants = |names: [&str; 2]| Schema::List(Schema::Enum(names.map(String::from).into()).into());
+        variants(["A", "A"]).check_names().unwrap_err();
+        variants(["A", "B/C"]).check_names().unwrap();
+        number().check_names().unwrap();
     }
 }

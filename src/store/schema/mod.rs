@@ -11,6 +11,7 @@ mod trial;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+pub(crate) use infer::Unfit;
 pub(crate) use read::{Malformed, json, take, take_char, take_length, take_text, walk};
 
 /// A number of a fixed width.
@@ -67,8 +68,8 @@ impl Schema {
     /// The schema of a type.
     ///
     /// # Errors
-    /// What the type has that no file can hold, as text.
-    pub(crate) fn of<T: DeserializeOwned>() -> Result<Schema, String> {
+    /// What the type has that no file can hold, or that cannot even be sent.
+    pub(crate) fn of<T: DeserializeOwned>() -> Result<Schema, Unfit> {
         infer::infer::<T>()
     }
 
@@ -78,6 +79,37 @@ impl Schema {
     /// What the type has that does not, as text.
     pub(crate) fn try_out<T: Serialize + DeserializeOwned>(&self) -> Result<(), String> {
         trial::try_out::<T>(self)
+    }
+
+    /// Makes sure that HDF5 can have the names of all fields and variants.
+    ///
+    /// # Errors
+    /// The name that it cannot have, as text.
+    pub(crate) fn check_names(&self) -> Result<(), String> {
+        // Where rows are of no one size, each field is a dataset or a group, whose name is a step of a path.
+        let steps = self.fixed_size().is_none();
+        let check = |what: &str, names: &[&String]| {
+            for (at, &name) in names.iter().enumerate() {
+                if name.is_empty() || name.contains('\0') || (steps && (name == "." || name.contains('/'))) {
+                    return Err(format!("a {what} cannot be named {name:?}; choose another name for it"));
+                }
+                if names[..at].contains(&name) {
+                    return Err(format!("two {what}s are named {name:?}; give each a name of its own"));
+                }
+            }
+            Ok(())
+        };
+        match self {
+            Schema::Struct(fields) => {
+                check("field", &fields.iter().map(|(name, _)| name).collect::<Vec<_>>())?;
+                fields.iter().try_for_each(|(_, of)| of.check_names())
+            }
+            Schema::Enum(names) => check("variant", &names.iter().collect::<Vec<_>>()),
+            Schema::Option(of) | Schema::List(of) | Schema::Array(of, _) | Schema::Block(of) => {
+                of.check_names()
+            }
+            Schema::Scalar(_) | Schema::Text | Schema::Char => Ok(()),
+        }
     }
 
     /// Bytes of a value, where all values are of one size.

@@ -123,7 +123,7 @@ mod tests {
     use crate::wire::Block;
 
     fn tried<T: Serialize + DeserializeOwned>() -> Result<(), String> {
-        try_out::<T>(&Schema::of::<T>()?)
+        try_out::<T>(&Schema::of::<T>().map_err(|why| why.to_string())?)
     }
 
     #[track_caller]
