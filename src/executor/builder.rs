@@ -224,7 +224,7 @@ impl Builder {
         if launch::is_worker() {
             return self.start_inside_a_task();
         }
-        if processes::is_child() {
+        if launch::is_child() {
             processes::serve_as_child();
         }
         #[cfg(feature = "mpi")]

@@ -31,9 +31,6 @@ use crate::{
     worker::{Link, LinkError},
 };
 
-/// Marks a child; the value is its parent's process id.
-const CHILD: &str = "RANKPOOL_CHILD_OF";
-
 /// How long a child may take to leave after its goodbye.
 const LEAVE: Duration = Duration::from_secs(5);
 
@@ -92,7 +89,7 @@ impl Processes {
         let child = Command::new(launch::same_executable().map_err(failed)?)
             .arg0(arguments.next().unwrap_or_default())
             .args(arguments)
-            .env(CHILD, std::process::id().to_string())
+            .env(launch::CHILD, std::process::id().to_string())
             .stdin(Stdio::from(OwnedFd::from(there)))
             .spawn()
             .map_err(failed)?;
@@ -204,12 +201,6 @@ impl Drop for Processes {
     fn drop(&mut self) {
         let _ = self.end(Ending::Forced { code: None }, true);
     }
-}
-
-/// True in a child that [`Processes`] started.
-pub(crate) fn is_child() -> bool {
-    let parent = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().to_string());
-    parent.is_some() && std::env::var(CHILD).ok() == parent
 }
 
 /// Serves as a worker and ends the process.

@@ -5,9 +5,10 @@ use std::{
     fs::OpenOptions,
     io::Write,
     sync::{
-        OnceLock,
+        Once, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
+    time::SystemTime,
 };
 
 use crate::{error::Error, paths::Named, say::say};
@@ -21,6 +22,7 @@ static LEFT: AtomicBool = AtomicBool::new(false);
 /// The file, as the current folder is when it is first asked for; an empty name is none.
 pub(crate) fn named() -> Option<&'static Named> {
     static NAMED: OnceLock<Option<Named>> = OnceLock::new();
+    began();
     let named =
         NAMED.get_or_init(|| std::env::var_os(VARIABLE).filter(|path| !path.is_empty()).map(Named::from));
     named.as_ref()
@@ -30,6 +32,18 @@ pub(crate) fn named() -> Option<&'static Named> {
 #[cfg(feature = "mpi")]
 pub(super) fn is_wanted() -> bool {
     named().is_some()
+}
+
+/// Takes the code of an earlier run away, which would be believed if this one were killed.
+#[cfg(feature = "mpi")]
+pub(super) fn forget_earlier() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        if let Some(Ok(site)) = named().map(Named::site) {
+            // Mostly there is none. A file that stays is one that cannot be written either, which is told.
+            let _ = std::fs::remove_file(site.path);
+        }
+    });
 }
 
 /// Warns if the file can be none; for rank 0.
@@ -53,13 +67,25 @@ pub(super) fn leave_code(code: i32) {
     }
 }
 
+/// What a shell says of a process that was killed.
+const KILLED: i32 = 137;
+
 /// Leaves the code of a rank 0 that was killed, in its place; one that it has left itself stays.
-#[cfg(feature = "mpi")]
-pub(super) fn leave_code_of_the_killed(code: i32) {
-    let site = named().and_then(|path| path.site().ok());
-    let file = site.and_then(|site| OpenOptions::new().write(true).create_new(true).open(site.path).ok());
-    if let Some(mut file) = file {
+pub(super) fn leave_code_of_the_killed() {
+    let Some(Ok(site)) = named().map(Named::site) else { return };
+    let left = std::fs::metadata(&site.path).and_then(|about| about.modified());
+    // A rank 0 that was killed at its very beginning has not taken the code of an earlier run away.
+    let is_old = left.is_ok_and(|left| left < began());
+    let mut options = OpenOptions::new();
+    options.write(true).truncate(is_old).create_new(!is_old);
+    if let Ok(mut file) = options.open(site.path) {
         // Without it the launcher's code counts.
-        let _ = writeln!(file, "{code}");
+        let _ = writeln!(file, "{KILLED}");
     }
+}
+
+/// When this process first asked.
+fn began() -> SystemTime {
+    static BEGAN: OnceLock<SystemTime> = OnceLock::new();
+    *BEGAN.get_or_init(SystemTime::now)
 }

@@ -38,7 +38,7 @@ pub(crate) fn tell_code(code: i32) {
 }
 
 pub(super) fn ends_the_run() -> bool {
-    !super::is_worker() && super::is_first(super::variable)
+    !super::is_worker() && !super::is_child() && super::is_first(super::variable)
 }
 
 /// Ends the run and this process.
@@ -73,6 +73,7 @@ pub(crate) fn exit_now(code: i32) -> ! {
 
 /// Ends a worker whose rank 0 is gone.
 pub(crate) fn end_orphaned() -> ! {
+    super::code_file::leave_code_of_the_killed();
     #[cfg(feature = "mpi")]
     super::recovery::end_launcher_of_the_killed();
     exit_now(super::EXIT_ORPHANED)

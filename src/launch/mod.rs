@@ -100,6 +100,15 @@ pub(crate) fn rank() -> Option<u32> {
     Some(RANK.load(Ordering::Relaxed)).filter(|rank| *rank != u32::MAX)
 }
 
+/// Marks a child of mode processes; the value is its parent's process id.
+pub(crate) const CHILD: &str = "RANKPOOL_CHILD_OF";
+
+/// True in a process that mode processes has started as a worker.
+pub(crate) fn is_child() -> bool {
+    let parent = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().to_string());
+    parent.is_some() && variable(CHILD) == parent
+}
+
 /// Set in a process that serves as a worker.
 static WORKER: AtomicBool = AtomicBool::new(false);
 

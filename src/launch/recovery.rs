@@ -34,9 +34,6 @@ fn launcher_returns_0() -> bool {
     is_set("OMPI_MCA_orte_enable_recovery")
 }
 
-/// What a shell says of a process that was killed.
-const KILLED: i32 = 137;
-
 /// Set when this mpiexec will not end by itself.
 static STRANDED: AtomicBool = AtomicBool::new(false);
 
@@ -56,8 +53,9 @@ pub(crate) fn strand_launcher<'h>(others: impl Iterator<Item = &'h str>) {
 /// Has the exit code of this program told, if it is rank 0 and there is anybody to tell; see
 /// [`tell_code`](super::tell_code).
 pub(crate) fn watch_exit_code() {
-    let told = launcher_returns_0() || super::code_file::is_wanted();
-    if told && super::is_first(super::variable) {
+    let wanted = super::code_file::is_wanted();
+    if (launcher_returns_0() || wanted) && super::leave::ends_the_run() {
+        super::code_file::forget_earlier();
         at_exit(super::tell_code);
     }
 }
@@ -82,9 +80,8 @@ fn parent_of(pid: Pid) -> Option<Pid> {
 }
 
 /// Rank 0 was killed, and its workers leave without MPI_Finalize: one beside the launcher ends it.
-pub(crate) fn end_launcher_of_the_killed() {
+pub(super) fn end_launcher_of_the_killed() {
     if let Some(launcher) = launcher().filter(|_| launcher_returns_0()) {
-        super::code_file::leave_code_of_the_killed(KILLED);
         let _ = rustix::process::kill_process(launcher, Signal::TERM);
     }
 }
@@ -101,7 +98,9 @@ pub(super) fn fail_launcher(code: i32) {
         let _ = rustix::process::kill_process(launcher, Signal::TERM);
     } else {
         // Not through the log: the program may be in its exit handlers, where threads have no variables of their own.
-        say::say("rankpool: this mpiexec was started with --enable-recovery and will return 0, though the run failed");
+        say::say(
+            "rankpool: this mpiexec was started with --enable-recovery and will return 0, though the run failed",
+        );
         say::flush();
     }
 }
