@@ -308,6 +308,58 @@ fn a_rank_that_dies_while_mpi_starts_ends_the_run_soon_and_never_with_0() {
     }
 }
 
+#[test]
+fn a_worker_that_dies_as_it_is_spawned_ends_the_start_soon_with_70_and_a_word() {
+    let folder = tempfile::tempdir().unwrap();
+    let code_file = folder.path().join("code");
+    for (workers, delay) in [("1", 0), ("2", 0), ("2", 30), ("3", 60)] {
+        let flags = ["--tasks", "9", "--duration", "500ms", "--mode", "pool", "--workers", workers];
+        let flags = [&flags[..], &["--oversubscribe"]].concat();
+        let Some(running) = surviving("1", &flags, &code_file) else { return };
+        let first = wait_for(&running, |rank| rank.spawned && rank.number == 0);
+        std::thread::sleep(Duration::from_millis(delay));
+        kill(first);
+        let ended = running.end_within(Duration::from_secs(25));
+        assert!(ended.code != 0 && code_in(&code_file) == "70", "{workers}, {delay}: {ended:?}");
+        assert!(ended.stderr.contains("the run cannot start"), "{workers}, {delay}: {ended:?}");
+    }
+}
+
+#[test]
+fn spawned_workers_see_rank_0_die_while_they_start_and_no_old_code_stands_for_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let code_file = folder.path().join("code");
+    std::fs::write(&code_file, "0\n").unwrap();
+    let flags =
+        ["--tasks", "9", "--duration", "500ms", "--mode", "pool", "--workers", "2", "--oversubscribe"];
+    let Some(running) = surviving("1", &flags, &code_file) else { return };
+    wait_for(&running, |rank| rank.spawned);
+    kill(wait_for(&running, |rank| !rank.spawned));
+    let ended = running.end_within(Duration::from_secs(25));
+    assert_ne!(code_in(&code_file), "0", "{ended:?}");
+    if stack() == Stack::OpenMpi4 {
+        assert!(ended.code != 0 && code_in(&code_file) == "137", "{ended:?}");
+    }
+}
+
+#[test]
+fn a_replacement_that_starts_as_the_run_ends_does_not_spoil_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let code_file = folder.path().join("code");
+    for before_the_end in [100, 250, 400, 550] {
+        let flags = ["--tasks", "20", "--duration", "100ms", "--mode", "pool", "--workers", "2"];
+        let Some(mut running) = surviving("1", &[&flags[..], &["--oversubscribe"]].concat(), &code_file)
+        else {
+            return;
+        };
+        wait_until_working(&mut running);
+        std::thread::sleep(Duration::from_millis(700 - before_the_end));
+        kill(wait_for(&running, |rank| rank.spawned));
+        let ended = running.end_within(Duration::from_secs(30)).expect(0);
+        assert_eq!((ended.json()["done"].as_u64(), code_in(&code_file).as_str()), (Some(20), "0"));
+    }
+}
+
 /// A copy of the program that a test may replace.
 fn copy_in(folder: &Path) -> String {
     let program = folder.join("rankpool");

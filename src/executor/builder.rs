@@ -95,7 +95,15 @@ pub(super) struct Started {
 
 /// What this process turned out to be.
 enum Role {
-    Scheduler { workers: Vec<WorkerInfo>, mode: Mode },
+    /// The scheduler's, whose workers are up.
+    Scheduler {
+        workers: Vec<WorkerInfo>,
+        mode: Mode,
+    },
+    /// The scheduler's, which begins to spawn so many workers.
+    Spawner {
+        workers: u32,
+    },
     Worker,
 }
 
@@ -221,12 +229,13 @@ impl Builder {
     pub fn start(self) -> Result<Executor, Error> {
         // Its name is taken down while it is still the name of this build.
         let _ = launch::executable();
-        if launch::is_worker() {
+        if launch::inside_a_task() {
             return self.start_inside_a_task();
         }
         if launch::is_child() {
             processes::serve_as_child();
         }
+        launch::forget_old_code();
         #[cfg(feature = "mpi")]
         launch::watch_exit_code();
         let started = launch::detect(launch::variable).and_then(|launcher| {
@@ -239,7 +248,7 @@ impl Builder {
         started
     }
 
-    /// A task of a worker has an executor of its own: no launch but that of the run concerns this process.
+    /// A task has an executor of its own: the launch of the program does not concern it.
     fn start_inside_a_task(self) -> Result<Executor, Error> {
         if matches!(self.mode, Mode::Comm | Mode::Pool) {
             return Err(Error::usage(format!(
@@ -322,7 +331,7 @@ impl Builder {
         let thread = thread::Builder::new()
             .name("rankpool".into())
             .stack_size(launch::STACK_BYTES)
-            .spawn(move || match self.start_fabric(choice, &|| drop(report.send(Ok(Role::Worker)))) {
+            .spawn(move || match self.start_fabric(choice, &|role| drop(report.send(Ok(role)))) {
                 Ok(Started { fabric, workers, spin, mode }) => {
                     let engine = Engine::new(orders, fabric, &workers, spin, watched, told);
                     // When the caller has given up waiting, the engine finds its commands closed.
@@ -344,7 +353,7 @@ impl Builder {
                 }
                 (workers, mode)
             }
-            Ok(Role::Worker) => {
+            Ok(Role::Worker | Role::Spawner { .. }) => {
                 // The other thread serves and ends the process, unless it panics.
                 let _ = thread.join();
                 launch::exit_now(launch::EXIT_INTERNAL)
@@ -377,8 +386,9 @@ impl Builder {
         }
     }
 
-    /// `worker` is called when this process turns out to be one, before it serves and ends here.
-    fn start_fabric(self, choice: Choice, worker: &dyn Fn()) -> Result<Started, Error> {
+    /// `turns_out` is told when this process turns out to be a worker, before it serves and ends here, and when it
+    /// begins to spawn.
+    fn start_fabric(self, choice: Choice, turns_out: &dyn Fn(Role)) -> Result<Started, Error> {
         match choice {
             Choice::Local(Mode::Serial) => self.start_threads(1, Mode::Serial),
             Choice::Local(Mode::Processes) => {
@@ -400,7 +410,7 @@ impl Builder {
                 }
                 self.start_threads(count, Mode::Threads)
             }
-            Choice::Mpi(mode) => self.start_mpi(mode, worker),
+            Choice::Mpi(mode) => self.start_mpi(mode, turns_out),
         }
     }
 
@@ -410,7 +420,7 @@ impl Builder {
     }
 
     #[cfg(not(feature = "mpi"))]
-    fn start_mpi(self, mode: Mode, _: &dyn Fn()) -> Result<Started, Error> {
+    fn start_mpi(self, mode: Mode, _: &dyn Fn(Role)) -> Result<Started, Error> {
         Err(Error::usage(format!(
             "this program was built without MPI, which mode {mode} needs, as does a launch by mpiexec: build with \
              the feature `mpi`"
@@ -418,7 +428,7 @@ impl Builder {
     }
 
     #[cfg(feature = "mpi")]
-    fn start_mpi(self, mode: Mode, worker: &dyn Fn()) -> Result<Started, Error> {
+    fn start_mpi(self, mode: Mode, turns_out: &dyn Fn(Role)) -> Result<Started, Error> {
         use crate::mpi::{Threads, World, library_version};
 
         let launcher = launch::detect(launch::variable)?;
@@ -438,7 +448,7 @@ impl Builder {
         let world = World::initialise(threads)?;
         if let Some(parent) = world.parent()? {
             launch::becomes_worker();
-            worker();
+            turns_out(Role::Worker);
             pool::serve(world, parent);
         }
         let size = world.size()?;
@@ -451,7 +461,7 @@ impl Builder {
         if size > 1 {
             if world.rank()? > 0 {
                 launch::becomes_worker();
-                worker();
+                turns_out(Role::Worker);
                 comm::serve(world);
             }
             return self.start_comm(world, size);
@@ -460,6 +470,10 @@ impl Builder {
         let wdir = self.spawn_info.iter().any(|(key, _)| key == "wdir");
         let settings = Settings { surroundings: Some(launch::surroundings(!wdir)), ..self.settings() };
         files::make_room(workers as usize, 1, false)?;
+        // The user may have named other hosts than the launcher has.
+        if !self.spawn_info.iter().any(|(key, _)| key.contains("host")) {
+            turns_out(Role::Spawner { workers });
+        }
         let pool = pool::Pool::spawn(world, workers, self.spawn_info, self.oversubscribe)?;
         let ranks = pool.ranks();
         let (remote, workers) = Remote::start(pool, ranks, settings)?;
@@ -513,6 +527,7 @@ fn started_within(
     let mut gone = None;
     loop {
         match reported.recv_timeout(LOOK) {
+            Ok(Ok(Role::Spawner { workers })) => siblings.are_spawned(workers as usize),
             Ok(report) => return report,
             Err(mpsc::RecvTimeoutError::Disconnected) => {
                 return Err(Error::new(ErrorKind::Internal, "the scheduler's thread panicked at the start"));

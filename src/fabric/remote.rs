@@ -75,6 +75,9 @@ fn has_a_cpu_each((ranks, cpus): &Host) -> bool {
     *ranks as usize <= cpus.len()
 }
 
+/// How long the end of a run waits for replacements that are on their way.
+const LATE_ONES: Duration = Duration::from_secs(5);
+
 pub(crate) struct Remote<T> {
     transport: T,
     lifelines: Lifelines,
@@ -367,6 +370,20 @@ impl<T: Transport> Remote<T> {
         Some(stage)
     }
 
+    /// Waits for replacements that are on their way when the run ends: a process that finds rank 0 gone while it starts
+    /// takes the run for killed, and ends its launcher.
+    fn let_late_ones_in(&mut self) {
+        self.replacements.start_no_more();
+        let deadline = Instant::now() + LATE_ONES;
+        let mut news = Vec::new();
+        while self.gathered && self.expected() > 0 && Instant::now() < deadline {
+            if self.step(&mut news).is_err() {
+                return;
+            }
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+    }
+
     /// Finds the workers that stand still before the run ends: MPI_Finalize would wait for them for ever.
     fn find_frozen(&mut self) {
         self.lifelines.ask_idle_workers();
@@ -448,6 +465,7 @@ impl<T: Transport> Fabric for Remote<T> {
 
     fn end(&mut self, ending: Ending) -> Result<(), Error> {
         if matches!(ending, Ending::Orderly { .. }) {
+            self.let_late_ones_in();
             self.find_frozen();
         }
         self.lifelines.ending();

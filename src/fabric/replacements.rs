@@ -63,6 +63,12 @@ impl Replacements {
         self.failed = MOST_FAILED;
     }
 
+    /// The run ends: only one that is being started may still come.
+    pub(super) fn start_no_more(&mut self) {
+        self.give_up();
+        self.lacking = 0;
+    }
+
     /// Those that may still be started, or are.
     pub(super) fn expected(&self) -> usize {
         // A start that is put off again and again is nothing to wait for when nobody else is left.
@@ -82,7 +88,8 @@ impl Replacements {
             if self.failed >= MOST_FAILED {
                 continue;
             }
-            let siblings = Siblings::watch_spawn();
+            let mut siblings = Siblings::watch();
+            siblings.are_spawned(1);
             match transport.replace() {
                 Ok(Replacement::Started(rank)) => {
                     self.put_off = 0;
@@ -129,8 +136,10 @@ impl Replacements {
             },
         };
         self.spawning = None;
-        self.failed(&why);
-        self.lack(transport.settling());
+        if self.failed < MOST_FAILED {
+            self.failed(&why);
+            self.lack(transport.settling());
+        }
         None
     }
 }

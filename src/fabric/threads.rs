@@ -37,6 +37,7 @@ pub(crate) fn start(count: usize, first_rank: u32) -> Result<(Threads, Vec<Worke
             .name(format!("rankpool-worker-{rank}"))
             .stack_size(launch::STACK_BYTES)
             .spawn(move || {
+                launch::thread_runs_tasks();
                 // A closed channel means that rank 0 has ended; there is nobody left to tell.
                 let _ = or_end(|| serve(&mut link, &identity));
             })

@@ -2,7 +2,7 @@
 //! mpiexec 0 or 1, srun 137. A script that is to know reads it here.
 
 use std::{
-    fs::OpenOptions,
+    fs::{self, OpenOptions},
     io::Write,
     sync::{
         Once, OnceLock,
@@ -34,14 +34,13 @@ pub(super) fn is_wanted() -> bool {
     named().is_some()
 }
 
-/// Takes the code of an earlier run away, which would be believed if this one were killed.
-#[cfg(feature = "mpi")]
-pub(super) fn forget_earlier() {
+/// Removes the code that another run has left: this one may be killed before it has a code.
+pub(super) fn forget_old_code() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         if let Some(Ok(site)) = named().map(Named::site) {
-            // Mostly there is none. A file that stays is one that cannot be written either, which is told.
-            let _ = std::fs::remove_file(site.path);
+            // What cannot be removed cannot be written either, which is told of then.
+            let _ = fs::remove_file(site.path);
         }
     });
 }
@@ -59,8 +58,7 @@ pub(super) fn leave_code(code: i32) {
     let Some(path) = named().filter(|_| !LEFT.swap(true, Ordering::AcqRel)) else { return };
     let write = |path: &Named| {
         let site = path.site()?;
-        std::fs::write(site.path, format!("{code}\n"))
-            .map_err(|error| Error::usage(format!("{path}: {error}")))
+        fs::write(site.path, format!("{code}\n")).map_err(|error| Error::usage(format!("{path}: {error}")))
     };
     if let Err(error) = write(path) {
         say(&format!("rankpool: the exit code {code} could not be left in {VARIABLE}={error}"));
@@ -73,7 +71,7 @@ const KILLED: i32 = 137;
 /// Leaves the code of a rank 0 that was killed, in its place; one that it has left itself stays.
 pub(super) fn leave_code_of_the_killed() {
     let Some(Ok(site)) = named().map(Named::site) else { return };
-    let left = std::fs::metadata(&site.path).and_then(|about| about.modified());
+    let left = fs::metadata(&site.path).and_then(|about| about.modified());
     // A rank 0 that was killed at its very beginning has not taken the code of an earlier run away.
     let is_old = left.is_ok_and(|left| left < began());
     let mut options = OpenOptions::new();

@@ -28,7 +28,14 @@ pub(crate) fn leave_code(code: i32) {
     }
 }
 
-/// The same, and makes a launcher fail that would return 0 all the same.
+/// A run begins, which may be killed before it has a code: that of another one must not stand for it.
+pub(crate) fn forget_old_code() {
+    if ends_the_run() {
+        super::code_file::forget_old_code();
+    }
+}
+
+/// Leaves the code, and makes a launcher fail that would return 0 all the same.
 pub(crate) fn tell_code(code: i32) {
     leave_code(code);
     #[cfg(feature = "mpi")]
@@ -71,7 +78,7 @@ pub(crate) fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// Ends a worker whose rank 0 is gone.
+/// Ends a worker whose rank 0 is gone. If that has left no code, it was killed.
 pub(crate) fn end_orphaned() -> ! {
     super::code_file::leave_code_of_the_killed();
     #[cfg(feature = "mpi")]

@@ -13,6 +13,7 @@ mod siblings;
 mod surroundings;
 
 use std::{
+    cell::Cell,
     ffi::OsStr,
     fs, io,
     os::unix::{ffi::OsStrExt, fs::MetadataExt},
@@ -33,7 +34,9 @@ pub(crate) use detect::{Launcher, detect, is_first};
 pub(crate) use leave::mpi_is_finalised;
 #[cfg(feature = "mpi")]
 pub(crate) use leave::tell_code;
-pub(crate) use leave::{end_orphaned, end_run, exit, exit_now, leave_code, leave_the_word_to_rank_0};
+pub(crate) use leave::{
+    end_orphaned, end_run, exit, exit_now, forget_old_code, leave_code, leave_the_word_to_rank_0,
+};
 pub use mode::Mode;
 pub(crate) use mode::{Choice, choose, count_workers};
 #[cfg(feature = "mpi")]
@@ -117,9 +120,23 @@ pub(crate) fn becomes_worker() {
     WORKER.store(true, Ordering::Release);
 }
 
-/// Whether this process is a worker, inside whose tasks no other launch matters.
+/// Whether this process is a worker.
 pub(crate) fn is_worker() -> bool {
     WORKER.load(Ordering::Acquire)
+}
+
+thread_local! {
+    static RUNS_TASKS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The calling thread of a process that is no worker itself runs tasks from here on.
+pub(crate) fn thread_runs_tasks() {
+    RUNS_TASKS.set(true);
+}
+
+/// Whether the caller is a task, for which no other launch matters.
+pub(crate) fn inside_a_task() -> bool {
+    is_worker() || RUNS_TASKS.get()
 }
 
 /// How many CPUs' worth of time this process may use: affinity, the control group's quota, and what Slurm

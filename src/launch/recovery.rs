@@ -55,7 +55,6 @@ pub(crate) fn strand_launcher<'h>(others: impl Iterator<Item = &'h str>) {
 pub(crate) fn watch_exit_code() {
     let wanted = super::code_file::is_wanted();
     if (launcher_returns_0() || wanted) && super::leave::ends_the_run() {
-        super::code_file::forget_earlier();
         at_exit(super::tell_code);
     }
 }
@@ -82,6 +81,7 @@ fn parent_of(pid: Pid) -> Option<Pid> {
 /// Rank 0 was killed, and its workers leave without MPI_Finalize: one beside the launcher ends it.
 pub(super) fn end_launcher_of_the_killed() {
     if let Some(launcher) = launcher().filter(|_| launcher_returns_0()) {
+        // If it has ended by itself, there is nothing to ask.
         let _ = rustix::process::kill_process(launcher, Signal::TERM);
     }
 }

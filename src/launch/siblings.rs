@@ -13,8 +13,10 @@ use std::{
 /// Between two looks at the processes of this host: a tenth of the time so far, within these bounds. A process that
 /// dies early has not lived long.
 const LOOK: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(250));
-/// Where this host is the only one, a process that is spawned is there within this time.
+/// Where this host is the only one, a process that is spawned is there within this time, and one of several after so
+/// much more for each.
 const SPAWNED: Duration = Duration::from_secs(3);
+const SPAWNED_EACH: Duration = Duration::from_millis(50);
 /// All ranks of a host have been started within this time.
 const COMPLETE: Duration = Duration::from_secs(5);
 
@@ -29,8 +31,10 @@ pub(crate) struct Siblings {
     world: String,
     /// Ranks of this world on this host.
     size: usize,
-    /// A rank is being spawned, and can be on no other host.
-    spawns_here: bool,
+    /// Rank 0 of the run, which is of another world than a spawned process, where its environment tells.
+    rank_0: Option<Name>,
+    /// Ranks that are being spawned, since when, where they can be on no other host.
+    spawns: Option<(usize, Instant)>,
     since: Instant,
     looked: Option<Instant>,
     /// Worlds that were there before.
@@ -49,24 +53,30 @@ impl Siblings {
         let launch = variable("PMIX_SERVER_TMPDIR").filter(|_| !ends);
         let world = variable("PMIX_NAMESPACE").unwrap_or_default();
         let old = launch.as_deref().map(living).unwrap_or_default().into_iter().map(|(world, _)| world);
+        let rank_0 = match variable("OMPI_PARENT_PORT") {
+            Some(port) => rank_at(&port),
+            None => Some((world.clone(), 0)),
+        };
+        // There it is whether it is ever seen or not.
+        let seen = rank_0.iter().filter(|_| on_one_host()).cloned().collect();
+        let other = |old: &String| *old != world && rank_0.as_ref().is_none_or(|(first, _)| old != first);
         let size = variable("OMPI_COMM_WORLD_LOCAL_SIZE").and_then(|size| size.parse().ok()).unwrap_or(0);
         Siblings {
-            old: old.filter(|other| *other != world).collect(),
+            old: old.filter(other).collect(),
             launch,
             world,
             size,
-            spawns_here: false,
+            rank_0,
+            spawns: None,
             since: Instant::now(),
             looked: None,
-            seen: BTreeSet::new(),
+            seen,
         }
     }
 
-    /// From now on, when a rank is spawned.
-    pub(crate) fn watch_spawn() -> Siblings {
-        // Open MPI 4 tells how many hosts there are.
-        let alone = super::variable("OMPI_MCA_orte_num_nodes").is_some_and(|hosts| hosts == "1");
-        Siblings { spawns_here: alone, ..Siblings::watch() }
+    /// From now on, so many ranks are being spawned, on the hosts that the launcher has.
+    pub(crate) fn are_spawned(&mut self, count: usize) {
+        self.spawns = on_one_host().then(|| (count, Instant::now()));
     }
 
     /// A rank that is gone: of this world, or of one that was spawned meanwhile. Looks now and then only.
@@ -87,46 +97,72 @@ impl Siblings {
             late.then(unseen).flatten().map(|rank| (self.world.clone(), rank))
         });
         self.seen.append(&mut living);
-        let spawned = |world: &String| *world != self.world;
-        let gone = missing.map(|(world, rank)| Gone { rank, spawned: spawned(&world), absent: false });
-        gone.or_else(|| {
-            let absent = self.spawns_here && !self.seen.iter().any(|(world, _)| spawned(world));
-            (absent && self.since.elapsed() > SPAWNED).then_some(Gone {
-                rank: 0,
-                spawned: true,
-                absent: true,
-            })
+        let first = self.rank_0.as_ref();
+        let fate = |name: &Name| {
+            if first == Some(name) {
+                Fate::Rank0
+            } else if first.is_some_and(|(world, _)| *world == name.0) {
+                Fate::Rank(name.1)
+            } else {
+                Fate::Spawned
+            }
+        };
+        missing.map(|name| Gone(fate(&name))).or_else(|| {
+            let (count, since) = self.spawns?;
+            let there = self.seen.iter().filter(|(world, _)| *world != self.world).count();
+            let late = since.elapsed() > SPAWNED + SPAWNED_EACH * count as u32;
+            (late && there < count).then_some(Gone(Fate::Absent))
         })
     }
 }
 
 /// A rank whose process is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Gone {
-    rank: u32,
-    spawned: bool,
-    /// It never was there.
-    absent: bool,
+pub(crate) struct Gone(Fate);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// The run's own.
+    Rank0,
+    /// Another of the world of rank 0.
+    Rank(u32),
+    Spawned,
+    /// It was to be spawned, and was never seen.
+    Absent,
 }
 
 impl Gone {
     /// Whether it was rank 0 of the run.
     pub(crate) fn is_rank_0(self) -> bool {
-        self.rank == 0 && !self.spawned
+        self.0 == Fate::Rank0
     }
 }
 
 impl std::fmt::Display for Gone {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let host = &super::here().host;
-        if self.absent {
-            write!(f, "no worker appeared on {host} that was to be spawned")
-        } else if self.spawned {
-            write!(f, "a worker that was just spawned on {host} ended before it had started MPI")
-        } else {
-            write!(f, "rank {} on {host} ended before MPI had started", self.rank)
+        match self.0 {
+            Fate::Rank0 => write!(f, "rank 0 on {host} ended before MPI had started"),
+            Fate::Rank(rank) => write!(f, "rank {rank} on {host} ended before MPI had started"),
+            Fate::Spawned => {
+                write!(f, "a worker that was just spawned on {host} ended before it had started MPI")
+            }
+            Fate::Absent => {
+                write!(f, "a worker that was to be spawned on {host} did not appear, or ended at once")
+            }
         }
     }
+}
+
+/// Whether this host is the launcher's only one, as Open MPI 4 tells.
+fn on_one_host() -> bool {
+    super::variable("OMPI_MCA_orte_num_nodes").is_some_and(|hosts| hosts == "1")
+}
+
+/// The rank that a port of Open MPI 4 belongs to, as in 944373761.0:3312578664.
+fn rank_at(port: &str) -> Option<Name> {
+    let (world, rank) = port.split(':').next()?.rsplit_once('.')?;
+    Some((world.to_string(), rank.parse().ok()?))
 }
 
 /// The ranks of a launch that live on this host.
@@ -155,6 +191,12 @@ fn rank_of(environment: &[u8], launch: &str) -> Option<Name> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_spawned_process_knows_who_rank_0_is() {
+        assert_eq!(rank_at("944373761.0:3312578664"), Some(("944373761".into(), 0)));
+        assert_eq!(rank_at("tag=0$description"), None);
+    }
 
     #[test]
     fn a_rank_is_known_by_its_environment() {

@@ -12,6 +12,7 @@ mod ulfm;
 use std::{
     ffi::{CStr, c_int, c_void},
     marker::PhantomData,
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use mpi::ffi;
@@ -66,14 +67,17 @@ impl World {
     pub(crate) fn initialise(threads: Threads) -> Result<World, Error> {
         interfaces::leave_out_bridges();
         let mut provided = 0;
-        // SAFETY: argc and argv may be null (section 11.2.1); MPI is initialised once a process,
-        // because an executor that has started MPI never starts it again.
+        // MPI_Initialized says so of MPI that is up; of several threads that come at once, one may begin.
+        static BEGUN: AtomicBool = AtomicBool::new(false);
+        let begun = BEGUN.swap(true, Ordering::AcqRel);
+        // SAFETY: argc and argv may be null (section 11.2.1); MPI is initialised once a process: who comes second is
+        // refused, after this function and after the program itself.
         let (code, least, most) = unsafe {
             let (least, most) = (ffi::RSMPI_THREAD_FUNNELED, ffi::RSMPI_THREAD_MULTIPLE);
             let wanted = if threads == Threads::Several { most } else { least };
             let mut initialised = 0;
             ffi::MPI_Initialized(&mut initialised);
-            if initialised != 0 {
+            if begun || initialised != 0 {
                 return Err(Error::usage(
                     "MPI can be initialised once in a program, and it has been: keep one executor for all maps, \
                      or use mode threads or processes for a second one",
