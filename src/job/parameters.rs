@@ -3,13 +3,19 @@
 
 use std::fmt::{self, Display};
 
-use serde::ser::{
-    Error as _, Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant,
-    SerializeTuple, SerializeTupleStruct, SerializeTupleVariant, Serializer,
+use serde::{
+    de::DeserializeOwned,
+    ser::{
+        Error as _, Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant,
+        SerializeTuple, SerializeTupleStruct, SerializeTupleVariant, Serializer,
+    },
 };
 use serde_json::Value;
 
-use crate::error::Error;
+use crate::{
+    error::Error,
+    wire::{decode, encode},
+};
 
 /// The parameters of a job, to be stored.
 ///
@@ -19,6 +25,26 @@ pub(super) fn stored<T: Serialize>(parameters: &T, job: &str) -> Result<Value, E
     let refused = |why: &dyn Display| Error::usage(format!("the parameters of {job} cannot be kept: {why}"));
     parameters.serialize(Look).map_err(|unkept| refused(&unkept))?;
     serde_json::to_value(parameters).map_err(|error| refused(&error))
+}
+
+/// Makes sure, before any work, that the parameters reach the workers as what they are.
+///
+/// # Errors
+/// When the codec, which writes no types and no names, does not give them back.
+pub(super) fn check_sent<T: Serialize + DeserializeOwned>(parameters: &T, job: &str) -> Result<(), Error> {
+    let refused = |why: &dyn Display| {
+        Error::usage(format!(
+            "the parameters of {job} cannot be sent: {why}; serde's skip_serializing_if, flatten, untagged and tag \
+             do not go with them"
+        ))
+    };
+    let sent = encode(parameters).map_err(|error| refused(&error))?;
+    let back: T = decode(&sent).map_err(|error| refused(&error))?;
+    // Not the bytes: a HashMap has them in another order each time.
+    match encode(&back) {
+        Ok(again) if again.len() == sent.len() => Ok(()),
+        _ => Err(refused(&"they come back as others")),
+    }
 }
 
 /// A value that cannot be stored, and the names that lead to it, the innermost first.
@@ -318,5 +344,21 @@ mod tests {
         let path = |p: &mut Parameters| p.file = OsStr::from_bytes(b"a\xff").into();
         assert_eq!(refused(&path), "file: path contains invalid UTF-8 characters");
         stored(&Parameters::default(), "draw").unwrap();
+    }
+
+    #[test]
+    fn parameters_that_would_not_reach_a_worker_are_refused() {
+        #[derive(Serialize, serde::Deserialize)]
+        struct Sparse {
+            #[serde(skip_serializing_if = "Option::is_none")]
+            maybe: Option<u64>,
+            others: std::collections::HashMap<u64, String>,
+        }
+        let with = |maybe| Sparse { maybe, others: (0..9).map(|k| (k, k.to_string())).collect() };
+        check_sent(&with(Some(3)), "sparse").unwrap();
+        for refused in [check_sent(&with(None), "sparse"), check_sent(&Value::from(3), "sparse")] {
+            let error = refused.unwrap_err();
+            assert!(error.to_string().contains("sparse cannot be sent") && error.exit_code() == 2, "{error}");
+        }
     }
 }

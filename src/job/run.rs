@@ -10,6 +10,7 @@ use super::{
     events::Events,
     gather::Gather,
     keep::{Kept, Opened},
+    parameters,
     report::{SlowestTask, processes, provenance},
     session::Session,
 };
@@ -84,6 +85,7 @@ pub(crate) fn run<J: Job>(job: &J, pool: &Executor, options: &Options, ui: &dyn 
     // What can be refused is refused before a file is touched.
     let limit = options.max_failures.map(|limit| limit.tasks(tasks)).transpose()?;
     call(job, pool, options).check(tasks)?;
+    parameters::check_sent(job, J::NAME)?;
     apart::check(&options.keep, options.events.as_ref(), &job.files())?;
     let events = options.events.as_ref().map(Events::open).transpose()?;
     let kept = match options.keep.open(job, options.seed, tasks)? {
