@@ -1,8 +1,9 @@
 //! The ranks of this launch that live on this host: while MPI starts, one that dies is seen by nobody else.
 //!
 //! A rank that is killed in MPI_Init leaves the others waiting in theirs, and rank 0 in MPI_Comm_spawn, where the
-//! launcher does not end the run for it. A rank's environment tells which launch it belongs to (PMIx names its
-//! server's folder), and /proc whether its process lives. Ranks on other hosts are not seen.
+//! launcher does not end the run for it; Open MPI 5's ends only the world of the spawned. A rank's environment tells
+//! which launch it belongs to (PMIx names its server's folder), and /proc whether its process lives. Ranks on other
+//! hosts are not seen.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -26,7 +27,7 @@ type Name = (String, u32);
 /// Watches the ranks of this host.
 #[derive(Debug)]
 pub(crate) struct Siblings {
-    /// Names the launch; none, and nothing is seen, where the launcher is none of PMIx's, or ends the run by itself.
+    /// Names the launch; none, and nothing is seen, where the launcher is none of PMIx's.
     launch: Option<String>,
     world: String,
     /// Ranks of this world on this host.
@@ -46,11 +47,7 @@ impl Siblings {
     /// From now on.
     pub(crate) fn watch() -> Siblings {
         let variable = super::variable;
-        #[cfg(feature = "mpi")]
-        let ends = !super::launcher_survives_losses();
-        #[cfg(not(feature = "mpi"))]
-        let ends = true;
-        let launch = variable("PMIX_SERVER_TMPDIR").filter(|_| !ends);
+        let launch = variable("PMIX_SERVER_TMPDIR");
         let world = variable("PMIX_NAMESPACE").unwrap_or_default();
         let old = launch.as_deref().map(living).unwrap_or_default().into_iter().map(|(world, _)| world);
         let rank_0 = match variable("OMPI_PARENT_PORT") {
