@@ -10,9 +10,9 @@ use super::Keep;
 use crate::{error::Error, launch, paths::Named, store::lock::OutputLock};
 
 /// A file that the run writes.
-struct Written<'n> {
+struct Written {
     flag: &'static str,
-    name: &'n Named,
+    name: Named,
     path: PathBuf,
 }
 
@@ -33,16 +33,17 @@ pub(super) fn check(keep: &Keep, events: Option<&Named>, of_the_job: &[PathBuf])
         if let Some(name) = name {
             let site = name.site()?;
             if flag == "--output" {
-                written.push(Written { flag: "the lock of --output", name, path: OutputLock::place(&site) });
+                let path = OutputLock::place(&site);
+                written.push(Written { flag: "the lock of --output", name: name.beside(".lock"), path });
             }
-            written.push(Written { flag, name, path: site.path });
+            written.push(Written { flag, name: name.clone(), path: site.path });
         }
     }
     for (at, one) in written.iter().enumerate() {
         if let Some(other) = written[..at].iter().find(|other| is_one_file(&one.path, &other.path)) {
             return Err(Error::usage(format!(
                 "{} and {} both name {}: give them names of their own",
-                other.flag, one.flag, one.name
+                other.flag, one.flag, other.name
             )));
         }
         // Whether the job may have it, the job says itself.
