@@ -29,6 +29,8 @@ type Name = (String, u32);
 pub(crate) struct Siblings {
     /// Names the launch; none, and nothing is seen, where the launcher is none of PMIx's.
     launch: Option<String>,
+    /// Whether there is anything to look for: of many ranks on a host, each would read the environments of all.
+    looks: bool,
     world: String,
     /// Ranks of this world on this host.
     size: usize,
@@ -49,36 +51,52 @@ impl Siblings {
         let variable = super::variable;
         let launch = variable("PMIX_SERVER_TMPDIR");
         let world = variable("PMIX_NAMESPACE").unwrap_or_default();
-        let old = launch.as_deref().map(living).unwrap_or_default().into_iter().map(|(world, _)| world);
         let rank_0 = match variable("OMPI_PARENT_PORT") {
             Some(port) => rank_at(&port),
             None => Some((world.clone(), 0)),
         };
         // There it is whether it is ever seen or not.
         let seen = rank_0.iter().filter(|_| on_one_host()).cloned().collect();
-        let other = |old: &String| *old != world && rank_0.as_ref().is_none_or(|(first, _)| old != first);
         let size = variable("OMPI_COMM_WORLD_LOCAL_SIZE").and_then(|size| size.parse().ok()).unwrap_or(0);
-        Siblings {
-            old: old.filter(other).collect(),
+        let mut siblings = Siblings {
             launch,
+            looks: false,
             world,
             size,
             rank_0,
             spawns: None,
             since: Instant::now(),
             looked: None,
+            old: BTreeSet::new(),
             seen,
+        };
+        if a_run_survives_losses() {
+            siblings.look();
+        }
+        siblings
+    }
+
+    /// Looks from now on.
+    fn look(&mut self) {
+        if !std::mem::replace(&mut self.looks, true) {
+            let there = self.launch.as_deref().map(living).unwrap_or_default();
+            let first = self.rank_0.as_ref().map(|(world, _)| world);
+            let others = there.into_iter().map(|(world, _)| world);
+            self.old = others.filter(|old| *old != self.world && Some(old) != first).collect();
         }
     }
 
     /// From now on, so many ranks are being spawned, on the hosts that the launcher has.
     pub(crate) fn are_spawned(&mut self, count: usize) {
-        self.spawns = on_one_host().then(|| (count, Instant::now()));
+        // One that appears before the first look is taken for an old one.
+        let in_time = self.looks;
+        self.look();
+        self.spawns = (in_time && on_one_host()).then(|| (count, Instant::now()));
     }
 
     /// A rank that is gone: of this world, or of one that was spawned meanwhile. Looks now and then only.
     pub(crate) fn gone(&mut self) -> Option<Gone> {
-        let launch = self.launch.as_deref()?;
+        let launch = self.launch.as_deref().filter(|_| self.looks)?;
         let pause = (self.since.elapsed() / 10).clamp(LOOK.0, LOOK.1);
         if self.looked.is_some_and(|looked| looked.elapsed() < pause) {
             return None;
@@ -149,6 +167,14 @@ impl std::fmt::Display for Gone {
             }
         }
     }
+}
+
+/// Whether a rank that dies is for the others to notice: elsewhere the launcher ends the run.
+fn a_run_survives_losses() -> bool {
+    #[cfg(feature = "mpi")]
+    return super::launcher_survives_losses();
+    #[cfg(not(feature = "mpi"))]
+    false
 }
 
 /// Whether this host is the launcher's only one, as Open MPI 4 tells.
