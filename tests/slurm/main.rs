@@ -53,7 +53,7 @@ const SERIAL_ARRAY: Script = Script {
 };
 
 /// How long a rank may take to come up, or to leave a first result.
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(120);
 
 type Test = fn(&Cluster, &Script);
 
