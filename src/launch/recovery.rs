@@ -7,8 +7,9 @@
 
 use std::{
     collections::HashSet,
-    fs,
+    fs, io,
     iter::successors,
+    path::PathBuf,
     sync::{
         OnceLock,
         atomic::{AtomicBool, Ordering},
@@ -20,7 +21,7 @@ use rustix::process::{Pid, Signal};
 use crate::say;
 
 /// Open MPI's launchers hand their flags down in the environment.
-fn is_set(flag: &str) -> bool {
+pub(crate) fn is_set(flag: &str) -> bool {
     super::variable(flag).is_some_and(|value| matches!(value.as_str(), "1" | "true"))
 }
 
@@ -66,10 +67,42 @@ const BETWEEN: usize = 16;
 /// the name it was called by.
 fn launcher() -> Option<Pid> {
     let is_launcher = |pid: &Pid| {
-        let program = fs::read_link(format!("/proc/{}/exe", pid.as_raw_nonzero())).ok();
-        program.is_some_and(|program| program.file_name().is_some_and(|name| name == "orterun"))
+        let program = program_of(*pid);
+        let name = program.as_ref().and_then(|program| program.file_name()?.to_str());
+        name.is_some_and(|name| ["orterun", "prterun", "prte"].contains(&name))
     };
     successors(rustix::process::getppid(), |pid| parent_of(*pid)).take(BETWEEN).find(is_launcher)
+}
+
+/// Whether this host is the launcher's only one. Open MPI 4's tells. Open MPI 5's has then started nothing but what
+/// `is_rank` takes for a rank by its environment: it reaches other hosts through ssh or srun.
+pub(super) fn launcher_is_on_one_host(is_rank: impl Fn(&[u8]) -> bool) -> bool {
+    if let Some(hosts) = super::variable("OMPI_MCA_orte_num_nodes") {
+        return hosts == "1";
+    }
+    let Some(launcher) = launcher() else { return false };
+    let program = program_of(launcher);
+    let mut children = children_of(launcher).peekable();
+    children.peek().is_some()
+        && children.all(|child| match fs::read(format!("/proc/{}/environ", child.as_raw_nonzero())) {
+            // It has ended.
+            Ok(environment) if environment.is_empty() => true,
+            // A child that has the launcher's program is about to become a rank.
+            Ok(environment) => is_rank(&environment) || program_of(child) == program,
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        })
+}
+
+fn program_of(pid: Pid) -> Option<PathBuf> {
+    fs::read_link(format!("/proc/{}/exe", pid.as_raw_nonzero())).ok()
+}
+
+fn children_of(pid: Pid) -> impl Iterator<Item = Pid> {
+    let threads =
+        fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero())).into_iter().flatten().flatten();
+    let lists = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    let numbers = lists.flat_map(|list| list.split(' ').flat_map(str::parse).collect::<Vec<_>>());
+    numbers.filter_map(Pid::from_raw)
 }
 
 fn parent_of(pid: Pid) -> Option<Pid> {
@@ -90,7 +123,9 @@ pub(super) fn end_launcher_of_the_killed() {
 /// not end by itself.
 pub(super) fn fail_launcher(code: i32) {
     let must = launcher_returns_0() && code != 0 || STRANDED.load(Ordering::Acquire);
-    if !must {
+    static ASKED: AtomicBool = AtomicBool::new(false);
+    // A program that ends by an exit code comes here again in its exit handlers.
+    if !must || ASKED.swap(true, Ordering::AcqRel) {
         return;
     }
     if let Some(launcher) = launcher() {

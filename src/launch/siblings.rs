@@ -52,11 +52,9 @@ impl Siblings {
         let launch = variable("PMIX_SERVER_TMPDIR");
         let world = variable("PMIX_NAMESPACE").unwrap_or_default();
         let rank_0 = match variable("OMPI_PARENT_PORT") {
-            Some(port) => rank_at(&port),
+            Some(port) => rank_at(&port, &world),
             None => Some((world.clone(), 0)),
         };
-        // There it is whether it is ever seen or not.
-        let seen = rank_0.iter().filter(|_| on_one_host()).cloned().collect();
         let size = variable("OMPI_COMM_WORLD_LOCAL_SIZE").and_then(|size| size.parse().ok()).unwrap_or(0);
         let mut siblings = Siblings {
             launch,
@@ -68,10 +66,15 @@ impl Siblings {
             since: Instant::now(),
             looked: None,
             old: BTreeSet::new(),
-            seen,
+            seen: BTreeSet::new(),
         };
-        if a_run_survives_losses() {
+        // Of an executor inside a task, no part is a rank.
+        if a_run_survives_losses() && !super::inside_a_task() {
             siblings.look();
+            if siblings.are_on_one_host() {
+                // There it is whether it is ever seen or not.
+                siblings.seen.extend(siblings.rank_0.clone());
+            }
         }
         siblings
     }
@@ -91,7 +94,17 @@ impl Siblings {
         // One that appears before the first look is taken for an old one.
         let in_time = self.looks;
         self.look();
-        self.spawns = (in_time && on_one_host()).then(|| (count, Instant::now()));
+        self.spawns = (in_time && self.are_on_one_host()).then(|| (count, Instant::now()));
+    }
+
+    /// Whether the launcher starts ranks on this host only.
+    fn are_on_one_host(&self) -> bool {
+        #[cfg(feature = "mpi")]
+        return self.launch.as_deref().is_some_and(|launch| {
+            super::recovery::launcher_is_on_one_host(|environment| rank_of(environment, launch).is_some())
+        });
+        #[cfg(not(feature = "mpi"))]
+        false
     }
 
     /// A rank that is gone: of this world, or of one that was spawned meanwhile. Looks now and then only.
@@ -177,15 +190,15 @@ fn a_run_survives_losses() -> bool {
     false
 }
 
-/// Whether this host is the launcher's only one, as Open MPI 4 tells.
-fn on_one_host() -> bool {
-    super::variable("OMPI_MCA_orte_num_nodes").is_some_and(|hosts| hosts == "1")
-}
-
-/// The rank that a port of Open MPI 4 belongs to, as in 944373761.0:3312578664.
-fn rank_at(port: &str) -> Option<Name> {
-    let (world, rank) = port.split(':').next()?.rsplit_once('.')?;
-    Some((world.to_string(), rank.parse().ok()?))
+/// The rank that a port of Open MPI's belongs to, as in 944373761.0:3312578664. Open MPI 5 names worlds otherwise, as in
+/// prterun-host-210@2, where `world` is; a port has the last number of the name in its lower half.
+fn rank_at(port: &str, world: &str) -> Option<Name> {
+    let (job, rank) = port.split(':').next()?.rsplit_once('.')?;
+    let name = match world.rsplit_once('@') {
+        Some((launcher, _)) => format!("{launcher}@{}", job.parse::<u32>().ok()? & 0xffff),
+        None => job.to_string(),
+    };
+    Some((name, rank.parse().ok()?))
 }
 
 /// The ranks of a launch that live on this host.
@@ -217,8 +230,10 @@ mod tests {
 
     #[test]
     fn a_spawned_process_knows_who_rank_0_is() {
-        assert_eq!(rank_at("944373761.0:3312578664"), Some(("944373761".into(), 0)));
-        assert_eq!(rank_at("tag=0$description"), None);
+        assert_eq!(rank_at("944373761.0:3312578664", "944373762"), Some(("944373761".into(), 0)));
+        let name = "prterun-node-7@1".to_string();
+        assert_eq!(rank_at("2452422657.0:501826152", "prterun-node-7@2"), Some((name, 0)));
+        assert_eq!(rank_at("tag=0$description", ""), None);
     }
 
     #[test]
