@@ -4,7 +4,7 @@
 use std::{
     sync::{
         OnceLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering, fence},
     },
     time::{Duration, Instant},
 };
@@ -42,7 +42,8 @@ impl Board {
 
     pub(super) fn start(&self, thread: usize, task: Limited) {
         let line = &self.0[thread];
-        line.started.store(0, Ordering::Release);
+        line.started.store(0, Ordering::Relaxed);
+        fence(Ordering::Release);
         line.limit.store(task.limit.as_nanos() as u64, Ordering::Relaxed);
         line.dispatch.store(task.dispatch, Ordering::Relaxed);
         line.task.store(task.task, Ordering::Relaxed);
@@ -53,38 +54,36 @@ impl Board {
         self.0[thread].started.store(0, Ordering::Release);
     }
 
-    /// The first task that is over its limit.
-    pub(crate) fn overdue(&self) -> Option<Limited> {
-        let now = now_nanos();
-        self.0.iter().find_map(|line| {
+    /// The first task that is over its limit. `now` is the time of the reader, who looks every `beat` by a clock that
+    /// stands still with this process, and keeps `seen` for the next look.
+    pub(crate) fn overdue(&self, seen: &mut Seen, now: Duration, beat: Duration) -> Option<Limited> {
+        seen.0.resize_with(self.0.len(), Default::default);
+        let mut first = None;
+        for (line, (known, began)) in self.0.iter().zip(&mut seen.0) {
             let started = line.started.load(Ordering::Acquire);
             let found = Limited {
                 dispatch: line.dispatch.load(Ordering::Relaxed),
                 task: line.task.load(Ordering::Relaxed),
                 limit: Duration::from_nanos(line.limit.load(Ordering::Relaxed)),
             };
-            let same = line.started.load(Ordering::Acquire) == started;
-            (started != 0 && same && u128::from(now.saturating_sub(started)) > found.limit.as_nanos())
-                .then_some(found)
-        })
-    }
-
-    /// This process stood still for `nanos` at some time after `since`: that is not the tasks' time.
-    pub(crate) fn forgive(&self, since: u64, nanos: u64) {
-        for line in &self.0 {
-            let started = line.started.load(Ordering::Acquire);
-            if started != 0 && started <= since {
-                // A task that has ended meanwhile needs nothing.
-                let _ = line.started.compare_exchange(
-                    started,
-                    started + nanos,
-                    Ordering::AcqRel,
-                    Ordering::Relaxed,
-                );
+            fence(Ordering::Acquire);
+            let same = line.started.load(Ordering::Relaxed) == started;
+            if *known != started {
+                // It has begun since the last look, and has run for no more than a beat.
+                let age = Duration::from_nanos(now_nanos().saturating_sub(started)).min(beat);
+                (*known, *began) = (started, now.saturating_sub(age));
+            }
+            if started != 0 && same && now - *began > found.limit {
+                first = first.or(Some(found));
             }
         }
+        first
     }
 }
+
+/// What a reader of a board has seen: for each thread, when its task started, by the board and by the reader's clock.
+#[derive(Default)]
+pub(crate) struct Seen(Vec<(u64, Duration)>);
 
 #[cfg(test)]
 mod tests {
@@ -94,27 +93,37 @@ mod tests {
         Limited { dispatch, task, limit: Duration::from_nanos(nanos) }
     }
 
+    const MILLISECOND: Duration = Duration::from_millis(1);
+
     #[test]
     fn only_a_running_task_over_its_limit_is_overdue() {
         let board = Board::new(2);
-        assert_eq!(board.overdue(), None);
+        let mut seen = Seen::default();
+        let mut overdue = |millis: u32| board.overdue(&mut seen, millis * MILLISECOND, MILLISECOND);
+        assert_eq!(overdue(1), None);
         board.start(1, task(5, 42, 1));
-        std::thread::sleep(Duration::from_millis(2));
-        assert_eq!(board.overdue(), Some(task(5, 42, 1)));
+        std::thread::sleep(2 * MILLISECOND);
+        assert_eq!(overdue(2), Some(task(5, 42, 1)));
         board.stop(1);
-        assert_eq!(board.overdue(), None);
+        assert_eq!(overdue(3), None);
         board.start(0, task(6, 43, u64::MAX));
-        assert_eq!(board.overdue(), None);
+        assert_eq!(overdue(4), None);
     }
 
     #[test]
     fn the_time_in_which_a_process_stood_still_is_not_the_tasks_time() {
         let board = Board::new(2);
-        board.start(0, task(5, 42, 1_000_000));
-        let since = now_nanos();
-        board.start(1, task(5, 43, 1_000_000));
-        std::thread::sleep(Duration::from_millis(5));
-        board.forgive(since, 3_600_000_000_000);
-        assert_eq!(board.overdue(), Some(task(5, 43, 1_000_000)), "this one began afterwards");
+        let mut seen = Seen::default();
+        let mut overdue = |millis: u32| board.overdue(&mut seen, millis * MILLISECOND, MILLISECOND);
+        board.start(0, task(5, 42, 3_000_000));
+        assert_eq!(overdue(1), None);
+        board.start(1, task(5, 43, 3_000_000));
+        // The clock of the reader has gone on by two beats only.
+        std::thread::sleep(20 * MILLISECOND);
+        assert_eq!(overdue(3), None, "one began before it, and one meanwhile");
+        assert_eq!(overdue(5), Some(task(5, 42, 3_000_000)));
+        board.stop(0);
+        assert_eq!(overdue(5), None);
+        assert_eq!(overdue(6), Some(task(5, 43, 3_000_000)), "it counts from a beat before it was seen");
     }
 }

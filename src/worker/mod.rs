@@ -14,7 +14,7 @@ use std::{
     sync::Arc,
 };
 
-pub(crate) use board::{Board, Limited, now_nanos};
+pub(crate) use board::{Board, Limited, Seen, now_nanos};
 pub(crate) use prints::let_out_from_now;
 pub(crate) use program::run_chunk;
 pub use program::{AsItIs, Each, Fallible, Function, Init, Returned, Verdict, With};

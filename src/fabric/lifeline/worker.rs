@@ -14,18 +14,16 @@ use std::{
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::{GOODBYE, Introduction, PING, Report, keep_alive, pid_space};
+use super::{GOODBYE, Introduction, PING, Report, keep_alive, pid_space, pulse::Clock};
 use crate::{
     launch,
-    worker::{Board, Limited, now_nanos},
+    worker::{Board, Limited, Seen},
 };
 
 /// How long a worker may take to leave after rank 0 has.
 const LEAVE: Duration = Duration::from_secs(3);
 /// How often the time limits are looked at; a task is reported within this time of its limit.
-const WATCH: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
-/// Who looks this much too late was not running, and neither were the tasks.
-const STOPPED: Duration = Duration::from_secs(1);
+const WATCH: Duration = Duration::from_millis(200);
 /// How long a worker tries to reach rank 0.
 const CONNECT: Duration = Duration::from_secs(6);
 /// How long it waits before it tries again.
@@ -100,14 +98,13 @@ fn watch_rank_0(mut stream: TcpStream, board: &Board) {
     let mut reported: Option<Limited> = None;
     let mut asked = false;
     let mut goodbye = false;
-    let mut looked = now_nanos();
+    let mut clock = Clock::new(WATCH);
+    let mut seen = Seen::default();
+    let wait = Timespec { tv_sec: 0, tv_nsec: WATCH.subsec_nanos().into() };
     loop {
         let fd = stream.as_fd();
-        let heard = poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&WATCH));
-        let since = std::mem::replace(&mut looked, now_nanos());
-        if looked - since > STOPPED.as_nanos() as u64 {
-            board.forgive(since, looked - since);
-        }
+        let heard = poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&wait));
+        let now = clock.look();
         let mut reports = [None; 3];
         if heard.is_ok_and(|ready| ready > 0) {
             let mut word = [0];
@@ -125,7 +122,9 @@ fn watch_rank_0(mut stream: TcpStream, board: &Board) {
                 _ => launch::end_orphaned(),
             }
         }
-        if let Some(overdue) = board.overdue().filter(|overdue| reported != Some(*overdue)) {
+        if let Some(overdue) =
+            board.overdue(&mut seen, now, WATCH).filter(|overdue| reported != Some(*overdue))
+        {
             reports[1] = Some(Report::Overdue(overdue));
             reported = Some(overdue);
         }
