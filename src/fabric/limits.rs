@@ -7,38 +7,45 @@ use std::{
 
 use crate::{wire::Header, worker::Limited};
 
-/// The chunks with a limit that a worker has.
+/// A chunk that a worker has.
+#[derive(Debug)]
+struct Chunk {
+    dispatch: u64,
+    /// If it is a single task with a limit: of several, nobody knows which one a silent worker is at.
+    task: Option<Limited>,
+    sent: Instant,
+}
+
+/// The chunks that a worker has.
 #[derive(Debug, Default)]
 pub(super) struct Limits {
     /// The limit of the tasks in the last chunk.
     last: Option<Duration>,
-    /// Chunks that are a single task, the oldest first, and when they were sent. Of a chunk with several tasks
-    /// nobody knows which one a silent worker is at.
-    alone: VecDeque<(Limited, Instant)>,
+    /// The oldest first.
+    chunks: VecDeque<Chunk>,
 }
 
 impl Limits {
     /// A chunk is sent; returns the new limit if it is another one than before.
     pub(super) fn sent(&mut self, chunk: &Header) -> Option<Option<Duration>> {
         let limit = (chunk.nanos > 0).then_some(Duration::from_nanos(chunk.nanos));
-        if let Some(limit) = limit.filter(|_| chunk.count == 1) {
-            let task = Limited { dispatch: chunk.dispatch, task: chunk.start, limit };
-            self.alone.push_back((task, Instant::now()));
-        }
+        let limited = |limit| Limited { dispatch: chunk.dispatch, task: chunk.start, limit };
+        let task = limit.filter(|_| chunk.count == 1).map(limited);
+        self.chunks.push_back(Chunk { dispatch: chunk.dispatch, task, sent: Instant::now() });
         let before = std::mem::replace(&mut self.last, limit);
         (limit != before).then_some(limit)
     }
 
     /// A chunk has come back.
     pub(super) fn returned(&mut self, dispatch: u64) {
-        self.alone.retain(|(task, _)| task.dispatch != dispatch);
+        self.chunks.retain(|chunk| chunk.dispatch != dispatch);
     }
 
     /// The task that a worker that is silent for this long must have been at for longer than it may take. One that
     /// was sent later was never begun.
     pub(super) fn culprit(&self, silent: Duration) -> Option<Limited> {
-        let (task, sent) = self.alone.front()?;
-        (sent.elapsed() > silent && silent > task.limit).then_some(*task)
+        let Chunk { task, sent, .. } = self.chunks.front()?;
+        task.filter(|task| sent.elapsed() > silent && silent > task.limit)
     }
 }
 
@@ -63,9 +70,11 @@ mod tests {
         assert_eq!(limits.sent(&chunk(2, 1, SECOND)), None, "the limit is as before");
         limits.sent(&chunk(3, 1, SECOND));
         assert_eq!(limits.culprit(2 * SECOND), None, "it came after the silence began");
-        for (_, sent) in &mut limits.alone {
-            *sent -= 3 * SECOND;
+        for chunk in &mut limits.chunks {
+            chunk.sent -= 3 * SECOND;
         }
+        assert_eq!(limits.culprit(2 * SECOND), None, "it is at the chunk of several tasks");
+        limits.returned(1);
         assert_eq!(limits.culprit(SECOND / 2), None, "its time is not over");
         let task = |dispatch| Limited { dispatch, task: 10 * dispatch, limit: SECOND };
         assert_eq!(limits.culprit(2 * SECOND), Some(task(2)));
