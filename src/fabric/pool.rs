@@ -20,7 +20,7 @@ use super::{
 use crate::{
     error::{Error, ErrorKind},
     function,
-    launch::{self, count_workers},
+    launch::{self, Siblings, count_workers},
     mpi::{Communicator, Spawn, Spawning, World},
     wire::Frame,
 };
@@ -86,11 +86,6 @@ pub(crate) fn preflight() -> Result<(), Error> {
     Ok(())
 }
 
-fn oversubscription_allowed() -> bool {
-    std::env::var("OMPI_MCA_rmaps_base_oversubscribe")
-        .is_ok_and(|value| matches!(value.as_str(), "1" | "true"))
-}
-
 /// The slots of the run, rank 0's included, where the launcher tells.
 pub(crate) fn slots(world: &World) -> Result<Option<u32>, Error> {
     world.universe_size()
@@ -109,7 +104,11 @@ pub(crate) fn count(asked: Option<i64>, slots: Option<u32>, oversubscribe: bool)
         ));
     }
     let count = count_workers(asked, free)?;
-    if count > free && slots.is_some() && !oversubscribe && !oversubscription_allowed() {
+    if count > free
+        && slots.is_some()
+        && !oversubscribe
+        && !launch::is_set("OMPI_MCA_rmaps_base_oversubscribe")
+    {
         return Err(Error::usage(format!(
             "{count} workers were asked for and {free} slots are free besides rank 0's: ask for fewer, give the \
              launcher more (`mpiexec --host localhost:{} -n 1 ...`, or more tasks in Slurm), or allow \
@@ -269,9 +268,12 @@ impl Transport for Pool {
             return Ok(Replacement::Impossible);
         }
         files::room_for_a_start()?;
-        let spawning = world.spawn_aside(self.order(1)?)?;
+        let order = self.order(1)?;
+        let mut siblings = Siblings::watch();
+        siblings.are_spawned(1);
+        let spawning = world.spawn_aside(order)?;
         self.spawning.push(spawning);
-        Ok(Replacement::Coming)
+        Ok(Replacement::Coming(siblings))
     }
 
     fn replaced(&mut self) -> Option<Result<u32, Error>> {

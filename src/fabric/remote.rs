@@ -152,7 +152,7 @@ impl<T: Transport> Remote<T> {
         if let Err(error) = self.transport.end(Ending::Forced { code: None }, true) {
             tracing::error!("{error}");
         }
-        std::mem::forget(self.lifelines);
+        self.lifelines.keep_until_the_end();
     }
 
     fn gather(&mut self) -> Result<Vec<WorkerInfo>, Error> {
@@ -373,7 +373,7 @@ impl<T: Transport> Remote<T> {
     /// Waits for replacements that are on their way when the run ends: a process that finds rank 0 gone while it starts
     /// takes the run for killed, and ends its launcher.
     fn let_late_ones_in(&mut self) {
-        self.replacements.start_no_more();
+        self.replacements.give_up();
         let deadline = Instant::now() + LATE_ONES;
         let mut news = Vec::new();
         while self.gathered && self.expected() > 0 && Instant::now() < deadline {
@@ -522,10 +522,8 @@ impl<T: Transport> Fabric for Remote<T> {
                 {
                     std::thread::sleep(Duration::from_millis(1));
                 }
-                // Who has not heard the order stands still.
-                if self.transport.survives_losses() {
-                    self.members.keys().for_each(|rank| self.lifelines.kill(*rank));
-                }
+                // Who is still there stands still, or is at its last words.
+                self.members.keys().for_each(|rank| self.lifelines.kill(*rank));
             }
         }
         self.transport.end(ending, lost)

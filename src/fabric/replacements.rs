@@ -23,6 +23,8 @@ pub(super) struct Replacements {
     spawning: Option<(Instant, Siblings)>,
     /// Those in a row that did not come up.
     failed: u32,
+    /// None is started any more.
+    given_up: bool,
     /// Starts in a row that were not possible.
     put_off: u32,
     /// When the launcher is ready for the next one.
@@ -33,11 +35,22 @@ pub(super) struct Replacements {
 
 impl Replacements {
     pub(super) fn new(limit: Duration) -> Replacements {
-        Replacements { lacking: 0, spawning: None, failed: 0, put_off: 0, ready: Instant::now(), limit }
+        Replacements {
+            lacking: 0,
+            spawning: None,
+            failed: 0,
+            given_up: false,
+            put_off: 0,
+            ready: Instant::now(),
+            limit,
+        }
     }
 
     /// One more worker is lost; its launcher is to be left alone for this long.
     pub(super) fn lack(&mut self, settling: Duration) {
+        if self.given_up {
+            return;
+        }
         self.lacking += 1;
         self.ready = Instant::now() + settling + self.failed * AFTER_A_FAILED_ONE;
     }
@@ -49,23 +62,22 @@ impl Replacements {
 
     /// One has not come up.
     pub(super) fn failed(&mut self, why: &str) {
+        if self.given_up {
+            return;
+        }
         tracing::warn!("a lost worker is not replaced yet: {why}");
         self.failed += 1;
         if self.failed >= MOST_FAILED {
+            self.give_up();
             tracing::error!(
                 "no more workers are started in the place of lost ones; the run goes on with the others"
             );
         }
     }
 
-    /// The next one would not do better.
+    /// The run ends, or the next one would not do better: only one that is being started may still come.
     pub(super) fn give_up(&mut self) {
-        self.failed = MOST_FAILED;
-    }
-
-    /// The run ends: only one that is being started may still come.
-    pub(super) fn start_no_more(&mut self) {
-        self.give_up();
+        self.given_up = true;
         self.lacking = 0;
     }
 
@@ -85,17 +97,12 @@ impl Replacements {
         }
         while self.lacking > 0 && self.spawning.is_none() && self.ready <= Instant::now() {
             self.lacking -= 1;
-            if self.failed >= MOST_FAILED {
-                continue;
-            }
-            let mut siblings = Siblings::watch();
-            siblings.are_spawned(1);
             match transport.replace() {
                 Ok(Replacement::Started(rank)) => {
                     self.put_off = 0;
                     started.push(rank);
                 }
-                Ok(Replacement::Coming) => {
+                Ok(Replacement::Coming(siblings)) => {
                     self.put_off = 0;
                     self.spawning = Some((Instant::now(), siblings));
                 }
@@ -136,10 +143,8 @@ impl Replacements {
             },
         };
         self.spawning = None;
-        if self.failed < MOST_FAILED {
-            self.failed(&why);
-            self.lack(transport.settling());
-        }
+        self.failed(&why);
+        self.lack(transport.settling());
         None
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Ending;
-use crate::{error::Error, wire::Frame};
+use crate::{error::Error, launch::Siblings, wire::Frame};
 
 /// What a transport hands up.
 pub(crate) enum Incoming {
@@ -13,13 +13,13 @@ pub(crate) enum Incoming {
 }
 
 /// How a transport starts another worker.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Replacement {
     /// As this rank.
     Started(u32),
-    /// It is being started, and [`Transport::replaced`] will have it.
+    /// It is being started, these see it die meanwhile, and [`Transport::replaced`] will have it.
     #[cfg_attr(not(feature = "mpi"), expect(dead_code, reason = "without MPI nothing is spawned aside"))]
-    Coming,
+    Coming(Siblings),
     /// Not at all.
     #[cfg_attr(not(feature = "mpi"), expect(dead_code, reason = "processes can always be started"))]
     Impossible,
