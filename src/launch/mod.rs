@@ -40,7 +40,7 @@ pub(crate) use leave::{
 pub use mode::Mode;
 pub(crate) use mode::{Choice, choose, count_workers};
 #[cfg(feature = "mpi")]
-pub(crate) use recovery::{launcher_survives_losses, strand_launcher, watch_exit_code};
+pub(crate) use recovery::{is_set, launcher_survives_losses, strand_launcher, watch_exit_code};
 pub(crate) use siblings::Siblings;
 pub(crate) use surroundings::{adopt, surroundings};
 
@@ -118,6 +118,8 @@ static WORKER: AtomicBool = AtomicBool::new(false);
 /// This process is a worker from here on.
 pub(crate) fn becomes_worker() {
     WORKER.store(true, Ordering::Release);
+    // It may have to leave the code of rank 0: when it began, and in which folder, is kept in mind.
+    let _ = code_file::named();
 }
 
 /// Whether this process is a worker.

@@ -39,7 +39,7 @@ const OWN: [&str; 30] = [
     "XDG_",
     "DBUS_",
     "HOSTNAME",
-    "RANKPOOL_CHILD_OF",
+    super::CHILD,
 ];
 
 /// Those of this process; without the folder where the user has named one.
