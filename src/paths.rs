@@ -14,7 +14,7 @@ use rustix::{
     process::{Resource, getrlimit},
 };
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 
 /// Links that are followed from one name, as Linux does.
 const MOST_LINKS: usize = 40;
@@ -121,6 +121,7 @@ pub(crate) fn kind(found: &fs::Metadata) -> &'static str {
 #[derive(Debug)]
 pub(crate) struct Draft {
     pub(crate) partial: PathBuf,
+    path: Named,
     site: PathBuf,
     replace: bool,
     stays: bool,
@@ -140,25 +141,35 @@ impl Draft {
         let partial = with_suffix(&site.path, &format!(".{tag}.partial"));
         fs::File::create(&partial)
             .map_err(|error| Error::usage(format!("{path}: cannot be made: {error}")))?;
-        Ok(Draft { partial, site: site.path, replace, stays: false })
+        Ok(Draft { partial, path: path.clone(), site: site.path, replace, stays: false })
     }
 
     /// Gives the file, which is complete, its name. Where the name was taken meanwhile and must not be replaced, the
     /// file stays where it is.
     ///
     /// # Errors
-    /// When it cannot have it; `AlreadyExists` when it was taken.
-    pub(crate) fn publish(mut self) -> io::Result<()> {
+    /// When it cannot have it; where the file stays, the text says where it is.
+    pub(crate) fn publish(mut self) -> Result<(), Error> {
         let renamed = if self.replace {
             fs::rename(&self.partial, &self.site)
         } else {
             rename_to_free(&self.partial, &self.site)
         };
-        self.stays = match &renamed {
-            Ok(()) => true,
-            Err(error) => error.kind() == io::ErrorKind::AlreadyExists,
+        let Err(error) = renamed else {
+            self.stays = true;
+            return Ok(());
         };
-        renamed
+        let path = &self.path;
+        if error.kind() != io::ErrorKind::AlreadyExists {
+            return Err(Error::new(ErrorKind::Storage, format!("{path} cannot be written: {error}")));
+        }
+        self.stays = true;
+        let text = format!(
+            "{path}: another run has made it meanwhile, and it is left alone; what this one has made is complete, and \
+             is in {}: give that file a name of its own",
+            self.partial.display()
+        );
+        Err(Error::new(ErrorKind::Storage, text))
     }
 
     /// The folder that the file is in.
@@ -255,7 +266,9 @@ mod tests {
         fs::write(&draft.partial, "mine").unwrap();
         fs::write(path.place(), "theirs").unwrap();
         let partial = draft.partial.clone();
-        assert_eq!(draft.publish().unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        let told = draft.publish().unwrap_err();
+        assert_eq!(told.kind(), ErrorKind::Storage);
+        assert!(told.to_string().contains(&format!("is in {}:", partial.display())), "{told}");
         assert_eq!(fs::read_to_string(path.place()).unwrap(), "theirs");
         assert_eq!(fs::read_to_string(&partial).unwrap(), "mine");
         let replacing = Draft::begin(&path, "other", true, "").unwrap();

@@ -65,9 +65,8 @@ pub(super) fn execute(matches: &ArgMatches) -> Result<ExitCode, Error> {
         Ok(file) => write(&flags, &reader, file)?,
         Err(error) => Err(error),
     };
-    let broken = |error: io::Error| Error::new(ErrorKind::Storage, format!("{to}: {}", explain(&error)));
-    written.and_then(|()| draft.publish()).map_err(broken)?;
-    Ok(ExitCode::SUCCESS)
+    written.map_err(|error| Error::new(ErrorKind::Storage, format!("{to}: {}", explain(&error))))?;
+    draft.publish().map(|()| ExitCode::SUCCESS)
 }
 
 /// Writes what was asked for; the inner result is that of the writing alone.

@@ -39,6 +39,9 @@ pub(super) fn check(keep: &Keep, events: Option<&Named>, of_the_job: &[PathBuf])
             written.push(Written { flag, name: name.clone(), path: site.path });
         }
     }
+    // Whether the job may have them, the job says itself.
+    let sites = of_the_job.iter().filter_map(|path| Named::new(path).site().ok());
+    let of_the_job: Vec<PathBuf> = sites.map(|site| site.path).collect();
     for (at, one) in written.iter().enumerate() {
         if let Some(other) = written[..at].iter().find(|other| is_one_file(&one.path, &other.path)) {
             return Err(Error::usage(format!(
@@ -46,9 +49,7 @@ pub(super) fn check(keep: &Keep, events: Option<&Named>, of_the_job: &[PathBuf])
                 other.flag, one.flag, other.name
             )));
         }
-        // Whether the job may have it, the job says itself.
-        let sites = of_the_job.iter().filter_map(|path| Named::new(path).site().ok());
-        if sites.into_iter().any(|site| is_one_file(&one.path, &site.path)) {
+        if of_the_job.iter().any(|path| is_one_file(&one.path, path)) {
             return Err(Error::usage(format!(
                 "{} names {}, which the job itself reads or makes: name another file",
                 one.flag, one.name

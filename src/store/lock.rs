@@ -1,7 +1,7 @@
 //! Locks: that no two runs write one journal, or one output. A lock ends with the process that holds it.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File, Metadata, OpenOptions},
     io::{self, Read, Write},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -40,14 +40,19 @@ pub(super) fn open(path: &Path) -> io::Result<Opened> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             // Whoever had it may have removed the file, and another one may have its name.
-            Ok(()) => match fs::metadata(path) {
-                Ok(found) if found.ino() == file.metadata()?.ino() => return Ok(Opened::Mine(file)),
-                _ => {}
-            },
+            Ok(()) if is_at(path, &file) => return Ok(Opened::Mine(file)),
+            Ok(()) => {}
             Err(Errno::WOULDBLOCK) => return Ok(Opened::Taken(file)),
             Err(error) => return Ok(Opened::Without(file, error)),
         }
     }
+}
+
+/// Whether this file has this name now.
+pub(super) fn is_at(path: &Path, file: &File) -> bool {
+    let number = |about: io::Result<Metadata>| about.map(|about| (about.dev(), about.ino())).ok();
+    let there = number(fs::metadata(path));
+    there.is_some() && there == number(file.metadata())
 }
 
 /// What to do about a file that another run has.

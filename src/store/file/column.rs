@@ -222,7 +222,7 @@ impl Column {
         }
         if let Some((counted, of)) = Counted::of(schema) {
             let group = place.group()?;
-            let width = if let Shape::Lines(width) = shape { (*width).max(1) } else { 1 };
+            let width = if let Shape::Lines(width) = shape { *width } else { 1 };
             let values = place.inside(&group, "values");
             let of = match (shape, descriptor(of), of.fixed_size()) {
                 (Shape::Lines(_), Some(element), Some(size)) => {

@@ -19,7 +19,7 @@ mod scales;
 #[cfg(test)]
 mod tests;
 
-use std::{fs, io, path::Path, str::FromStr};
+use std::{fs, path::Path, str::FromStr};
 
 use column::{Column, ColumnError, Fixed, Place, Shape, compound, enumeration, text_of};
 pub(crate) use fit::Fit;
@@ -29,7 +29,10 @@ use hdf5::{
 };
 pub(crate) use reader::Reader;
 
-use super::{Attempt, TraceBlock, schema::Schema};
+use super::{
+    Attempt, TraceBlock,
+    schema::{Schema, can_be_named},
+};
 use crate::{
     error::{Error, ErrorKind, FailureKind},
     paths::{Draft, Named, explain, too_large},
@@ -123,22 +126,6 @@ impl Target {
             other => other.to_string(),
         };
         Error::new(ErrorKind::Storage, format!("{} cannot be written: {reason}", self.path))
-    }
-
-    /// Puts the complete file into its place.
-    fn publish(self) -> Result<(), Error> {
-        let (path, partial) = (self.path, self.draft.partial.clone());
-        self.draft.publish().map_err(|error| {
-            let text = match error.kind() {
-                io::ErrorKind::AlreadyExists => format!(
-                    "{path}: another run has made it meanwhile, and it is left alone; the complete results of this \
-                     run are in {}: give that file a name of its own",
-                    partial.display()
-                ),
-                _ => format!("{path} cannot be written: {error}"),
-            };
-            Error::new(ErrorKind::Storage, text)
-        })
     }
 }
 
@@ -354,7 +341,7 @@ impl ResultFile {
         sync(&target.draft.partial)
             .map_err(|error| target.failed(&hdf5::Error::Internal(explain(&error)).into()))?;
         let folder = target.draft.folder().to_path_buf();
-        target.publish()?;
+        target.draft.publish()?;
         // Some file systems cannot sync a folder; the file itself is safe.
         let _ = sync(&folder);
         Ok(())
@@ -457,11 +444,7 @@ pub(crate) fn check(schema: &Schema, layout: &Rows, tasks: Option<u64>) -> Resul
     let axes: Vec<_> = layout.tasks().into_iter().chain(layout.row_axes()).collect();
     for (k, axis) in axes.iter().enumerate() {
         let taken = ["results", "status", "errors", "trace"].contains(&axis.name.as_str());
-        if taken
-            || axis.name.is_empty()
-            || axis.name.contains('/')
-            || axes[..k].iter().any(|a| a.name == axis.name)
-        {
+        if taken || !can_be_named(&axis.name, true) || axes[..k].iter().any(|a| a.name == axis.name) {
             return wrong(format!("an axis cannot be named {:?}", axis.name));
         }
     }
@@ -487,7 +470,7 @@ fn shape_of(schema: &Schema, layout: &Rows) -> Result<Shape, Error> {
             "the job gives its rows axes or lines, and its output is no list of numbers",
         )),
         (false, _) => Ok(Shape::Fixed(dimensions)),
-        (true, Some(width)) => Ok(Shape::Lines(width)),
+        (true, Some(width)) => Ok(Shape::Lines(width.max(1))),
     }
 }
 

@@ -12,9 +12,9 @@ mod tests;
 mod writer;
 
 use std::{
-    fs::{File, Metadata},
+    fs::File,
     io::{self, BufReader, Read, Seek, SeekFrom, Write},
-    os::unix::fs::{FileExt, MetadataExt},
+    os::unix::fs::FileExt,
     sync::Arc,
 };
 
@@ -132,7 +132,10 @@ impl Journal {
             }
         };
         refuse_foreign(path, &mut file)?;
-        let mut found = read(&file).map_err(|error| storage(path, error))?;
+        let mut found = match existing {
+            Existing::Replace => Contents::default(),
+            Existing::Refuse | Existing::Resume => read(&file).map_err(|error| storage(path, error))?,
+        };
         if existing == Existing::Refuse && found.holds_something() {
             return Err(refused(
                 path,
@@ -438,13 +441,11 @@ impl Complete {
     /// When it cannot be written, or another run could not find it: somebody has removed it.
     pub(crate) fn sync(&self) -> Result<(), Error> {
         self.file.sync_all().map_err(|error| storage(&self.path, error))?;
-        let number = |about: io::Result<Metadata>| about.map(|about| about.ino());
-        match (number(std::fs::metadata(self.path.place())), number(self.file.metadata())) {
-            (Ok(there), Ok(ours)) if there == ours => Ok(()),
-            _ => {
-                Err(storage(&self.path, io::Error::other("is not there any more: it was removed or renamed")))
-            }
+        if !lock::is_at(self.path.place(), &self.file) {
+            let gone = io::Error::other("is not there any more: it was removed or renamed");
+            return Err(storage(&self.path, gone));
         }
+        Ok(())
     }
 
     /// Removes the journal: the result file is in its place.

@@ -42,6 +42,11 @@ impl Scalar {
     }
 }
 
+/// Whether a field or a variant can have this name in a file, or a dataset or a group, whose name is a `step` of a path.
+pub(crate) fn can_be_named(name: &str, step: bool) -> bool {
+    !(name.is_empty() || name.contains('\0') || (step && (name == "." || name.contains('/'))))
+}
+
 /// The type of a value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -90,7 +95,7 @@ impl Schema {
         let steps = self.fixed_size().is_none();
         let check = |what: &str, names: &[&String]| {
             for (at, &name) in names.iter().enumerate() {
-                if name.is_empty() || name.contains('\0') || (steps && (name == "." || name.contains('/'))) {
+                if !can_be_named(name, steps) {
                     return Err(format!("a {what} cannot be named {name:?}; choose another name for it"));
                 }
                 if names[..at].contains(&name) {
