@@ -2,19 +2,16 @@
 
 use clap::Command;
 
-use super::Entry;
 use crate::exit::program;
 
-/// A job as it would be run: its name, and what it cannot do without.
-pub(super) fn job(jobs: &[Entry]) -> String {
-    let needs = |entry: &Entry| -> Vec<String> {
-        let mut command: Command = (entry.command)();
-        command.build(); // Before that, arguments cannot be shown.
-        let needed = command.get_arguments().filter(|argument| argument.is_required_set());
-        needed.map(|argument| argument.to_string()).collect()
-    };
-    let first = jobs.iter().min_by_key(|entry| needs(entry).len());
-    first.map_or("JOB".into(), |entry| [vec![entry.name.to_string()], needs(entry)].concat().join(" "))
+/// One of the jobs that are subcommands of `run`, as it would be run: its name, and what it cannot do without.
+pub(super) fn job(run: &Command) -> String {
+    let needs = |job: &&Command| job.get_arguments().filter(|argument| argument.is_required_set()).count();
+    let Some(mut job) = run.get_subcommands().min_by_key(needs).cloned() else { return "JOB".into() };
+    job.build(); // Before that, arguments cannot be shown.
+    let needed = job.get_arguments().filter(|argument| argument.is_required_set());
+    let needed: Vec<String> = needed.map(|argument| argument.to_string()).collect();
+    [&[job.get_name().to_string()], &needed[..]].concat().join(" ")
 }
 
 /// What names the files of a job.
@@ -22,9 +19,8 @@ fn file(job: &str) -> &str {
     job.split(' ').next().unwrap_or(job)
 }
 
-pub(super) fn of_program(jobs: &[Entry]) -> String {
-    let (program, job) = (program(), job(jobs));
-    let file = file(&job);
+pub(super) fn of_program(job: &str) -> String {
+    let (program, file) = (program(), file(job));
     let mut lines = vec![format!("{program} list"), format!("{program} run {job}")];
     if cfg!(feature = "hdf5") {
         lines.push(format!("mpiexec -n 4 {program} run {job} --output {file}.h5"));
@@ -36,8 +32,8 @@ pub(super) fn of_program(jobs: &[Entry]) -> String {
     listed(&lines)
 }
 
-pub(super) fn of_run(jobs: &[Entry]) -> String {
-    let (program, job) = (program(), job(jobs));
+pub(super) fn of_run(job: &str) -> String {
+    let program = program();
     let lines = [
         (format!("{program} run {job} --json"), "one serial rank"),
         (format!("{program} run {job} --mode threads --workers -1"), "all CPUs of this host"),
@@ -49,9 +45,8 @@ pub(super) fn of_run(jobs: &[Entry]) -> String {
     format!("{}\n\n`{program} run JOB --help` shows a job's own flags.", listed(&lines))
 }
 
-pub(super) fn of_slurm(jobs: &[Entry]) -> String {
-    let (program, job) = (program(), job(jobs));
-    let file = file(&job);
+pub(super) fn of_slurm(job: &str) -> String {
+    let (program, file) = (program(), file(job));
     listed(&[
         format!("{program} slurm --nodes 2 --ntasks-per-node 4 -- run {job} --output {file}.h5"),
         format!("{program} slurm --mode pool --time 30 --submit -- run {job} --output {file}.h5"),

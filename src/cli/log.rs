@@ -32,21 +32,7 @@ pub(super) const VARIABLE: &str = "RANKPOOL_LOG";
 /// The levels, as EnvFilter knows them.
 const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
 /// The rooms whose records can be asked for, as in `rankpool::fabric=debug`.
-const ROOMS: [&str; 13] = [
-    "cli",
-    "executor",
-    "fabric",
-    "function",
-    "job",
-    "launch",
-    "mpi",
-    "paths",
-    "say",
-    "scheduler",
-    "store",
-    "wire",
-    "worker",
-];
+const ROOMS: [&str; 7] = ["cli", "executor", "fabric", "job", "launch", "mpi", "store"];
 
 /// Directives that name nothing, and what was likely meant: a line for each.
 pub(super) fn slips(directives: &str) -> Vec<String> {
@@ -103,6 +89,10 @@ pub(super) fn start(folder: Option<&Named>) -> Result<(), Error> {
         File::create(&probe).and_then(|_| fs::remove_file(&probe)).map_err(refused)?;
         for entry in fs::read_dir(folder.place()).map_err(refused)?.flatten() {
             let name = entry.file_name();
+            // Each rank looks: the folder says of most that they are files, and no file is asked.
+            if entry.file_type().is_ok_and(|kind| kind.is_file()) {
+                continue;
+            }
             if name.to_str().is_some_and(|name| name.starts_with("rank-") && name.ends_with(".log")) {
                 Named::new(entry.path()).site()?;
             }

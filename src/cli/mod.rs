@@ -136,18 +136,18 @@ fn command(jobs: &Jobs) -> Command {
         .subcommand_value_name("JOB")
         .subcommand_help_heading("Jobs")
         .disable_help_subcommand(true)
-        .after_help(examples::of_run(entries))
         .subcommands(entries.iter().map(|job| (job.command)()));
+    let job = examples::job(&run);
     let program = Command::new(program())
         .version(*version)
         .about(if about.is_empty() { ABOUT } else { about })
         .subcommand_required(true)
         .arg_required_else_help(true)
         .disable_help_subcommand(true)
-        .after_help(examples::of_program(entries))
+        .after_help(examples::of_program(&job))
         .subcommand(Command::new("list").about("List the jobs"))
-        .subcommand(run)
-        .subcommand(slurm::command(entries))
+        .subcommand(run.after_help(examples::of_run(&job)))
+        .subcommand(slurm::command(&job))
         .subcommand(doctor::command());
     #[cfg(feature = "hdf5")]
     let program = program.subcommand(show::command()).subcommand(export::command());

@@ -16,7 +16,7 @@ const OURS: &str = "RANKPOOL_";
 /// Those of tests.
 const OF_TESTS: &str = "RANKPOOL_TEST_";
 /// Those that no flag stands for.
-const WITHOUT_FLAG: [&str; 3] = ["RANKPOOL_LOG", "RANKPOOL_CODE_FILE", "RANKPOOL_CHILD_OF"];
+const WITHOUT_FLAG: [&str; 3] = [log::VARIABLE, launch::CODE_FILE, launch::CHILD];
 
 /// The command, for which an empty variable is not set.
 pub(super) fn without_empty(command: Command) -> Command {

@@ -298,10 +298,9 @@ impl Builder {
                  comm or pool"
             )));
         }
-        if self.stall.is_some_and(|stall| stall < SHORTEST_STALL) {
+        if let Some(stall) = self.stall.filter(|stall| *stall < SHORTEST_STALL) {
             return Err(Error::usage(format!(
-                "a stall of {:?} would give up workers that are only busy: {SHORTEST_STALL:?} is the shortest",
-                self.stall.unwrap_or_default()
+                "a stall of {stall:?} would give up workers that are only busy: {SHORTEST_STALL:?} is the shortest"
             )));
         }
         if mode == Mode::Serial && !matches!(self.workers, None | Some(1)) {

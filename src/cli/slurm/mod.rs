@@ -8,7 +8,7 @@ use std::{io::Write, process::ExitCode};
 
 use clap::{ArgMatches, Args, Command, FromArgMatches, parser::ValueSource};
 
-use super::{Entry, Jobs, examples, out, settings::Files};
+use super::{Jobs, examples, out, settings::Files};
 use crate::{
     error::{Error, ErrorKind},
     paths::{Named, explain},
@@ -103,11 +103,11 @@ struct Resources {
     sbatch_arg: Vec<Checked>,
 }
 
-pub(super) fn command(jobs: &[Entry]) -> Command {
+pub(super) fn command(job: &str) -> Command {
     Flags::augment_args(Command::new("slurm"))
         .about("Make an sbatch script for a run, and submit it")
         .long_about(None)
-        .after_help(examples::of_slurm(jobs))
+        .after_help(examples::of_slurm(job))
 }
 
 pub(super) fn execute(matches: &ArgMatches, jobs: &Jobs) -> Result<ExitCode, Error> {
