@@ -61,7 +61,11 @@ pub(crate) fn say(line: &str) {
 /// Has a text written to standard error as it is. Never waits.
 pub(crate) fn put(text: Vec<u8>) {
     let mut queue = lock();
-    if queue.bytes + text.len() > QUEUE_BYTES {
+    if queue.writer == Some(false) {
+        queue.write_without_waiting();
+    }
+    // One that is larger than the room goes alone.
+    if queue.bytes > 0 && queue.bytes + text.len() > QUEUE_BYTES {
         queue.left_out += 1;
         return;
     }

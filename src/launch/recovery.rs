@@ -136,7 +136,6 @@ pub(super) fn fail_launcher(code: i32) {
         say::say(
             "rankpool: this mpiexec was started with --enable-recovery and will return 0, though the run failed",
         );
-        say::flush();
     }
 }
 
@@ -156,6 +155,7 @@ fn at_exit(tell: fn(i32)) {
         extern "C" fn ends(code: libc::c_int, _: *mut libc::c_void) {
             if let Some(tell) = TELL.get() {
                 tell(code);
+                say::flush();
             }
         }
         // SAFETY: glibc's signature; the function is static, and no argument is used.
