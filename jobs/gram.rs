@@ -57,7 +57,11 @@ impl Gram {
             return Ok((self.points.len(), 1));
         };
         match dataset.shape()?[..] {
-            [points, dimensions] if points > 0 && dimensions > 0 => Ok((points, dimensions)),
+            [points, dimensions] if points > 0 && dimensions > 0 => {
+                // Each worker reads them all.
+                dataset.check_count(points.saturating_mul(dimensions))?;
+                Ok((points, dimensions))
+            }
             [_, _] => Err(dataset.refused("is empty; choose one with points")),
             ref shape => Err(dataset.refused(format!(
                 "must have two dimensions, points and coordinates, and its shape is {shape:?}"
@@ -261,13 +265,19 @@ mod tests {
         points.write_raw(&[0.0f32, 3.0, 4.0, 0.0, 0.0, 0.0]).unwrap();
         file.new_dataset_builder().with_data(&[1.0, 2.0]).create("line").unwrap();
         file.new_dataset::<f64>().shape((0, 2)).create("empty").unwrap();
+        file.new_dataset::<f64>().chunk((1, 1)).shape((2, MOST_NUMBERS)).create("vast").unwrap();
         file.close().unwrap();
         let job = |name| Gram { input: Some(Dataset::new(&path, name)), ..on_a_line(&[], 5.0, 2) };
         let [a, b, c] = [-0.5, -9.0 / 50.0, -16.0 / 50.0].map(f64::exp);
         assert_close(&matrix(&job("x")), &[1.0, a, b, a, 1.0, c, b, c, 1.0]);
         let error = job("x").task((0..1, 4)).unwrap_err().to_string();
         assert!(error.contains("3 points are here, and there were 4 at the start"), "{error}");
-        for (name, why) in [("line", "its shape is [2]"), ("empty", "is empty"), ("missing", "missing")] {
+        for (name, why) in [
+            ("line", "its shape is [2]"),
+            ("empty", "is empty"),
+            ("missing", "missing"),
+            ("vast", "268435456 numbers of it are needed at once"),
+        ] {
             let error = job(name).items().err().unwrap().to_string();
             assert!(error.contains(&format!("data.h5: dataset {name}: ")) && error.contains(why), "{error}");
         }

@@ -54,28 +54,39 @@ impl Dataset {
     pub fn refused(&self, why: impl std::fmt::Display) -> Error {
         Error::usage(format!("{}: dataset {}: {why}", self.file.display(), self.name))
     }
+
+    /// Refuses to read so many of the numbers at once, where they are too many.
+    pub fn check_count(&self, numbers: usize) -> Result<(), Error> {
+        if numbers > MOST_NUMBERS {
+            return Err(self.refused(format!(
+                "{numbers} numbers of it are needed at once, and at most {MOST_NUMBERS} numbers can be read; \
+                 choose a smaller one"
+            )));
+        }
+        Ok(())
+    }
 }
 
 /// Each call opens the file anew; nothing is kept open between tasks. Errors are those of [`Dataset::refused`].
 #[cfg(feature = "hdf5")]
 impl Dataset {
-    /// The length of each dimension. The dataset holds numbers, not too many of them.
+    /// The length of each dimension. The dataset holds numbers, maybe more than can be read.
     pub fn shape(&self) -> Result<Vec<usize>, Error> {
         let dataset = self.open()?;
         self.kind(&dataset)?;
-        let shape = dataset.shape();
-        let size = shape.iter().fold(1, |size: usize, length| size.saturating_mul(*length));
-        if size > MOST_NUMBERS {
-            return Err(self.refused(format!(
-                "has the shape {shape:?}, and at most {MOST_NUMBERS} numbers can be read; choose a smaller one"
-            )));
-        }
+        Ok(dataset.shape())
+    }
+
+    /// The length of each dimension, where all numbers can be read.
+    fn shape_to_read(&self) -> Result<Vec<usize>, Error> {
+        let shape = self.shape()?;
+        self.check_count(shape.iter().fold(1, |size: usize, length| size.saturating_mul(*length)))?;
         Ok(shape)
     }
 
     /// All numbers of a dataset of one dimension, which are whole and not negative.
     pub fn integers(&self) -> Result<Vec<u64>, Error> {
-        let [_] = self.shape()?[..] else {
+        let [_] = self.shape_to_read()?[..] else {
             return Err(self.refused("must have one dimension"));
         };
         let dataset = self.open()?;
@@ -93,12 +104,13 @@ impl Dataset {
 
     /// All numbers, the last dimension running fastest; each is finite. Those of another type are converted.
     pub fn floats(&self) -> Result<Vec<f64>, Error> {
-        self.shape()?;
+        self.shape_to_read()?;
         self.all_finite(self.open()?.read_raw().map_err(|error| self.refused(error))?, 0)
     }
 
     /// Some numbers of a dataset of one dimension; each is finite. Those of another type are converted.
     pub fn floats_in(&self, part: Range<usize>) -> Result<Vec<f64>, Error> {
+        self.check_count(part.len())?;
         let first = part.start;
         let numbers = self.open()?.read_slice_1d(part).map_err(|error| self.refused(error))?;
         self.all_finite(numbers.to_vec(), first)
@@ -202,6 +214,7 @@ mod tests {
         file.new_dataset_builder().with_data(&[3u8, 250]).create("bytes").unwrap();
         file.new_dataset_builder().with_data(&[0.0, f64::NAN, 1.0]).create("nan").unwrap();
         file.new_dataset_builder().with_data(&[hdf5::types::FixedAscii::<1>::new()]).create("text").unwrap();
+        file.new_dataset::<f32>().chunk(1).shape(2 * MOST_NUMBERS).create("long").unwrap();
         file.close().unwrap();
         let dataset = |name| Dataset::new(&path, name);
         assert_eq!(dataset("single").floats().unwrap(), [0.5, 1.5, 2.5]);
@@ -212,6 +225,9 @@ mod tests {
         let error = dataset("nan").floats().unwrap_err().to_string();
         assert!(error.ends_with("data.h5: dataset nan: number 1 is NaN"), "{error}");
         assert!(dataset("single").floats_in(2..4).is_err(), "past the end");
+        assert_eq!(dataset("long").floats_in(MOST_NUMBERS..MOST_NUMBERS + 2).unwrap(), [0.0; 2]);
+        let error = dataset("long").floats_in(0..MOST_NUMBERS + 1).unwrap_err().to_string();
+        assert!(error.contains("134217729 numbers of it are needed at once"), "{error}");
         assert_eq!(dataset("bytes").shape().unwrap(), [2]);
         assert!(dataset("text").shape().unwrap_err().to_string().contains("holds no numbers"));
         assert!(dataset("missing").shape().unwrap_err().to_string().contains("'missing' doesn't exist"));
