@@ -53,28 +53,19 @@ pub struct Summary {
 impl Gram {
     /// How many points there are, and of how many dimensions; none is 0.
     fn shape(&self) -> Result<(usize, usize), Error> {
-        let Some(dataset) = &self.input else {
-            return Ok((self.points.len(), 1));
-        };
-        match dataset.shape()?[..] {
-            [points, dimensions] if points > 0 && dimensions > 0 => {
-                // Each worker reads them all.
-                dataset.check_count(points.saturating_mul(dimensions))?;
-                Ok((points, dimensions))
-            }
-            [_, _] => Err(dataset.refused("is empty; choose one with points")),
-            ref shape => Err(dataset.refused(format!(
-                "must have two dimensions, points and coordinates, and its shape is {shape:?}"
-            ))),
+        match &self.input {
+            Some(dataset) => points_and_dimensions(dataset, &dataset.shape()?),
+            None => Ok((self.points.len(), 1)),
         }
     }
 
     fn read(&self) -> Result<Points, Error> {
-        let coordinates = match &self.input {
-            Some(dataset) => dataset.floats()?,
-            None => self.points.clone(),
+        let Some(dataset) = &self.input else {
+            return Ok(Points { coordinates: self.points.clone(), dimensions: 1 });
         };
-        Ok(Points { coordinates, dimensions: self.shape()?.1 })
+        let (coordinates, shape) = dataset.floats()?;
+        let (_, dimensions) = points_and_dimensions(dataset, &shape)?;
+        Ok(Points { coordinates, dimensions })
     }
 
     /// Rows in each task but the last, of a matrix with `n` rows.
@@ -97,6 +88,21 @@ impl Gram {
             // Numbers as large as these are halved without rounding.
             (x / 2.0 - y / 2.0) / self.gamma * 2.0
         }
+    }
+}
+
+/// What the shape of a dataset of points says.
+fn points_and_dimensions(dataset: &Dataset, shape: &[usize]) -> Result<(usize, usize), Error> {
+    match *shape {
+        [points, dimensions] if points > 0 && dimensions > 0 => {
+            // Each worker reads them all.
+            dataset.check_count(points.saturating_mul(dimensions))?;
+            Ok((points, dimensions))
+        }
+        [_, _] => Err(dataset.refused("is empty; choose one with points")),
+        _ => Err(dataset.refused(format!(
+            "must have two dimensions, points and coordinates, and its shape is {shape:?}"
+        ))),
     }
 }
 
