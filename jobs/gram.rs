@@ -108,14 +108,14 @@ fn points_and_dimensions(dataset: &Dataset, shape: &[usize]) -> Result<(usize, u
 
 impl Job for Gram {
     const NAME: &'static str = "gram";
-    /// The rows to compute, and how many there are in all
-    type Item = (Range<usize>, usize);
+    /// The rows to compute, and how many points there are, of how many dimensions
+    type Item = (Range<usize>, (usize, usize));
     /// These rows, one after the other
     type Output = Block<f64>;
     type Summary = Summary;
 
-    fn items(&self) -> Result<impl Iterator<Item = (Range<usize>, usize)>, Error> {
-        let (n, _) = self.shape()?;
+    fn items(&self) -> Result<impl Iterator<Item = (Range<usize>, (usize, usize))>, Error> {
+        let shape @ (n, _) = self.shape()?;
         let rows = self.rows_in_task(n);
         if rows.saturating_mul(n) > MOST_NUMBERS {
             return Err(Error::usage(format!(
@@ -123,14 +123,20 @@ impl Job for Gram {
                  possible; choose a smaller --block or fewer points"
             )));
         }
-        Ok((0..n).step_by(rows).map(move |first| (first..n.min(first + rows), n)))
+        Ok((0..n).step_by(rows).map(move |first| (first..n.min(first + rows), shape)))
     }
 
-    fn task(&self, (rows, n): (Range<usize>, usize)) -> Result<Block<f64>, Box<dyn StdError>> {
+    fn task(&self, (rows, (n, dimensions)): Self::Item) -> Result<Block<f64>, Box<dyn StdError>> {
         let all = self.read.get_or_init(|| self.read()).as_ref().map_err(Error::to_string)?;
         let points = all.coordinates.chunks_exact(all.dimensions);
         if points.len() != n {
             return Err(format!("{} points are here, and there were {n} at the start", points.len()).into());
+        }
+        if all.dimensions != dimensions {
+            let here = all.dimensions;
+            return Err(
+                format!("points have {here} dimensions here, and had {dimensions} at the start").into()
+            );
         }
         let chosen = points.clone().skip(rows.start).take(rows.len());
         Ok(chosen.flat_map(|x| points.clone().map(|y| self.kernel(x, y))).collect())
@@ -276,8 +282,13 @@ mod tests {
         let job = |name| Gram { input: Some(Dataset::new(&path, name)), ..on_a_line(&[], 5.0, 2) };
         let [a, b, c] = [-0.5, -9.0 / 50.0, -16.0 / 50.0].map(f64::exp);
         assert_close(&matrix(&job("x")), &[1.0, a, b, a, 1.0, c, b, c, 1.0]);
-        let error = job("x").task((0..1, 4)).unwrap_err().to_string();
-        assert!(error.contains("3 points are here, and there were 4 at the start"), "{error}");
+        for (shape, why) in [
+            ((4, 2), "3 points are here, and there were 4 at the start"),
+            ((3, 5), "points have 2 dimensions here, and had 5 at the start"),
+        ] {
+            let error = job("x").task((0..1, shape)).unwrap_err().to_string();
+            assert!(error.contains(why), "{error}");
+        }
         for (name, why) in [
             ("line", "its shape is [2]"),
             ("empty", "is empty"),
