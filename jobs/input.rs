@@ -25,9 +25,9 @@ pub fn positive(text: &str) -> Result<f64, String> {
 }
 
 /// The name of a file that HDF5 is to open, which takes no names but UTF-8.
-pub fn hdf5_file(name: OsString) -> Result<PathBuf, String> {
+pub fn hdf5_file(name: OsString) -> Result<String, String> {
     let why = "the name is not UTF-8, and HDF5 opens no other; rename the file, or give it a link with another name";
-    name.into_string().map(PathBuf::from).map_err(|_| why.into())
+    name.into_string().map_err(|_| why.into())
 }
 
 /// A dataset of an HDF5 file, written as FILE:DATASET.
@@ -39,8 +39,7 @@ pub struct Dataset {
 
 impl Dataset {
     pub fn parse(text: OsString) -> Result<Dataset, String> {
-        let text = hdf5_file(text)?;
-        match text.to_str().and_then(|text| text.rsplit_once(':')) {
+        match hdf5_file(text)?.rsplit_once(':') {
             Some((file, name)) if !file.is_empty() && !name.is_empty() => Ok(Dataset::new(file, name)),
             _ => Err("expected FILE:DATASET, as in data.h5:/x".into()),
         }

@@ -32,7 +32,8 @@ const T_STOP: f64 = 10.0;
 #[derive(clap::Args, Serialize, Deserialize)]
 pub struct Trains {
     /// NWB file of spike trains, which every worker can read; without it they are generated
-    #[arg(value_name = "FILE.nwb", value_parser = OsStringValueParser::new().try_map(hdf5_file))]
+    #[arg(value_name = "FILE.nwb")]
+    #[arg(value_parser = OsStringValueParser::new().try_map(hdf5_file).map(PathBuf::from))]
     pub file: Option<PathBuf>,
     /// Number of trains to generate
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..))]
