@@ -53,24 +53,19 @@ pub struct Summary {
 impl Gram {
     /// How many points there are, and of how many dimensions; none is 0.
     fn shape(&self) -> Result<(usize, usize), Error> {
-        let Some(dataset) = &self.input else {
-            return Ok((self.points.len(), 1));
-        };
-        match dataset.shape()?[..] {
-            [points, dimensions] if points > 0 && dimensions > 0 => Ok((points, dimensions)),
-            [_, _] => Err(dataset.refused("is empty; choose one with points")),
-            ref shape => Err(dataset.refused(format!(
-                "must have two dimensions, points and coordinates, and its shape is {shape:?}"
-            ))),
+        match &self.input {
+            Some(dataset) => points_and_dimensions(dataset, &dataset.shape()?),
+            None => Ok((self.points.len(), 1)),
         }
     }
 
     fn read(&self) -> Result<Points, Error> {
-        let coordinates = match &self.input {
-            Some(dataset) => dataset.floats()?,
-            None => self.points.clone(),
+        let Some(dataset) = &self.input else {
+            return Ok(Points { coordinates: self.points.clone(), dimensions: 1 });
         };
-        Ok(Points { coordinates, dimensions: self.shape()?.1 })
+        let (coordinates, shape) = dataset.floats()?;
+        let (_, dimensions) = points_and_dimensions(dataset, &shape)?;
+        Ok(Points { coordinates, dimensions })
     }
 
     /// Rows in each task but the last, of a matrix with `n` rows.
@@ -96,16 +91,31 @@ impl Gram {
     }
 }
 
+/// What the shape of a dataset of points says.
+fn points_and_dimensions(dataset: &Dataset, shape: &[usize]) -> Result<(usize, usize), Error> {
+    match *shape {
+        [points, dimensions] if points > 0 && dimensions > 0 => {
+            // Each worker reads them all.
+            dataset.check_count(points.saturating_mul(dimensions))?;
+            Ok((points, dimensions))
+        }
+        [_, _] => Err(dataset.refused("is empty; choose one with points")),
+        _ => Err(dataset.refused(format!(
+            "must have two dimensions, points and coordinates, and its shape is {shape:?}"
+        ))),
+    }
+}
+
 impl Job for Gram {
     const NAME: &'static str = "gram";
-    /// The rows to compute, and how many there are in all
-    type Item = (Range<usize>, usize);
+    /// The rows to compute, and how many points there are, of how many dimensions
+    type Item = (Range<usize>, (usize, usize));
     /// These rows, one after the other
     type Output = Block<f64>;
     type Summary = Summary;
 
-    fn items(&self) -> Result<impl Iterator<Item = (Range<usize>, usize)>, Error> {
-        let (n, _) = self.shape()?;
+    fn items(&self) -> Result<impl Iterator<Item = (Range<usize>, (usize, usize))>, Error> {
+        let shape @ (n, _) = self.shape()?;
         let rows = self.rows_in_task(n);
         if rows.saturating_mul(n) > MOST_NUMBERS {
             return Err(Error::usage(format!(
@@ -113,14 +123,20 @@ impl Job for Gram {
                  possible; choose a smaller --block or fewer points"
             )));
         }
-        Ok((0..n).step_by(rows).map(move |first| (first..n.min(first + rows), n)))
+        Ok((0..n).step_by(rows).map(move |first| (first..n.min(first + rows), shape)))
     }
 
-    fn task(&self, (rows, n): (Range<usize>, usize)) -> Result<Block<f64>, Box<dyn StdError>> {
+    fn task(&self, (rows, (n, dimensions)): Self::Item) -> Result<Block<f64>, Box<dyn StdError>> {
         let all = self.read.get_or_init(|| self.read()).as_ref().map_err(Error::to_string)?;
         let points = all.coordinates.chunks_exact(all.dimensions);
         if points.len() != n {
             return Err(format!("{} points are here, and there were {n} at the start", points.len()).into());
+        }
+        if all.dimensions != dimensions {
+            let here = all.dimensions;
+            return Err(
+                format!("points have {here} dimensions here, and had {dimensions} at the start").into()
+            );
         }
         let chosen = points.clone().skip(rows.start).take(rows.len());
         Ok(chosen.flat_map(|x| points.clone().map(|y| self.kernel(x, y))).collect())
@@ -261,13 +277,24 @@ mod tests {
         points.write_raw(&[0.0f32, 3.0, 4.0, 0.0, 0.0, 0.0]).unwrap();
         file.new_dataset_builder().with_data(&[1.0, 2.0]).create("line").unwrap();
         file.new_dataset::<f64>().shape((0, 2)).create("empty").unwrap();
+        file.new_dataset::<f64>().chunk((1, 1)).shape((2, MOST_NUMBERS)).create("vast").unwrap();
         file.close().unwrap();
         let job = |name| Gram { input: Some(Dataset::new(&path, name)), ..on_a_line(&[], 5.0, 2) };
         let [a, b, c] = [-0.5, -9.0 / 50.0, -16.0 / 50.0].map(f64::exp);
         assert_close(&matrix(&job("x")), &[1.0, a, b, a, 1.0, c, b, c, 1.0]);
-        let error = job("x").task((0..1, 4)).unwrap_err().to_string();
-        assert!(error.contains("3 points are here, and there were 4 at the start"), "{error}");
-        for (name, why) in [("line", "its shape is [2]"), ("empty", "is empty"), ("missing", "missing")] {
+        for (shape, why) in [
+            ((4, 2), "3 points are here, and there were 4 at the start"),
+            ((3, 5), "points have 2 dimensions here, and had 5 at the start"),
+        ] {
+            let error = job("x").task((0..1, shape)).unwrap_err().to_string();
+            assert!(error.contains(why), "{error}");
+        }
+        for (name, why) in [
+            ("line", "its shape is [2]"),
+            ("empty", "is empty"),
+            ("missing", "missing"),
+            ("vast", "268435456 numbers of it are needed at once"),
+        ] {
             let error = job(name).items().err().unwrap().to_string();
             assert!(error.contains(&format!("data.h5: dataset {name}: ")) && error.contains(why), "{error}");
         }

@@ -25,9 +25,9 @@ pub fn positive(text: &str) -> Result<f64, String> {
 }
 
 /// The name of a file that HDF5 is to open, which takes no names but UTF-8.
-pub fn hdf5_file(name: OsString) -> Result<PathBuf, String> {
+pub fn hdf5_file(name: OsString) -> Result<String, String> {
     let why = "the name is not UTF-8, and HDF5 opens no other; rename the file, or give it a link with another name";
-    name.into_string().map(PathBuf::from).map_err(|_| why.into())
+    name.into_string().map_err(|_| why.into())
 }
 
 /// A dataset of an HDF5 file, written as FILE:DATASET.
@@ -39,8 +39,7 @@ pub struct Dataset {
 
 impl Dataset {
     pub fn parse(text: OsString) -> Result<Dataset, String> {
-        let text = hdf5_file(text)?;
-        match text.to_str().and_then(|text| text.rsplit_once(':')) {
+        match hdf5_file(text)?.rsplit_once(':') {
             Some((file, name)) if !file.is_empty() && !name.is_empty() => Ok(Dataset::new(file, name)),
             _ => Err("expected FILE:DATASET, as in data.h5:/x".into()),
         }
@@ -54,32 +53,34 @@ impl Dataset {
     pub fn refused(&self, why: impl std::fmt::Display) -> Error {
         Error::usage(format!("{}: dataset {}: {why}", self.file.display(), self.name))
     }
-}
 
-/// Each call opens the file anew; nothing is kept open between tasks. Errors are those of [`Dataset::refused`].
-#[cfg(feature = "hdf5")]
-impl Dataset {
-    /// The length of each dimension. The dataset holds numbers, not too many of them.
-    pub fn shape(&self) -> Result<Vec<usize>, Error> {
-        let dataset = self.open()?;
-        self.kind(&dataset)?;
-        let shape = dataset.shape();
-        let size = shape.iter().fold(1, |size: usize, length| size.saturating_mul(*length));
-        if size > MOST_NUMBERS {
+    /// Refuses to read so many of the numbers at once, where they are too many.
+    pub fn check_count(&self, numbers: usize) -> Result<(), Error> {
+        if numbers > MOST_NUMBERS {
             return Err(self.refused(format!(
-                "has the shape {shape:?}, and at most {MOST_NUMBERS} numbers can be read; choose a smaller one"
+                "{numbers} numbers of it are needed at once, and at most {MOST_NUMBERS} numbers can be read; \
+                 choose a smaller one"
             )));
         }
-        Ok(shape)
+        Ok(())
+    }
+}
+
+/// Each call opens the file once; nothing is kept open between tasks. Errors are those of [`Dataset::refused`].
+#[cfg(feature = "hdf5")]
+impl Dataset {
+    /// The length of each dimension. The dataset holds numbers, maybe more than can be read.
+    pub fn shape(&self) -> Result<Vec<usize>, Error> {
+        self.open().map(|(_, _, shape)| shape)
     }
 
     /// All numbers of a dataset of one dimension, which are whole and not negative.
     pub fn integers(&self) -> Result<Vec<u64>, Error> {
-        let [_] = self.shape()?[..] else {
+        let (dataset, kind, shape) = self.open_to_read()?;
+        if shape.len() != 1 {
             return Err(self.refused("must have one dimension"));
-        };
-        let dataset = self.open()?;
-        match self.kind(&dataset)? {
+        }
+        match kind {
             Kind::Unsigned => dataset.read_raw().map_err(|error| self.refused(error)),
             // HDF5 would make 0 of a negative number that is read as one without a sign.
             Kind::Signed => {
@@ -91,16 +92,25 @@ impl Dataset {
         }
     }
 
-    /// All numbers, the last dimension running fastest; each is finite. Those of another type are converted.
-    pub fn floats(&self) -> Result<Vec<f64>, Error> {
-        self.shape()?;
-        self.all_finite(self.open()?.read_raw().map_err(|error| self.refused(error))?, 0)
+    /// All numbers, the last dimension running fastest, and the length of each dimension. Each number is
+    /// finite; those of another type are converted.
+    pub fn floats(&self) -> Result<(Vec<f64>, Vec<usize>), Error> {
+        let (dataset, _, shape) = self.open_to_read()?;
+        let numbers = dataset.read_raw().map_err(|error| self.refused(error))?;
+        Ok((self.all_finite(numbers, 0)?, shape))
     }
 
-    /// Some numbers of a dataset of one dimension; each is finite. Those of another type are converted.
-    pub fn floats_in(&self, part: Range<usize>) -> Result<Vec<f64>, Error> {
+    /// Some numbers of a dataset of one dimension, which had `of` numbers at the start and has them still.
+    /// Each is finite; those of another type are converted.
+    pub fn floats_in(&self, part: Range<usize>, of: usize) -> Result<Vec<f64>, Error> {
+        let (dataset, _, shape) = self.open()?;
+        if shape != [of] {
+            let why = format!("has the shape {shape:?} here, and had {of} numbers at the start");
+            return Err(self.refused(why));
+        }
+        self.check_count(part.len())?;
         let first = part.start;
-        let numbers = self.open()?.read_slice_1d(part).map_err(|error| self.refused(error))?;
+        let numbers = dataset.read_slice_1d(part).map_err(|error| self.refused(error))?;
         self.all_finite(numbers.to_vec(), first)
     }
 
@@ -111,19 +121,16 @@ impl Dataset {
         }
     }
 
-    /// What the numbers are in the file.
-    fn kind(&self, dataset: &hdf5::Dataset) -> Result<Kind, Error> {
-        use hdf5::types::TypeDescriptor::{Float, Integer, Unsigned};
-        let stored = dataset.dtype().map_err(|error| self.refused(error))?;
-        match stored.to_descriptor() {
-            Ok(Unsigned(_)) => Ok(Kind::Unsigned),
-            Ok(Integer(_)) => Ok(Kind::Signed),
-            Ok(Float(_)) => Ok(Kind::Float),
-            _ => Err(self.refused("holds no numbers; choose one that does")),
-        }
+    /// As [`Dataset::open`], where all numbers can be read.
+    fn open_to_read(&self) -> Result<(hdf5::Dataset, Kind, Vec<usize>), Error> {
+        let opened = self.open()?;
+        self.check_count(opened.2.iter().fold(1, |size: usize, length| size.saturating_mul(*length)))?;
+        Ok(opened)
     }
 
-    fn open(&self) -> Result<hdf5::Dataset, Error> {
+    /// The dataset, what the numbers are in it, and the length of each dimension.
+    fn open(&self) -> Result<(hdf5::Dataset, Kind, Vec<usize>), Error> {
+        use hdf5::types::TypeDescriptor::{Float, Integer, Unsigned};
         // The system says in fewer words than HDF5 that there is no such file.
         file::check(&self.file)?;
         let file = hdf5::File::open(&self.file).map_err(|error| {
@@ -132,13 +139,21 @@ impl Dataset {
         let dataset = file
             .dataset(&self.name)
             .map_err(|error| self.refused(format!("{error}; choose a file and a dataset that is in it")))?;
-        match crate::filters::missing(&dataset) {
-            Some(why) => Err(self.refused(why)),
-            None => Ok(dataset),
+        if let Some(why) = crate::filters::missing(&dataset) {
+            return Err(self.refused(why));
         }
+        let kind = match dataset.dtype().map_err(|error| self.refused(error))?.to_descriptor() {
+            Ok(Unsigned(_)) => Kind::Unsigned,
+            Ok(Integer(_)) => Kind::Signed,
+            Ok(Float(_)) => Kind::Float,
+            _ => return Err(self.refused("holds no numbers; choose one that does")),
+        };
+        let shape = dataset.shape();
+        Ok((dataset, kind, shape))
     }
 }
 
+/// What the numbers of a dataset are in the file.
 #[cfg(feature = "hdf5")]
 enum Kind {
     Unsigned,
@@ -158,11 +173,11 @@ impl Dataset {
         self.shape().map(|_| Vec::new())
     }
 
-    pub fn floats(&self) -> Result<Vec<f64>, Error> {
-        self.shape().map(|_| Vec::new())
+    pub fn floats(&self) -> Result<(Vec<f64>, Vec<usize>), Error> {
+        self.shape().map(|shape| (Vec::new(), shape))
     }
 
-    pub fn floats_in(&self, _: Range<usize>) -> Result<Vec<f64>, Error> {
+    pub fn floats_in(&self, _: Range<usize>, _: usize) -> Result<Vec<f64>, Error> {
         self.shape().map(|_| Vec::new())
     }
 }
@@ -202,16 +217,23 @@ mod tests {
         file.new_dataset_builder().with_data(&[3u8, 250]).create("bytes").unwrap();
         file.new_dataset_builder().with_data(&[0.0, f64::NAN, 1.0]).create("nan").unwrap();
         file.new_dataset_builder().with_data(&[hdf5::types::FixedAscii::<1>::new()]).create("text").unwrap();
+        file.new_dataset::<f32>().chunk(1).shape(2 * MOST_NUMBERS).create("long").unwrap();
         file.close().unwrap();
         let dataset = |name| Dataset::new(&path, name);
-        assert_eq!(dataset("single").floats().unwrap(), [0.5, 1.5, 2.5]);
-        assert_eq!(dataset("single").floats_in(1..2).unwrap(), [1.5]);
-        assert_eq!(dataset("single").floats_in(3..3).unwrap(), [0.0; 0]);
+        assert_eq!(dataset("single").floats().unwrap(), (vec![0.5, 1.5, 2.5], vec![3]));
+        assert_eq!(dataset("single").floats_in(1..2, 3).unwrap(), [1.5]);
+        assert_eq!(dataset("single").floats_in(3..3, 3).unwrap(), [0.0; 0]);
         assert_eq!(dataset("bytes").integers().unwrap(), [3, 250]);
-        assert_eq!(dataset("nan").floats_in(2..3).unwrap(), [1.0]);
+        assert_eq!(dataset("nan").floats_in(2..3, 3).unwrap(), [1.0]);
         let error = dataset("nan").floats().unwrap_err().to_string();
         assert!(error.ends_with("data.h5: dataset nan: number 1 is NaN"), "{error}");
-        assert!(dataset("single").floats_in(2..4).is_err(), "past the end");
+        assert!(dataset("single").floats_in(2..4, 3).is_err(), "past the end");
+        assert_eq!(
+            dataset("long").floats_in(MOST_NUMBERS..MOST_NUMBERS + 2, 2 * MOST_NUMBERS).unwrap(),
+            [0.0; 2]
+        );
+        let error = dataset("long").floats_in(0..MOST_NUMBERS + 1, 2 * MOST_NUMBERS).unwrap_err().to_string();
+        assert!(error.contains("134217729 numbers of it are needed at once"), "{error}");
         assert_eq!(dataset("bytes").shape().unwrap(), [2]);
         assert!(dataset("text").shape().unwrap_err().to_string().contains("holds no numbers"));
         assert!(dataset("missing").shape().unwrap_err().to_string().contains("'missing' doesn't exist"));

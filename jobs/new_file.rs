@@ -94,12 +94,22 @@ fn write_through(
 /// Gives a file another name, which nothing has yet.
 fn rename(from: &Path, to: &Path) -> std::io::Result<()> {
     match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // Some file systems, as NFS, can only do it in two steps.
-        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
-            std::fs::hard_link(from, to)?;
-            std::fs::remove_file(from)
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
+        outcome => return Ok(outcome?),
+    }
+    // A file system that cannot, as NFS: a second name is never given in the place of another.
+    match std::fs::hard_link(from, to) {
+        Ok(()) => {
+            // Both names are of the whole file.
+            let _ = std::fs::remove_file(from);
+            Ok(())
         }
-        outcome => Ok(outcome?),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(error),
+        // One without second names: an empty file takes the name, and the whole one replaces it at once.
+        Err(_) => {
+            File::create_new(to)?;
+            std::fs::rename(from, to).inspect_err(|_| drop(std::fs::remove_file(to)))
+        }
     }
 }
 

@@ -32,7 +32,8 @@ const T_STOP: f64 = 10.0;
 #[derive(clap::Args, Serialize, Deserialize)]
 pub struct Trains {
     /// NWB file of spike trains, which every worker can read; without it they are generated
-    #[arg(value_name = "FILE.nwb", value_parser = OsStringValueParser::new().try_map(hdf5_file))]
+    #[arg(value_name = "FILE.nwb")]
+    #[arg(value_parser = OsStringValueParser::new().try_map(hdf5_file).map(PathBuf::from))]
     pub file: Option<PathBuf>,
     /// Number of trains to generate
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..))]
@@ -78,14 +79,16 @@ impl Trains {
         let bounds = self.file.as_deref().map(bounds).transpose()?;
         let trains = bounds.as_ref().map_or(self.trains as usize, |bounds| bounds.len() - 1);
         let step = if as_one { trains } else { 1 };
-        if bounds.is_none() {
-            self.check_rate(step)?;
-        }
         let bound = move |train: usize| bounds.as_ref().map_or(train as u64, |bounds| bounds[train]);
+        let firsts = (0..trains).step_by(step);
+        match self.file.as_deref().map(spike_times) {
+            Some(times) => firsts
+                .clone()
+                .try_for_each(|first| times.check_count((bound(first + step) - bound(first)) as usize))?,
+            None => self.check_rate(step)?,
+        }
         let of = bound(trains);
-        Ok((0..trains)
-            .step_by(step)
-            .map(move |first| Stretch { places: bound(first)..bound(first + step), of }))
+        Ok(firsts.map(move |first| Stretch { places: bound(first)..bound(first + step), of }))
     }
 
     /// The spike times of a stretch, in s. The seed is the run's.
@@ -95,16 +98,7 @@ impl Trains {
     pub fn spikes(&self, Stretch { places, of }: Stretch, seed: u64) -> Result<Vec<f64>, Error> {
         match &self.file {
             Some(file) => {
-                let times = spike_times(file);
-                match times.shape()?[..] {
-                    [length] if length as u64 == of => {
-                        times.floats_in(places.start as usize..places.end as usize)
-                    }
-                    ref shape => {
-                        let why = format!("has the shape {shape:?} here, and had {of} numbers at the start");
-                        Err(times.refused(why))
-                    }
-                }
+                spike_times(file).floats_in(places.start as usize..places.end as usize, of as usize)
             }
             None => {
                 let interval = self.t_start..=self.t_stop.unwrap_or(T_STOP);
@@ -277,6 +271,28 @@ mod tests {
             assert_eq!(all, Some(Stretch { places: 0..3, of: 3 }));
             assert_eq!(trains.interval(&[0.5, 2.0, 1.5]).unwrap(), 0.0..=2.0);
             assert!(trains.interval(&[]).is_err() && trains.interval(&[0.0]).is_err());
+        }
+
+        #[test]
+        fn a_file_may_be_of_any_size_where_each_task_reads_little_of_it() {
+            let most = MOST_NUMBERS as u64;
+            let file = |index: &[u64]| {
+                let (folder, trains) = file::<u64>(&[], index);
+                let file = hdf5::File::open_rw(trains.file.as_ref().unwrap()).unwrap();
+                let units = file.group("units").unwrap();
+                units.unlink("spike_times").unwrap();
+                let times = units.new_dataset::<f64>().chunk(1 << 20).shape(2 * MOST_NUMBERS);
+                times.create("spike_times").unwrap();
+                (folder, trains)
+            };
+            let (_folder, trains) = file(&[2, most + 2, 2 * most]);
+            let first = trains.stretches(false).unwrap().next().unwrap();
+            assert_eq!(trains.spikes(first, 0).unwrap(), [0.0; 2]);
+            let (_other, longer) = file(&[2, most + 3, 2 * most]);
+            for refused in [trains.stretches(true).err(), longer.stretches(false).err()] {
+                let error = refused.unwrap().to_string();
+                assert!(error.contains("at most 134217728 numbers can be read"), "{error}");
+            }
         }
 
         #[test]
