@@ -112,7 +112,11 @@ pub(super) fn leave_world(
     let (Ending::Orderly { code } | Ending::Forced { code }) = ending;
     match (ending, code) {
         (Ending::Orderly { .. }, _) if !lost => finalise(world)?,
-        (_, Some(code)) if abort => world.abort(code),
+        (_, Some(code)) if abort => {
+            // It does not return, and workers that see rank 0 gone would take it for killed.
+            launch::leave_code(code);
+            world.abort(code)
+        }
         _ => {}
     }
     Ok(())

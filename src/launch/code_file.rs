@@ -2,8 +2,9 @@
 //! mpiexec 0 or 1, srun 137. A script that is to know reads it here.
 
 use std::{
-    fs::{self, OpenOptions},
-    io::Write,
+    fs::{self, File, OpenOptions},
+    io::{Read, Write},
+    path::Path,
     sync::{
         Once, OnceLock,
         atomic::{AtomicBool, Ordering},
@@ -11,7 +12,11 @@ use std::{
     time::SystemTime,
 };
 
-use crate::{error::Error, paths::Named, say::say};
+use crate::{
+    error::Error,
+    paths::{Named, explain},
+    say::say,
+};
 
 /// Names the file. No flag does: a command line that is refused has a code, too.
 pub(crate) const VARIABLE: &str = "RANKPOOL_CODE_FILE";
@@ -40,7 +45,9 @@ pub(super) fn forget_old_code() {
     ONCE.call_once(|| {
         if let Some(Ok(site)) = named().map(Named::site) {
             // What cannot be removed cannot be written either, which is told of then.
-            let _ = fs::remove_file(site.path);
+            if holds_a_code(&site.path) {
+                let _ = fs::remove_file(site.path);
+            }
         }
     });
 }
@@ -58,11 +65,28 @@ pub(super) fn leave_code(code: i32) {
     let Some(path) = named().filter(|_| !LEFT.swap(true, Ordering::AcqRel)) else { return };
     let write = |path: &Named| {
         let site = path.site()?;
-        fs::write(site.path, format!("{code}\n")).map_err(|error| Error::usage(format!("{path}: {error}")))
+        if site.exists && !holds_a_code(&site.path) {
+            return Err(Error::usage(format!(
+                "{path}: holds something else than an exit code, and is left alone"
+            )));
+        }
+        fs::write(&site.path, format!("{code}\n")).map_err(|error| {
+            // An empty file is no code, and says that there is one.
+            let _ = fs::remove_file(&site.path);
+            Error::usage(format!("{path}: {}", explain(&error)))
+        })
     };
     if let Err(error) = write(path) {
         say(&format!("rankpool: the exit code {code} could not be left in {VARIABLE}={error}"));
     }
+}
+
+/// Whether a file is what an earlier run has left, or is empty: a user's own file is never written over.
+fn holds_a_code(path: &Path) -> bool {
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| file.take(8).read_to_string(&mut text));
+    let code = text.strip_suffix('\n').unwrap_or(&text);
+    read.is_ok() && code.len() <= 3 && code.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// What a shell says of a process that was killed.
@@ -73,7 +97,7 @@ pub(super) fn leave_code_of_the_killed() {
     let Some(Ok(site)) = named().map(Named::site) else { return };
     let left = fs::metadata(&site.path).and_then(|about| about.modified());
     // A rank 0 that was killed at its very beginning has not taken the code of an earlier run away.
-    let is_old = left.is_ok_and(|left| left < began());
+    let is_old = left.is_ok_and(|left| left < began()) && holds_a_code(&site.path);
     let mut options = OpenOptions::new();
     options.write(true).truncate(is_old).create_new(!is_old);
     if let Ok(mut file) = options.open(site.path) {
