@@ -36,18 +36,23 @@ const ROOMS: [&str; 7] = ["cli", "executor", "fabric", "job", "launch", "mpi", "
 
 /// Directives that name nothing, and what was likely meant: a line for each.
 pub(super) fn slips(directives: &str) -> Vec<String> {
-    directives.split(',').filter_map(|directive| slip(directive.trim())).collect()
+    let own = program().replace('-', "_");
+    directives.split(',').filter_map(|directive| slip(directive.trim(), &own)).collect()
 }
 
-fn slip(directive: &str) -> Option<String> {
+/// `own` is what a user's program logs under.
+fn slip(directive: &str, own: &str) -> Option<String> {
     let (target, has_level) = match directive.split_once('=') {
         Some((target, _)) => (target, true),
         None => (directive, false),
     };
-    let is_level = LEVELS.contains(&target.to_ascii_lowercase().as_str()) || target.parse::<u8>().is_ok();
-    let own = program().replace('-', "_");
+    let is_level = LEVELS.contains(&target.to_ascii_lowercase().as_str())
+        || target.parse::<u8>().is_ok_and(|level| level < LEVELS.len() as u8);
+    // The first of the names, each in the one before.
+    let outermost = target.split("::").next().unwrap_or_default();
+    let is_own = own != "rankpool" && outermost == own;
     // Spans have names of their own; other crates, and a program's own, log under names that are not known here.
-    if target.is_empty() || target.contains('[') || (!has_level && is_level) || target.starts_with(&own) {
+    if target.is_empty() || target.contains('[') || (!has_level && is_level) || is_own {
         return None;
     }
     let told = |hint: String| Some(format!("{}: {VARIABLE}: nothing is called {target}{hint}", program()));
@@ -60,7 +65,7 @@ fn slip(directive: &str) -> Option<String> {
             None => told(format!("; rankpool has {}", ROOMS.join(", "))),
         };
     }
-    match closest(target, LEVELS.into_iter().chain(["rankpool"])) {
+    match closest(outermost, LEVELS.into_iter().chain(["rankpool"])) {
         _ if target == "rankpool" => None,
         Some(known) => meant(known),
         None if has_level => None,
@@ -203,5 +208,10 @@ mod tests {
         told("warn,rankpol=debug", "is rankpool meant?");
         told("rankpool::fabrik=debug", "is rankpool::fabric meant?");
         told("verbose", "the levels are");
+        told("6", "the levels are");
+        told("rankpol::fabric=debug", "is rankpool meant?");
+        let of_rankpool = slip("rankpool::fabrik=debug", "rankpool");
+        assert!(of_rankpool.is_some_and(|slip| slip.contains("is rankpool::fabric meant?")));
+        assert_eq!(slip("sweep::model=debug", "sweep"), None);
     }
 }

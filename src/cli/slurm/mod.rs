@@ -8,7 +8,7 @@ use std::{io::Write, process::ExitCode};
 
 use clap::{ArgMatches, Args, Command, FromArgMatches, parser::ValueSource};
 
-use super::{Jobs, examples, out, settings::Files};
+use super::{Jobs, examples, out, settings::Files, variables};
 use crate::{
     error::{Error, ErrorKind},
     paths::{Named, explain},
@@ -235,7 +235,14 @@ impl Flags {
 
     /// The command behind `--`, as this program will understand it in an element of an array.
     fn understood(&self, jobs: &Jobs, element: &str) -> Result<Run, Error> {
-        let refused = |error: clap::Error| Error::usage(error.to_string());
+        let refused = |error: clap::Error| {
+            let text = error.to_string();
+            let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
+            match variables::blamed(&error, &super::command(jobs)) {
+                Some(variable) => Error::usage(format!("{text}\n{variable}")),
+                None => Error::usage(text),
+            }
+        };
         let sample = |argument: &String| -> String {
             let text = |part| match part {
                 Part::Text(text) => text,
