@@ -15,6 +15,7 @@ use crate::{
     paths::{Draft, Named, explain},
     store::{
         file::{Reader, Status, npy_type},
+        lock,
         schema::{self, Schema},
     },
 };
@@ -56,8 +57,12 @@ pub(super) fn execute(matches: &ArgMatches) -> Result<ExitCode, Error> {
     let Some(to) = &flags.to else {
         return out::written(write(&flags, &reader, io::stdout())?).map(|()| ExitCode::SUCCESS);
     };
-    if to.site()? == flags.file.site()? {
+    let site = to.site()?;
+    if site == flags.file.site()? {
         return Err(Error::usage(format!("{to}: is the file that is exported; name another one")));
+    }
+    if site.exists && lock::is_written(&site.path) {
+        return Err(lock::in_use(to, "another process"));
     }
     let draft = Draft::begin(to, &std::process::id().to_string(), flags.force, "--force replaces it")?;
     let file = File::create(&draft.partial);

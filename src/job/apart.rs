@@ -42,11 +42,20 @@ pub(super) fn check(keep: &Keep, events: Option<&Named>, of_the_job: &[PathBuf])
     // Whether the job may have them, the job says itself.
     let sites = of_the_job.iter().filter_map(|path| Named::new(path).site().ok());
     let of_the_job: Vec<PathBuf> = sites.map(|site| site.path).collect();
+    let is_file = |place: &&PathBuf| fs::metadata(place).is_ok_and(|found| found.is_file());
+    let streams = ["/proc/self/fd/1", "/proc/self/fd/2"].map(PathBuf::from);
+    let streams: Vec<&PathBuf> = streams.iter().filter(is_file).collect();
     for (at, one) in written.iter().enumerate() {
         if let Some(other) = written[..at].iter().find(|other| is_one_file(&one.path, &other.path)) {
             return Err(Error::usage(format!(
                 "{} and {} both name {}: give them names of their own",
                 other.flag, one.flag, other.name
+            )));
+        }
+        if streams.iter().any(|stream| is_one_file(&one.path, stream)) {
+            return Err(Error::usage(format!(
+                "{} names {}, where standard output or standard error goes: name another file",
+                one.flag, one.name
             )));
         }
         if of_the_job.iter().any(|path| is_one_file(&one.path, path)) {

@@ -7,6 +7,7 @@ use std::{
     thread,
 };
 
+use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -162,6 +163,8 @@ impl Events {
                 "{path}: holds something else than events, and is left alone; name another file"
             )));
         }
+        // So that nobody replaces the file meanwhile; where another run appends to it, too, that one has the lock.
+        let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
         let (lines, told) = mpsc::channel();
         let name = path.to_string();
         let thread = thread::Builder::new()

@@ -15,7 +15,7 @@ use rustix::{
 use crate::{
     error::Error,
     launch,
-    paths::{Named, Site, with_suffix},
+    paths::{Named, Site, cannot_be_made, with_suffix},
 };
 
 /// Begins the text of a lock file: another file is left alone.
@@ -56,7 +56,7 @@ pub(super) fn is_at(path: &Path, file: &File) -> bool {
 }
 
 /// What to do about a file that another run has.
-pub(super) fn in_use(path: &Named, who: &str) -> Error {
+pub(crate) fn in_use(path: &Named, who: &str) -> Error {
     Error::usage(format!("{path}: is in use by {who}; wait for its end, or name another file"))
 }
 
@@ -81,7 +81,7 @@ impl OutputLock {
     pub(crate) fn take(output: &Named) -> Result<OutputLock, Error> {
         let site = output.site()?;
         let path = Self::place(&site);
-        let failed = |error: io::Error| Error::usage(format!("{output}: cannot be made: {error}"));
+        let failed = |error: io::Error| cannot_be_made(output, &error);
         Named::new(&path).site()?;
         let (mut file, taken) = match open(&path).map_err(failed)? {
             Opened::Mine(file) => (file, false),
@@ -122,7 +122,7 @@ impl OutputLock {
 }
 
 /// Whether a process has the lock of a file that it writes. Whoever reads one shares its lock.
-fn is_written(path: &Path) -> bool {
+pub(crate) fn is_written(path: &Path) -> bool {
     File::open(path)
         .is_ok_and(|file| flock(file, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK))
 }
