@@ -139,8 +139,7 @@ impl Draft {
             return Err(Error::usage(format!("{path}: exists already; {taken}")));
         }
         let partial = with_suffix(&site.path, &format!(".{tag}.partial"));
-        fs::File::create(&partial)
-            .map_err(|error| Error::usage(format!("{path}: cannot be made: {error}")))?;
+        fs::File::create(&partial).map_err(|error| cannot_be_made(path, &error))?;
         Ok(Draft { partial, path: path.clone(), site: site.path, replace, stays: false })
     }
 
@@ -202,7 +201,21 @@ fn rename_to_free(from: &Path, to: &Path) -> io::Result<()> {
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
         // One without second names: take the free name, then replace what is our own.
-        Err(_) => fs::File::create_new(to).and_then(|_| fs::rename(from, to)),
+        Err(_) => fs::File::create_new(to).and_then(|_| {
+            fs::rename(from, to).inspect_err(|_| {
+                // An empty file would be taken for a result.
+                let _ = fs::remove_file(to);
+            })
+        }),
+    }
+}
+
+/// A file cannot be begun: what the user has named is wrong, or there is no room for any.
+pub(crate) fn cannot_be_made(path: &Named, error: &io::Error) -> Error {
+    let text = format!("{path}: cannot be made: {}", explain(error));
+    match error.raw_os_error() {
+        Some(libc::EFBIG | libc::ENOSPC | libc::EDQUOT | libc::EIO) => Error::new(ErrorKind::Storage, text),
+        _ => Error::usage(text),
     }
 }
 

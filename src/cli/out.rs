@@ -4,6 +4,7 @@ use std::io::{self, ErrorKind as IoErrorKind, Write};
 
 use crate::{
     error::{Error, ErrorKind},
+    paths::explain,
     say,
 };
 
@@ -31,7 +32,7 @@ pub(super) fn print(bytes: &[u8]) -> Result<(), Error> {
 pub(super) fn written(written: io::Result<()>) -> Result<(), Error> {
     match written {
         Err(error) if error.kind() != IoErrorKind::BrokenPipe => {
-            Err(Error::new(ErrorKind::Storage, format!("standard output: {error}")))
+            Err(Error::new(ErrorKind::Storage, format!("standard output: {}", explain(&error))))
         }
         _ => Ok(()),
     }

@@ -164,10 +164,13 @@ impl Pool {
 
     /// What is spawned: this program, with the same arguments.
     fn order(&self, count: u32) -> Result<Spawn, Error> {
-        let program = launch::executable().map_err(|error| self.failed(count, &error))?;
+        // No other slot and no other launcher helps then.
+        let failed = |why: &dyn std::fmt::Display| {
+            Error::new(ErrorKind::Spawn, format!("{count} workers could not be spawned: {why}"))
+        };
+        let program = launch::executable().map_err(|error| failed(&error))?;
         // A launcher that cannot start it may wait for it for ever, and a worker of another build is refused.
-        let odd =
-            |why: &dyn std::fmt::Display| self.failed(count, &format_args!("{}: {why}", program.display()));
+        let odd = |why: &dyn std::fmt::Display| failed(&format_args!("{}: {why}", program.display()));
         if !function::is_this_build(program).map_err(|error| odd(&error))? {
             return Err(odd(&"another build has taken its place since the run began"));
         }
