@@ -238,7 +238,7 @@ fn too_many_pool_workers_are_refused_with_the_slots_and_the_fix() {
 #[test]
 fn a_spawn_that_fails_is_an_error_and_no_hang() {
     if stack() == Stack::Mpich {
-        eprintln!("skipped: MPICH's mpiexec ends the run itself when a spawn names no host of its own");
+        support::skipped("MPICH's mpiexec ends the run itself when a spawn names no host of its own");
         return;
     }
     let ended = under(

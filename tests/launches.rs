@@ -69,11 +69,9 @@ fn kill(rank: Rank) {
 }
 
 /// A run of `sleep` under an mpiexec that lets it outlive losses; `None`, and a word, where there is none.
+#[track_caller]
 fn surviving(ranks: &str, flags: &[&str], code_file: &Path) -> Option<Running> {
-    let Some(survive) = stack().survive() else {
-        eprintln!("skipped: {:?} ends a run when a process dies", stack());
-        return None;
-    };
+    let survive = support::survive()?;
     let mut command = mpiexec(survive);
     command.args(["-n", ranks, RANKPOOL, "run", "sleep", "--json", "--progress", "none"]).args(flags);
     Some(start(command.env("RANKPOOL_CODE_FILE", code_file)))
@@ -174,10 +172,7 @@ fn what_is_typed_in_a_shell_of_sruns_is_one_serial_run_and_a_script_there_is_tol
 
 #[test]
 fn a_run_that_failed_makes_the_launcher_fail_through_wrappers_too() {
-    let Some(survive) = stack().survive() else {
-        eprintln!("skipped: {:?} ends a run when a process dies", stack());
-        return;
-    };
+    let Some(survive) = support::survive() else { return };
     let folder = tempfile::tempdir().unwrap();
     let (text, code_file) = (folder.path().join("text"), folder.path().join("code"));
     std::fs::write(&text, b"no text \xff\n").unwrap();
@@ -414,10 +409,7 @@ fn a_program_that_is_built_anew_while_it_runs_still_replaces_its_worker_processe
 
 #[test]
 fn a_pool_whose_program_is_built_anew_goes_on_with_the_workers_it_has() {
-    let Some(survive) = stack().survive() else {
-        eprintln!("skipped: {:?} ends a run when a process dies", stack());
-        return;
-    };
+    let Some(survive) = support::survive() else { return };
     let folder = tempfile::tempdir().unwrap();
     for removed in [false, true] {
         let program = copy_in(folder.path());

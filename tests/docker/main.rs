@@ -34,6 +34,6 @@ fn main() -> ExitCode {
 fn caught(test: fn(&'static Docker)) -> Result<(), Failed> {
     support::caught(|| match engine::docker() {
         Ok(docker) => test(docker),
-        Err(reason) => println!("SKIPPED: docker: {reason}"),
+        Err(reason) => support::skipped(format!("docker: {reason}")),
     })
 }

@@ -97,7 +97,7 @@ fn main() -> ExitCode {
         return libtest_mimic::run(&arguments, trials(&Arc::default())).exit_code();
     }
     if let Some(why) = Cluster::missing() {
-        eprintln!("SKIPPED: the runs in a real Slurm: {why}");
+        support::skipped(format!("the runs in a real Slurm: {why}"));
         return ExitCode::SUCCESS;
     }
     let cluster = Arc::new(Some(Cluster::start()));

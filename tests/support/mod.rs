@@ -3,8 +3,9 @@
 #![allow(dead_code)] // Each test program uses a part of it.
 
 use std::{
-    io::{Read, Seek},
+    io::{Read, Seek, Write},
     os::unix::process::CommandExt,
+    panic::Location,
     path::Path,
     process::{Child, Command, Stdio},
     sync::{
@@ -278,6 +279,21 @@ impl Stack {
             Stack::Mpich => None,
         }
     }
+}
+
+/// Tells what is not tested here, past the capture of the test harness, so that it is seen.
+pub fn skipped(what: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {what}");
+}
+
+/// What lets the other ranks live when one dies; `None`, and a word, where that cannot be had.
+#[track_caller]
+pub fn survive() -> Option<&'static [&'static str]> {
+    let flags = stack().survive();
+    if flags.is_none() {
+        skipped(format!("{}: {:?} ends a run when a process dies", Location::caller(), stack()));
+    }
+    flags
 }
 
 /// `mpiexec` with these arguments, as root and on few cores.
