@@ -3,14 +3,10 @@
 
 mod support;
 
-use std::{
-    path::Path,
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::{path::Path, process::Command, time::Duration};
 
 use rustix::process::Signal;
-use support::{Ended, MPI, Running, Stack, mpiexec, stack, start};
+use support::{Ended, MPI, Running, Stack, mpiexec, stack, start, wait};
 
 const RANKPOOL: &str = env!("CARGO_BIN_EXE_rankpool");
 
@@ -54,14 +50,10 @@ struct Rank {
 /// Waits until a rank is there that `wanted` describes.
 #[track_caller]
 fn wait_for(running: &Running, wanted: impl Fn(&Rank) -> bool) -> Rank {
-    let deadline = Instant::now() + support::LIMIT;
-    loop {
-        if let Some(rank) = ranks(running).into_iter().find(&wanted) {
-            return rank;
-        }
-        assert!(Instant::now() < deadline, "that rank did not come");
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    wait(support::LIMIT, Duration::from_millis(1), "that rank", || {
+        let ranks = ranks(running);
+        ranks.iter().copied().find(&wanted).ok_or_else(|| format!("{ranks:?}"))
+    })
 }
 
 fn kill(rank: Rank) {
@@ -236,17 +228,16 @@ fn a_replacement_that_dies_as_it_appears_costs_time_and_no_run_is_told_as_done_t
 }
 
 /// Waits until the workers run tasks.
+#[track_caller]
 fn wait_until_working(running: &mut Running) {
-    let deadline = Instant::now() + support::LIMIT;
     let at_work = |rank: &Rank| (rank.spawned || rank.number > 0) && has_a_lifeline(rank.pid);
-    while !ranks(running).iter().any(at_work) {
-        assert!(
-            Instant::now() < deadline && running.lives(),
-            "no worker came up: {}",
-            running.stderr_so_far()
-        );
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    wait(support::LIMIT, Duration::from_millis(5), "a worker", || {
+        if ranks(running).iter().any(at_work) {
+            return Ok(());
+        }
+        assert!(running.lives(), "no worker came up: {}", running.stderr_so_far());
+        Err(running.stderr_so_far())
+    });
     std::thread::sleep(Duration::from_millis(300));
 }
 
@@ -392,14 +383,14 @@ fn a_program_that_is_built_anew_while_it_runs_still_replaces_its_worker_processe
     let flags =
         ["run", "sleep", "--tasks", "20", "--duration", "200ms", "--mode", "processes", "-w", "1", "--json"];
     let mut running = start(Command::new(&program).args(flags).args(["--progress", "none"]));
-    let worker = loop {
+    let worker = wait(support::LIMIT, Duration::from_millis(5), "a worker", || {
         let family = running.family();
         if let Some(worker) = family.into_iter().find(|pid| *pid != running.pid() && has_a_lifeline(*pid)) {
-            break worker;
+            return Ok(worker);
         }
         assert!(running.lives(), "{}", running.stderr_so_far());
-        std::thread::sleep(Duration::from_millis(5));
-    };
+        Err(running.stderr_so_far())
+    });
     rebuild(&program);
     support::signal_process(worker, Signal::KILL);
     let ended = running.end().expect(0);

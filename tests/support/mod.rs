@@ -210,6 +210,24 @@ fn marked(mark: &str) -> Vec<u32> {
         .collect()
 }
 
+/// Asks, with a pause between, until there is an answer; fails the test with the last refusal when the time is over.
+#[track_caller]
+pub fn wait<T>(
+    limit: Duration,
+    pause: Duration,
+    what: &str,
+    mut ask: impl FnMut() -> Result<T, String>,
+) -> T {
+    let deadline = Instant::now() + limit;
+    loop {
+        match ask() {
+            Ok(answer) => return answer,
+            Err(refusal) => assert!(Instant::now() < deadline, "{what} did not come: {refusal}"),
+        }
+        std::thread::sleep(pause);
+    }
+}
+
 /// Runs a trial of a test program without the standard harness; a panic is its failure.
 pub fn caught(test: impl FnOnce()) -> Result<(), libtest_mimic::Failed> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(test)).map_err(|payload| {
