@@ -70,6 +70,7 @@ impl Cluster {
             .env("SLURM_CONF", self.configuration())
             // What killed ranks leave goes with the cluster.
             .env("TMPDIR", self.folder.path())
+            .env("OMPI_MCA_btl_vader_backing_directory", self.folder.path())
             .env("PATH", format!("{folder}:{}", std::env::var("PATH").unwrap_or_default()))
             .envs([("OMPI_ALLOW_RUN_AS_ROOT", "1"), ("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1")])
             // Bridges of containers on this host lead nowhere.

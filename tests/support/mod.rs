@@ -58,13 +58,24 @@ pub struct Running {
     stdout: std::fs::File,
     stderr: std::fs::File,
     began: Instant,
+    /// It goes when all processes are gone.
+    _scratch: tempfile::TempDir,
 }
 
-/// A command in a process group of its own, marked.
+/// Where temporary files go, and the memory that Open MPI's ranks share (in version 5 a synonym of btl_sm_...).
+const SCRATCH: [&str; 2] = ["TMPDIR", "OMPI_MCA_btl_vader_backing_directory"];
+
+/// A command in a process group of its own, marked. What its processes leave in their folder for temporary files goes
+/// with them, unless the command has a TMPDIR of its own.
 pub fn start(command: &mut Command) -> Running {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let mark = format!("{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
     let (stdout, stderr) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+    let scratch = tempfile::tempdir().unwrap();
+    let own = command.get_envs().any(|(name, value)| name == SCRATCH[0] && value.is_some());
+    if !own {
+        command.envs(SCRATCH.map(|name| (name, scratch.path())));
+    }
     let child = command
         .env(MARK, &mark)
         .env_remove("RUST_BACKTRACE")
@@ -74,7 +85,13 @@ pub fn start(command: &mut Command) -> Running {
         .process_group(0)
         .spawn()
         .unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    Running { child, mark, stdout, stderr, began: Instant::now() }
+    if !own {
+        // It may be started again, in another folder.
+        for name in SCRATCH {
+            command.env_remove(name);
+        }
+    }
+    Running { child, mark, stdout, stderr, began: Instant::now(), _scratch: scratch }
 }
 
 impl Running {
