@@ -13,8 +13,8 @@ const RANKPOOL: &str = env!("CARGO_BIN_EXE_rankpool");
 /// Runs of one kind, so that what happens now and then is seen.
 const MANY: usize = 40;
 
-/// Living processes that run this program below `root`, with the number of the rank that each believes to be; workers
-/// that were spawned have `spawned` set.
+/// Living processes of a run that run this program, with the number of the rank that each believes to be; workers that
+/// were spawned have `spawned` set.
 fn ranks(running: &Running) -> Vec<Rank> {
     let variable = |environment: &str, name: &str| {
         let entry = environment.split('\0').find_map(|entry| entry.strip_prefix(name)?.strip_prefix('='));

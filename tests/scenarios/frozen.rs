@@ -197,7 +197,7 @@ fn busy_workers(mode: Mode) {
     assert!(ended.stdout.contains("0 workers lost"), "{ended:?}");
 }
 
-/// A task for each worker, which takes less than its limit, but not less than the test stops it for.
+/// Two tasks for each worker; each takes less than its limit, but not less than the test stops it for.
 fn one_task_each_inside(mode: Mode, workers: i64) -> Result<(), Error> {
     let pool = started(mode, workers, Duration::from_secs(2))?;
     // It has most of its work before it when it is continued.
