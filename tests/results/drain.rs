@@ -9,7 +9,7 @@ use super::resume::rank_0;
 use super::{COMM, Folder, POOL, PROCESSES, SERIAL, Test, Way, assert_same, command, h5py, run};
 use crate::support::{LIMIT, Running, signal_process, start, wait};
 
-pub const TESTS: &[(&str, &[Way], Test)] = &[
+pub const TESTS: &[Test] = &[
     ("asked to stop at any rank and twice, a run goes on later", &[SERIAL, PROCESSES, COMM, POOL], asked),
     ("a run longer than its time ends over several sessions", &[SERIAL, COMM], sessions),
     ("a task that would not end in time is not begun", &[SERIAL, COMM], not_begun),

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{COMM, Folder, POOL, PROCESSES, SERIAL, Test, Way, assert_same, h5py, python, run, tool, values};
 use crate::support::{skipped, start};
 
-pub const TESTS: &[(&str, &[Way], Test)] = &[
+pub const TESTS: &[Test] = &[
     (
         "a file has a row a task, statuses, a trace and where it comes from",
         &[SERIAL, PROCESSES, COMM, POOL],

@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use super::{COMM, Folder, POOL, SERIAL, Test, Way, assert_same, command, h5py, run, values};
 use crate::support::{LIMIT, Running, signal_process, start, wait};
 
-pub const TESTS: &[(&str, &[Way], Test)] = &[
+pub const TESTS: &[Test] = &[
     ("killed twenty times and resumed, the file is that of one run", &[SERIAL, COMM, POOL], twenty_kills),
     ("sessions in a chain lose nothing of each other", &[SERIAL], chained),
     ("a run that has ended is not run again", &[SERIAL, COMM], ended),

@@ -2,12 +2,14 @@
 
 #![allow(dead_code)] // Each test program uses a part of it.
 
+pub mod ways;
+
 use std::{
     io::{Read, Seek, Write},
     os::unix::process::CommandExt,
     panic::Location,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitCode, Stdio},
     sync::{
         OnceLock,
         atomic::{AtomicU32, Ordering},
@@ -251,6 +253,28 @@ pub fn caught(test: impl FnOnce()) -> Result<(), libtest_mimic::Failed> {
         let text = payload.downcast_ref::<String>().cloned();
         text.or_else(|| payload.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default().into()
     })
+}
+
+/// The end of the `main` of a test program without the standard harness: one trial after the other.
+pub fn one_by_one(trials: Vec<libtest_mimic::Trial>) -> ExitCode {
+    let mut arguments = libtest_mimic::Arguments::from_args();
+    arguments.test_threads = Some(1);
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// The path of this program.
+pub fn program() -> String {
+    std::env::current_exe().unwrap().to_str().unwrap().to_string()
+}
+
+/// What a script of tests/python prints.
+pub fn python(script: &str, arguments: &[&str]) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let program = root.join("target/python/bin/python");
+    assert!(program.exists(), "{} is missing: `make test` installs it", program.display());
+    let mut command = Command::new(program);
+    command.arg(root.join("tests/python").join(script)).args(arguments);
+    start(&mut command).end().expect(0).stdout
 }
 
 /// What Open MPI is told in tests: root may use it, and all ranks are on this host.
