@@ -63,9 +63,14 @@ fn kill(rank: Rank) {
 /// A run of `sleep` under an mpiexec that lets it outlive losses; `None`, and a word, where there is none.
 #[track_caller]
 fn surviving(ranks: &str, flags: &[&str], code_file: &Path) -> Option<Running> {
-    let survive = support::survive()?;
-    let mut command = mpiexec(survive);
-    command.args(["-n", ranks, RANKPOOL, "run", "sleep", "--json", "--progress", "none"]).args(flags);
+    surviving_of(RANKPOOL, ranks, flags, code_file)
+}
+
+/// The same of another program.
+#[track_caller]
+fn surviving_of(program: &str, ranks: &str, flags: &[&str], code_file: &Path) -> Option<Running> {
+    let mut command = mpiexec(support::survive()?);
+    command.args(["-n", ranks, program, "run", "sleep", "--json", "--progress", "none"]).args(flags);
     Some(start(command.env("RANKPOOL_CODE_FILE", code_file)))
 }
 
@@ -398,26 +403,13 @@ fn a_program_that_is_built_anew_while_it_runs_still_replaces_its_worker_processe
 
 #[test]
 fn a_pool_whose_program_is_built_anew_goes_on_with_the_workers_it_has() {
-    let Some(survive) = support::survive() else { return };
     let folder = tempfile::tempdir().unwrap();
+    let code_file = folder.path().join("code");
+    let flags =
+        ["--tasks", "40", "--duration", "100ms", "--mode", "pool", "--workers", "2", "--oversubscribe"];
     for removed in [false, true] {
         let program = copy_in(folder.path());
-        let mut command = mpiexec(survive);
-        command.args([
-            "-n",
-            "1",
-            &program,
-            "run",
-            "sleep",
-            "--tasks",
-            "40",
-            "--duration",
-            "100ms",
-            "--mode",
-            "pool",
-        ]);
-        command.args(["--workers", "2", "--oversubscribe", "--json", "--progress", "none"]);
-        let mut running = start(&mut command);
+        let Some(mut running) = surviving_of(&program, "1", &flags, &code_file) else { return };
         wait_until_working(&mut running);
         if removed {
             std::fs::remove_file(&program).unwrap();
