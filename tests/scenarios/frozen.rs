@@ -299,7 +299,9 @@ fn worker_freezes_at_the_end(mode: Mode) {
 
 fn never_starts_inside(mode: Mode, workers: i64) -> Result<(), Error> {
     let child = std::env::var_os("RANKPOOL_CHILD_OF").is_some();
-    if child && first(&marker()) || std::env::var("OMPI_COMM_WORLD_RANK").is_ok_and(|rank| rank == "1") {
+    let rank_1 =
+        ["OMPI_COMM_WORLD_RANK", "PMI_RANK"].map(|name| std::env::var(name).is_ok_and(|rank| rank == "1"));
+    if child && first(&marker()) || rank_1.contains(&true) {
         freeze();
     }
     let limit = Duration::from_secs(2);
