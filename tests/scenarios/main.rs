@@ -13,14 +13,10 @@ use std::{
     time::Duration,
 };
 
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Trial;
 use rankpool::Mode;
 use rustix::process::Signal;
-use support::{Ended, LIMIT, Running, start, under};
-
-fn program() -> String {
-    std::env::current_exe().unwrap().to_str().unwrap().to_string()
-}
+use support::{Ended, LIMIT, Running, program, start, under};
 
 /// The scenario in a mode: without a launcher, or with ranks enough for `workers`.
 fn command(scenario: &str, mode: Mode, workers: u32) -> Command {
@@ -108,9 +104,15 @@ fn main() -> ExitCode {
     for (name, test) in strangers::TESTS {
         trials.push(Trial::test(format!("strangers: {name}"), move || support::caught(test)));
     }
-    let mut arguments = Arguments::from_args();
-    arguments.test_threads = Some(1);
-    libtest_mimic::run(&arguments, trials).exit();
+    support::one_by_one(trials)
+}
+
+/// The process of rank 0, once its scenario tells of it.
+#[track_caller]
+fn rank_0(running: &mut Running) -> u32 {
+    let out = running.wait_for(" now\n");
+    let told = out.split("rank 0 is ").nth(1).and_then(|rest| rest.split(' ').next());
+    told.expect("a process").parse().expect("a number")
 }
 
 /// How long after the line `marker` the process ended.
@@ -177,10 +179,7 @@ fn stuck_task(mode: Mode) {
 
 fn rank_0_dies(mode: Mode) {
     let mut running = start(&mut command("wait_for_ever", mode, 2));
-    let out = running.wait_for("rank 0 is ");
-    let pid: u32 =
-        out.split("rank 0 is ").nth(1).unwrap().split_whitespace().next().unwrap().parse().unwrap();
-    support::signal_process(pid, Signal::KILL);
+    support::signal_process(rank_0(&mut running), Signal::KILL);
     running.end_within(LIMIT); // Fails when a worker is left two seconds later.
 }
 
