@@ -5,7 +5,7 @@ mod support;
 use std::{path::Path, process::Command};
 
 use serde_json::Value;
-use support::{Ended, Stack, mpiexec, stack, start};
+use support::{Ended, Stack, mpiexec, stack, start, wait};
 
 const RANKPOOL: &str = env!("CARGO_BIN_EXE_rankpool");
 
@@ -238,7 +238,7 @@ fn too_many_pool_workers_are_refused_with_the_slots_and_the_fix() {
 #[test]
 fn a_spawn_that_fails_is_an_error_and_no_hang() {
     if stack() == Stack::Mpich {
-        eprintln!("skipped: MPICH's mpiexec ends the run itself when a spawn names no host of its own");
+        support::skipped("MPICH's mpiexec ends the run itself when a spawn names no host of its own");
         return;
     }
     let ended = under(
@@ -275,12 +275,12 @@ fn auto_picks_pool_with_room_for_two_workers() {
         let mut command = mpiexec(&[launcher, &["-n", "1", RANKPOOL, "run", "squares", "--json"]].concat());
         start(&mut command).end().expect(0).json()
     };
+    let report = run(stack().three_slots());
     if stack() == Stack::Mpich {
         // Its launcher does not tell of slots before MPI has started.
-        assert_eq!(run(&["-usize", "3"])["mode"], "serial");
+        assert_eq!(report["mode"], "serial");
         return;
     }
-    let report = run(&["--host", "localhost:3"]);
     assert_eq!((&report["mode"], &report["workers"]), (&"pool".into(), &2.into()));
     assert_eq!(run(&["--host", "localhost:2"])["mode"], "serial");
 }
@@ -304,16 +304,14 @@ fn a_signal_ends_all_ranks_with_75_within_two_seconds() {
             _ => &["--workers", "2"],
         });
         let mut running = start(command.env("RANKPOOL_PROGRESS", "none").env("RANKPOOL_LOG", "info"));
-        let began = loop {
+        let pid = wait(support::LIMIT, std::time::Duration::from_millis(20), "rank 0", || {
             let said = running.stderr_so_far();
-            if let Some(pid) = said.split("process ").nth(1).and_then(|rest| rest.split_once(" has ")) {
-                let began = std::time::Instant::now();
-                support::signal_process(pid.0.trim().parse().unwrap(), rustix::process::Signal::INT);
-                break began;
-            }
-            assert!(running.lives(), "{mode}: {said}");
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        };
+            let told = said.split("process ").nth(1).and_then(|rest| rest.split_once(" has "));
+            assert!(told.is_some() || running.lives(), "{mode}: {said}");
+            told.map(|(pid, _)| pid.trim().parse().unwrap()).ok_or(said)
+        });
+        let began = std::time::Instant::now();
+        support::signal_process(pid, rustix::process::Signal::INT);
         let ended = running.end().expect(75);
         assert!(began.elapsed().as_secs_f64() < 3.0, "{mode}: {:?}", began.elapsed());
         assert!(ended.stderr.contains("SIGINT: ending the workers"), "{mode}: {ended:?}");

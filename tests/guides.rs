@@ -17,7 +17,6 @@ mod support;
 mod cluster;
 
 use std::{
-    io::Write,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -160,8 +159,7 @@ fn check(name: &'static str) {
     let wants_slurm = blocks.iter().any(|block| block.info.split(' ').any(|word| word == "slurm"));
     let missing = Cluster::missing().filter(|_| wants_slurm);
     if let Some(why) = missing {
-        // Past the capture of the test harness, so that it is seen.
-        let _ = writeln!(std::io::stderr(), "SKIPPED: the commands of docs/{name} that want a Slurm: {why}");
+        support::skipped(format!("the commands of docs/{name} that want a Slurm: {why}"));
     }
     let cluster = (wants_slurm && missing.is_none()).then(Cluster::start);
     let guide = Guide { name, cluster, home: tempfile::tempdir().unwrap() };

@@ -3,22 +3,18 @@
 
 mod support;
 
-use std::{
-    path::Path,
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::{path::Path, process::Command, time::Duration};
 
 use rustix::process::Signal;
-use support::{Ended, MPI, Running, Stack, mpiexec, stack, start};
+use support::{Ended, MPI, Running, Stack, mpiexec, stack, start, wait};
 
 const RANKPOOL: &str = env!("CARGO_BIN_EXE_rankpool");
 
 /// Runs of one kind, so that what happens now and then is seen.
 const MANY: usize = 40;
 
-/// Living processes that run this program below `root`, with the number of the rank that each believes to be; workers
-/// that were spawned have `spawned` set.
+/// Living processes of a run that run this program, with the number of the rank that each believes to be; workers that
+/// were spawned have `spawned` set.
 fn ranks(running: &Running) -> Vec<Rank> {
     let variable = |environment: &str, name: &str| {
         let entry = environment.split('\0').find_map(|entry| entry.strip_prefix(name)?.strip_prefix('='));
@@ -54,14 +50,10 @@ struct Rank {
 /// Waits until a rank is there that `wanted` describes.
 #[track_caller]
 fn wait_for(running: &Running, wanted: impl Fn(&Rank) -> bool) -> Rank {
-    let deadline = Instant::now() + support::LIMIT;
-    loop {
-        if let Some(rank) = ranks(running).into_iter().find(&wanted) {
-            return rank;
-        }
-        assert!(Instant::now() < deadline, "that rank did not come");
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    wait(support::LIMIT, Duration::from_millis(1), "that rank", || {
+        let ranks = ranks(running);
+        ranks.iter().copied().find(&wanted).ok_or_else(|| format!("{ranks:?}"))
+    })
 }
 
 fn kill(rank: Rank) {
@@ -69,13 +61,16 @@ fn kill(rank: Rank) {
 }
 
 /// A run of `sleep` under an mpiexec that lets it outlive losses; `None`, and a word, where there is none.
+#[track_caller]
 fn surviving(ranks: &str, flags: &[&str], code_file: &Path) -> Option<Running> {
-    let Some(survive) = stack().survive() else {
-        eprintln!("skipped: {:?} ends a run when a process dies", stack());
-        return None;
-    };
-    let mut command = mpiexec(survive);
-    command.args(["-n", ranks, RANKPOOL, "run", "sleep", "--json", "--progress", "none"]).args(flags);
+    surviving_of(RANKPOOL, ranks, flags, code_file)
+}
+
+/// The same of another program.
+#[track_caller]
+fn surviving_of(program: &str, ranks: &str, flags: &[&str], code_file: &Path) -> Option<Running> {
+    let mut command = mpiexec(support::survive()?);
+    command.args(["-n", ranks, program, "run", "sleep", "--json", "--progress", "none"]).args(flags);
     Some(start(command.env("RANKPOOL_CODE_FILE", code_file)))
 }
 
@@ -174,10 +169,7 @@ fn what_is_typed_in_a_shell_of_sruns_is_one_serial_run_and_a_script_there_is_tol
 
 #[test]
 fn a_run_that_failed_makes_the_launcher_fail_through_wrappers_too() {
-    let Some(survive) = stack().survive() else {
-        eprintln!("skipped: {:?} ends a run when a process dies", stack());
-        return;
-    };
+    let Some(survive) = support::survive() else { return };
     let folder = tempfile::tempdir().unwrap();
     let (text, code_file) = (folder.path().join("text"), folder.path().join("code"));
     std::fs::write(&text, b"no text \xff\n").unwrap();
@@ -227,31 +219,28 @@ fn a_replacement_that_dies_as_it_appears_costs_time_and_no_run_is_told_as_done_t
             std::thread::sleep(Duration::from_millis(1));
         }
         let ended = running.end_within(Duration::from_secs(120));
-        let done = ended.code == 0;
         if replacements == 1 {
-            assert_eq!(ended.code, 0, "{ended:?}");
-        } else {
-            assert_eq!((done, code_in(&code_file).as_str()), (false, "70"), "{ended:?}");
-            assert!(ended.stderr.contains("no worker is left"), "{ended:?}");
-        }
-        if done {
+            let ended = ended.expect(0);
             assert_eq!((ended.json()["done"].as_u64(), code_in(&code_file).as_str()), (Some(30), "0"));
+        } else {
+            assert_ne!(ended.code, 0, "{ended:?}");
+            assert_eq!(code_in(&code_file), "70", "{ended:?}");
+            assert!(ended.stderr.contains("no worker is left"), "{ended:?}");
         }
     }
 }
 
 /// Waits until the workers run tasks.
+#[track_caller]
 fn wait_until_working(running: &mut Running) {
-    let deadline = Instant::now() + support::LIMIT;
     let at_work = |rank: &Rank| (rank.spawned || rank.number > 0) && has_a_lifeline(rank.pid);
-    while !ranks(running).iter().any(at_work) {
-        assert!(
-            Instant::now() < deadline && running.lives(),
-            "no worker came up: {}",
-            running.stderr_so_far()
-        );
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    wait(support::LIMIT, Duration::from_millis(5), "a worker", || {
+        if ranks(running).iter().any(at_work) {
+            return Ok(());
+        }
+        assert!(running.lives(), "no worker came up: {}", running.stderr_so_far());
+        Err(running.stderr_so_far())
+    });
     std::thread::sleep(Duration::from_millis(300));
 }
 
@@ -395,14 +384,14 @@ fn a_program_that_is_built_anew_while_it_runs_still_replaces_its_worker_processe
     let flags =
         ["run", "sleep", "--tasks", "20", "--duration", "200ms", "--mode", "processes", "-w", "1", "--json"];
     let mut running = start(Command::new(&program).args(flags).args(["--progress", "none"]));
-    let worker = loop {
+    let worker = wait(support::LIMIT, Duration::from_millis(5), "a worker", || {
         let family = running.family();
         if let Some(worker) = family.into_iter().find(|pid| *pid != running.pid() && has_a_lifeline(*pid)) {
-            break worker;
+            return Ok(worker);
         }
         assert!(running.lives(), "{}", running.stderr_so_far());
-        std::thread::sleep(Duration::from_millis(5));
-    };
+        Err(running.stderr_so_far())
+    });
     rebuild(&program);
     support::signal_process(worker, Signal::KILL);
     let ended = running.end().expect(0);
@@ -412,29 +401,13 @@ fn a_program_that_is_built_anew_while_it_runs_still_replaces_its_worker_processe
 
 #[test]
 fn a_pool_whose_program_is_built_anew_goes_on_with_the_workers_it_has() {
-    let Some(survive) = stack().survive() else {
-        eprintln!("skipped: {:?} ends a run when a process dies", stack());
-        return;
-    };
     let folder = tempfile::tempdir().unwrap();
+    let code_file = folder.path().join("code");
+    let flags =
+        ["--tasks", "40", "--duration", "100ms", "--mode", "pool", "--workers", "2", "--oversubscribe"];
     for removed in [false, true] {
         let program = copy_in(folder.path());
-        let mut command = mpiexec(survive);
-        command.args([
-            "-n",
-            "1",
-            &program,
-            "run",
-            "sleep",
-            "--tasks",
-            "40",
-            "--duration",
-            "100ms",
-            "--mode",
-            "pool",
-        ]);
-        command.args(["--workers", "2", "--oversubscribe", "--json", "--progress", "none"]);
-        let mut running = start(&mut command);
+        let Some(mut running) = surviving_of(&program, "1", &flags, &code_file) else { return };
         wait_until_working(&mut running);
         if removed {
             std::fs::remove_file(&program).unwrap();

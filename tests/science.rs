@@ -6,19 +6,9 @@ mod support;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use support::{Ended, start};
+use support::{Ended, python, start};
 
 const RANKPOOL: &str = env!("CARGO_BIN_EXE_rankpool");
-
-/// What a script of tests/python prints.
-fn python(script: &str, arguments: &[&str]) -> String {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let program = root.join("target/python/bin/python");
-    assert!(program.exists(), "{} is missing: `make test` installs it", program.display());
-    let mut command = std::process::Command::new(program);
-    command.arg(root.join("tests/python").join(script)).args(arguments);
-    start(&mut command).end().expect(0).stdout
-}
 
 fn rankpool(ranks: u32, arguments: &[&str]) -> Ended {
     start(support::under(ranks, &[], RANKPOOL).arg("run").args(arguments)).end()

@@ -11,11 +11,12 @@ mod support;
 use std::{
     collections::BTreeMap,
     panic::AssertUnwindSafe,
+    process::ExitCode,
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Trial;
 use rankpool::{Executor, Mode};
 
 /// A mode with its launcher and its number of workers.
@@ -52,11 +53,11 @@ const SETTINGS: [Setting; 13] = [
 /// How long all checks of a mode may take.
 const LIMIT: Duration = Duration::from_secs(240);
 
-fn main() {
+fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
     if arguments.get(1).is_some_and(|first| first == "inside") {
         inside(&arguments[2]);
-        return;
+        return ExitCode::SUCCESS;
     }
     let mut trials = Vec::new();
     for setting in SETTINGS {
@@ -80,15 +81,12 @@ fn main() {
         trials.push(Trial::test(format!("{}::ends in order", setting.name), ending));
     }
     // The modes share two cores: one at a time.
-    let mut arguments = Arguments::from_args();
-    arguments.test_threads = Some(1);
-    libtest_mimic::run(&arguments, trials).exit();
+    support::one_by_one(trials)
 }
 
 /// Runs all checks in one mode; each check's verdict, and under "all" what went wrong with the run.
 fn outside(setting: Setting) -> BTreeMap<String, String> {
-    let program = std::env::current_exe().unwrap();
-    let mut command = support::under(setting.world, &[], program.to_str().unwrap());
+    let mut command = support::under(setting.world, &[], &support::program());
     command.args(["inside", setting.name]);
     let ended = std::panic::catch_unwind(AssertUnwindSafe(|| support::start(&mut command).end_within(LIMIT)));
     let (stdout, all) = match ended {

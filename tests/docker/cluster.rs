@@ -1,18 +1,13 @@
 //! Containers that are a cluster: ranks on all of them, losses, and a number of workers that changes.
 
-use std::{
-    collections::BTreeSet,
-    process::Command,
-    sync::Mutex,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, process::Command, sync::Mutex, time::Duration};
 
 use serde_json::Value;
 
 use crate::{
     Test,
     engine::Docker,
-    support::{LIMIT, Running, mpiexec, start},
+    support::{LIMIT, Running, mpiexec, start, wait},
 };
 
 pub const TESTS: &[Test] = &[
@@ -90,15 +85,11 @@ impl Cluster {
     /// Waits for the host file to have so many lines.
     #[track_caller]
     fn wait_for_hosts(&self, lines: usize) {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        loop {
+        let what = format!("a host file of {lines} lines");
+        wait(Duration::from_secs(20), Duration::from_millis(500), &what, || {
             let hosts = self.head("cat /cluster/hosts");
-            if hosts.lines().count() == lines {
-                return;
-            }
-            assert!(Instant::now() < deadline, "{lines} hosts were to be in\n{hosts}");
-            std::thread::sleep(Duration::from_millis(500));
-        }
+            if hosts.lines().count() == lines { Ok(()) } else { Err(hosts) }
+        });
     }
 }
 
@@ -192,11 +183,10 @@ fn slots(docker: &'static Docker) {
 fn long_run(cluster: &Cluster, mpiexec: &str, name: &str) -> (Running, Value) {
     let job = format!("{LONG} --json --progress none --output {name}.h5 --events {name}.jsonl");
     let running = start(&mut cluster.command(&format!("exec -T head {mpiexec} rankpool run {job}")));
-    let deadline = Instant::now() + LIMIT;
-    while !cluster.head(&format!("sh -c 'cat {name}.jsonl || true'")).contains("chunk_done") {
-        assert!(Instant::now() < deadline, "the run does not begin");
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    wait(LIMIT, Duration::from_millis(100), "a first result", || {
+        let events = cluster.head(&format!("sh -c 'cat {name}.jsonl || true'"));
+        if events.contains("chunk_done") { Ok(()) } else { Err(events) }
+    });
     let started = cluster.started(&format!("{name}.jsonl"));
     (running, started)
 }

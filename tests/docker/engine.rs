@@ -80,6 +80,8 @@ impl Docker {
 
     fn script(&self, name: &str, arguments: &[&str]) -> Result<String, String> {
         let mut command = Command::new(Path::new(ROOT).join("tests/docker").join(name));
+        // The engine outlives the script that starts it.
+        command.env("TMPDIR", self.folder.path());
         let ended = start(command.args(arguments)).end_within(BUILD);
         match ended.code {
             3 => Err(ended.stdout.trim().to_string()),

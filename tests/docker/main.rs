@@ -14,7 +14,7 @@ mod support;
 use std::process::ExitCode;
 
 use engine::Docker;
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Failed, Trial};
 
 /// A test's name, and the test.
 type Test = (&'static str, fn(&'static Docker));
@@ -23,17 +23,15 @@ fn main() -> ExitCode {
     let tests = [image::TESTS, cluster::TESTS, slurm::TESTS, guide::TESTS].concat();
     let trials =
         tests.into_iter().map(|(name, test)| Trial::test(name, move || caught(test))).collect::<Vec<_>>();
-    let mut arguments = Arguments::from_args();
-    arguments.test_threads = Some(1);
-    let conclusion = libtest_mimic::run(&arguments, trials);
+    let code = support::one_by_one(trials);
     cluster::take_down();
     engine::leave();
-    conclusion.exit_code()
+    code
 }
 
 fn caught(test: fn(&'static Docker)) -> Result<(), Failed> {
     support::caught(|| match engine::docker() {
         Ok(docker) => test(docker),
-        Err(reason) => println!("SKIPPED: docker: {reason}"),
+        Err(reason) => support::skipped(format!("docker: {reason}")),
     })
 }

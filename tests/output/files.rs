@@ -10,7 +10,7 @@ use std::{
 use rustix::process::Signal;
 
 use super::{ALL, COMM, Folder, PROCESSES, SERIAL, THREADS, Test, Way, bash, command, run};
-use crate::support::start;
+use crate::support::{LIMIT, start, wait};
 
 pub const TESTS: &[Test] = &[
     ("what is no regular file is refused before any work", &[SERIAL, COMM], no_regular_file),
@@ -29,6 +29,18 @@ pub const TESTS: &[Test] = &[
     ("more threads than a process can have are refused", &[THREADS, PROCESSES], many_threads),
     ("an export that fails leaves the file that was there", &[SERIAL], exports),
 ];
+
+/// Between two looks at a folder.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Waits until a journal or a lock says whose it is. It has been locked before.
+#[track_caller]
+fn wait_for_words(file: &str) {
+    wait(LIMIT, PAUSE, file, || match fs::metadata(file) {
+        Ok(data) if data.len() > 0 => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+}
 
 /// Whatever is no file: its name, and what it is called.
 fn odd_places(folder: &Folder) -> Vec<(String, &'static str)> {
@@ -136,9 +148,10 @@ fn made_meanwhile(way: &Way) {
     let out = folder.file("out.h5");
     let arguments = ["run", "talk", "--n", "30", "--sleep-ms", "50", "--no-journal", "--output", &out];
     let running = start(&mut command(way, &arguments));
-    while !folder.names().iter().any(|name| name.ends_with(".partial")) {
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    wait(LIMIT, PAUSE, "a partial file", || {
+        let names = folder.names();
+        if names.iter().any(|name| name.ends_with(".partial")) { Ok(()) } else { Err(format!("{names:?}")) }
+    });
     fs::write(&out, "made by somebody else").unwrap();
     let ended = running.end().expect(70);
     assert_eq!(fs::read_to_string(&out).unwrap(), "made by somebody else");
@@ -154,7 +167,7 @@ fn in_use(way: &Way) {
     for mine in [&["--output", out.as_str()][..], &["--output", &out, "--no-journal"], &["--journal", &out]] {
         let slow = ["run", "talk", "--n", "900", "--sleep-ms", "60"];
         let running = start(&mut command(way, &[&slow[..], mine].concat()));
-        std::thread::sleep(Duration::from_millis(1000));
+        wait_for_words(&if mine[0] == "--journal" { out.clone() } else { format!("{out}.lock") });
         let theirs: &[&[&str]] = if mine[0] == "--journal" {
             &[&["--journal", &out], &["--journal", &out, "--force"], &["--journal", &out, "--resume"]]
         } else {
@@ -320,11 +333,13 @@ fn written_by_another(way: &Way) {
     let (journal, out) = (folder.file("journal"), folder.file("out.h5"));
     let running =
         start(&mut command(way, &["run", "talk", "--n", "900", "--sleep-ms", "60", "--journal", &journal]));
-    std::thread::sleep(Duration::from_millis(800));
-    for flags in [&["--output", journal.as_str(), "--force"][..], &["--output", &out, "--events", &journal]] {
+    wait_for_words(&journal);
+    for (flags, told) in [
+        (&["--output", journal.as_str(), "--force"][..], "is in use by another process"),
+        (&["--output", &out, "--events", &journal], "holds something else than events"),
+    ] {
         let refused = run(way, &[&["talk"], flags].concat()).expect(2);
-        let told = ["is in use by another process", "holds something else than events"];
-        assert!(told.iter().any(|told| refused.stderr.contains(told)), "{refused:?}");
+        assert!(refused.stderr.contains(told), "{refused:?}");
         assert_eq!(folder.names(), ["journal"]);
     }
     running.signal(Signal::TERM);
@@ -354,9 +369,7 @@ fn gone_journal(way: &Way) {
         fs::create_dir(folder.path("gone")).unwrap();
         let slow = ["run", "talk", "--n", "30", "--sleep-ms", "40"];
         let running = start(&mut command(way, &[&slow[..], flags].concat()));
-        while !Path::new(&journal).exists() {
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        wait_for_words(&journal);
         fs::remove_dir_all(folder.path("gone")).unwrap();
         let ended = running.end().expect(code);
         assert_eq!(ended.stderr.contains("is not there any more"), code == 70, "{ended:?}");

@@ -11,25 +11,14 @@ mod refused;
 mod support;
 mod words;
 
-use std::{
-    path::PathBuf,
-    process::{Command, ExitCode},
+use std::process::{Command, ExitCode};
+
+use support::{
+    Ended,
+    ways::{self, COMM, Folder, PROCESSES, SERIAL, THREADS, Test, Way},
 };
 
-use libtest_mimic::{Arguments, Trial};
-use support::Ended;
-
-/// How a run is launched: ranks by mpiexec, 0 for none, and flags.
-type Way = (&'static str, u32, &'static [&'static str]);
-
-const SERIAL: Way = ("serial", 0, &["--mode", "serial"]);
-const THREADS: Way = ("threads", 0, &["--mode", "threads", "--workers", "2"]);
-const PROCESSES: Way = ("processes", 0, &["--mode", "processes", "--workers", "2"]);
-const COMM: Way = ("comm", 3, &[]);
 const ALL: &[Way] = &[SERIAL, THREADS, PROCESSES, COMM];
-
-/// A behaviour, the ways in which it is shown, and the test.
-type Test = (&'static str, &'static [Way], fn(&Way));
 
 fn main() -> ExitCode {
     let first = std::env::args().nth(1).unwrap_or_default();
@@ -45,29 +34,12 @@ fn main() -> ExitCode {
             jobs::Nameless,
         ]);
     }
-    let mut trials = Vec::new();
-    for (name, ways, test) in [words::TESTS, printed::TESTS, files::TESTS, refused::TESTS].concat() {
-        for way in ways {
-            trials.push(Trial::test(format!("{}: {name}", way.0), move || support::caught(|| test(way))));
-        }
-    }
-    let mut arguments = Arguments::from_args();
-    arguments.test_threads = Some(1);
-    libtest_mimic::run(&arguments, trials).exit_code()
-}
-
-fn program() -> String {
-    std::env::current_exe().unwrap().to_str().unwrap().to_string()
+    ways::run([words::TESTS, printed::TESTS, files::TESTS, refused::TESTS].concat())
 }
 
 /// This program, launched in a way, with these arguments.
 fn command(way: &Way, arguments: &[&str]) -> Command {
-    let mut command = support::under(way.1, &[], &program());
-    match arguments {
-        ["run", job, flags @ ..] => command.args(["run", job]).args(way.2).args(flags),
-        other => command.args(other),
-    };
-    command
+    ways::command(way, &[], arguments)
 }
 
 fn run(way: &Way, arguments: &[&str]) -> Ended {
@@ -85,34 +57,4 @@ fn bash(line: &str, command: &Command) -> Command {
         };
     }
     shell
-}
-
-/// A folder for a test's files.
-struct Folder(tempfile::TempDir);
-
-impl Folder {
-    fn new() -> Folder {
-        Folder(tempfile::tempdir().unwrap())
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().canonicalize().unwrap().join(name)
-    }
-
-    fn file(&self, name: &str) -> String {
-        self.path(name).to_str().unwrap().to_string()
-    }
-
-    fn pipe(&self, name: &str) -> String {
-        assert!(Command::new("mkfifo").arg(self.path(name)).status().unwrap().success());
-        self.file(name)
-    }
-
-    fn names(&self) -> Vec<String> {
-        let entries = std::fs::read_dir(self.0.path()).unwrap();
-        let mut names: Vec<String> =
-            entries.map(|entry| entry.unwrap().file_name().to_str().unwrap().to_string()).collect();
-        names.sort();
-        names
-    }
 }

@@ -98,16 +98,32 @@ fn signals(way: &Way) {
     }
 }
 
+/// Retries of a task, each of which is told of with a long message, and takes a millisecond at least.
+const RETRIES: usize = 3000;
+
 fn order(way: &Way) {
-    // The reader comes back after a while, in which more is said than has room.
-    let line = r#"{ "$@" 2>&1 >&3 3>&- | { sleep 3; cat >&2; }; } 3>&1"#;
-    let mut shell = bash(line, &command(way, &["run", "talk", "--n", "30000", "--json"]));
-    let ended = start(shell.env("RANKPOOL_LOG", "rankpool=trace")).end();
-    let said: Vec<&str> = ended.stderr.lines().collect();
+    // The reader comes back after a while, in which more is said than has room, and before the end.
+    let late = |seconds: u32, arguments: &[&str]| {
+        let line = format!(r#"{{ "$@" 2>&1 >&3 3>&- | {{ sleep {seconds}; cat >&2; }}; }} 3>&1"#);
+        bash(&line, &command(way, &[&["run", "talk", "--json"], arguments].concat()))
+    };
+    let (long, retries) = ("x".repeat(1000), RETRIES.to_string());
+    let mut shell = late(2, &["--fail", &long, "--retries", &retries, "--sleep-ms", "1"]);
+    let ended = start(shell.env("RANKPOOL_LOG", "rankpool=debug")).end();
+    let told = ended.stderr.lines().filter(|line| line.contains("it will be tried again")).count();
+    let counts = ended.stderr.lines().filter_map(|line| {
+        let count = line.strip_prefix('(')?.strip_suffix(" messages were left out: nobody was reading)")?;
+        Some(count.parse::<usize>().unwrap())
+    });
+    let left_out: usize = counts.sum();
+    assert!(told < RETRIES, "all {told} messages had room");
+    assert!(told + left_out >= RETRIES, "{told} were told, {left_out} left out");
+    assert_eq!((&ended.json()["failed"], &ended.json()["retried"]), (&1.into(), &RETRIES.into()));
+    let ended = start(late(3, &["--n", "30000"]).env("RANKPOOL_LOG", "rankpool=trace")).end();
+    assert_eq!(ended.json()["done"], 30000, "{}", ended.stderr);
     let plain = start(&mut command(way, &["run", "talk", "--n", "3", "--fail", "x"])).end().expect(1);
     let at = |text: &str| plain.stderr.find(text).unwrap_or_else(|| panic!("{text}: {plain:?}"));
     assert!(at("task 1 failed") < at("2 tasks ok") && at("2 tasks ok") < at("  rank 0"), "{plain:?}");
-    assert_eq!(ended.json()["done"], 30000, "{said:?}");
 }
 
 fn hangup(way: &Way) {

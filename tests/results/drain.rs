@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use super::resume::rank_0;
 use super::{COMM, Folder, POOL, PROCESSES, SERIAL, Test, Way, assert_same, command, h5py, run};
-use crate::support::{Running, signal_process, start};
+use crate::support::{LIMIT, Running, signal_process, start, wait};
 
-pub const TESTS: &[(&str, &[Way], Test)] = &[
+pub const TESTS: &[Test] = &[
     ("asked to stop at any rank and twice, a run goes on later", &[SERIAL, PROCESSES, COMM, POOL], asked),
     ("a run longer than its time ends over several sessions", &[SERIAL, COMM], sessions),
     ("a task that would not end in time is not begun", &[SERIAL, COMM], not_begun),
@@ -29,15 +29,12 @@ fn events(path: &str, event: &str) -> Vec<Value> {
     lines.filter(|line| line["event"] == event).collect()
 }
 
+#[track_caller]
 fn wait_for_events(running: &mut Running, path: &str, event: &str, count: usize) -> Vec<Value> {
-    for _ in 0..6000 {
+    wait(LIMIT, Duration::from_millis(10), &format!("{count} {event}"), || {
         let found = events(path, event);
-        if found.len() >= count {
-            return found;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    panic!("no {count} {event}: {}", running.stderr_so_far());
+        if found.len() >= count { Ok(found) } else { Err(running.stderr_so_far()) }
+    })
 }
 
 fn asked(way: &Way) {

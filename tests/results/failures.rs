@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{COMM, Folder, POOL, PROCESSES, SERIAL, Test, Way, assert_same, h5py, run, values};
 
-pub const TESTS: &[(&str, &[Way], Test)] = &[
+pub const TESTS: &[Test] = &[
     ("every way to fail is a status and rows of errors", &[PROCESSES], every_way),
     ("attempts are taken down one by one", &[SERIAL, COMM, POOL], attempts),
     (

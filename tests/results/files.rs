@@ -5,9 +5,9 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::{COMM, Folder, POOL, PROCESSES, SERIAL, Test, Way, assert_same, h5py, python, run, tool, values};
-use crate::support::start;
+use crate::support::{skipped, start};
 
-pub const TESTS: &[(&str, &[Way], Test)] = &[
+pub const TESTS: &[Test] = &[
     (
         "a file has a row a task, statuses, a trace and where it comes from",
         &[SERIAL, PROCESSES, COMM, POOL],
@@ -219,7 +219,7 @@ impl Drop for SmallDisk {
 fn full_disk(way: &Way) {
     for full in ["out.h5", "out.journal"] {
         let Some(disk) = SmallDisk::mount() else {
-            eprintln!("SKIPPED: a full disk needs a small file system, and mounting one needs root");
+            skipped("a full disk needs a small file system, and mounting one needs root");
             return;
         };
         let folder = Folder::new();

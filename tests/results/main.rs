@@ -11,24 +11,13 @@ mod resume;
 #[path = "../support/mod.rs"]
 mod support;
 
-use std::{
-    path::{Path, PathBuf},
-    process::{Command, ExitCode},
-};
+use std::process::{Command, ExitCode};
 
-use libtest_mimic::{Arguments, Trial};
 use serde_json::Value;
-use support::{Ended, start};
-
-/// How a run is launched: ranks by mpiexec, 0 for none, and flags.
-type Way = (&'static str, u32, &'static [&'static str]);
-
-const SERIAL: Way = ("serial", 0, &["--mode", "serial"]);
-const PROCESSES: Way = ("processes", 0, &["--mode", "processes", "--workers", "2"]);
-const COMM: Way = ("comm", 3, &[]);
-const POOL: Way = ("pool", 1, &["--mode", "pool", "--workers", "2"]);
-
-type Test = fn(&Way);
+use support::{
+    Ended, python, start,
+    ways::{self, COMM, Folder, POOL, PROCESSES, SERIAL, Test, Way},
+};
 
 fn main() -> ExitCode {
     let first = std::env::args().nth(1).unwrap_or_default();
@@ -45,30 +34,12 @@ fn main() -> ExitCode {
             jobs::Unsendable,
         ]);
     }
-    let mut trials = Vec::new();
-    for (name, ways, test) in [files::TESTS, failures::TESTS, resume::TESTS, drain::TESTS].concat() {
-        for way in ways {
-            trials.push(Trial::test(format!("{}: {name}", way.0), move || support::caught(|| test(way))));
-        }
-    }
-    let mut arguments = Arguments::from_args();
-    arguments.test_threads = Some(1);
-    libtest_mimic::run(&arguments, trials).exit_code()
+    ways::run([files::TESTS, failures::TESTS, resume::TESTS, drain::TESTS].concat())
 }
 
 /// This program, launched in a way, with these arguments.
 fn command(way: &Way, arguments: &[&str]) -> Command {
-    let program = std::env::current_exe().unwrap();
-    let mut command = support::under(way.1, &[], program.to_str().unwrap());
-    let [first, rest @ ..] = arguments else { panic!("no arguments") };
-    command.arg(first);
-    if *first == "run" {
-        let [job, flags @ ..] = rest else { panic!("no job") };
-        command.arg(job).args(way.2).args(["--progress", "none"]).args(flags);
-    } else {
-        command.args(rest);
-    }
-    command
+    ways::command(way, &["--progress", "none"], arguments)
 }
 
 fn run(way: &Way, arguments: &[&str]) -> Ended {
@@ -78,41 +49,6 @@ fn run(way: &Way, arguments: &[&str]) -> Ended {
 /// A command of this program that runs no job.
 fn tool(arguments: &[&str]) -> Ended {
     start(&mut command(&SERIAL, arguments)).end()
-}
-
-/// A folder for a test's files, and the path of a file in it.
-struct Folder(tempfile::TempDir);
-
-impl Folder {
-    fn new() -> Folder {
-        Folder(tempfile::tempdir().unwrap())
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn file(&self, name: &str) -> String {
-        self.path(name).to_str().unwrap().to_string()
-    }
-
-    fn names(&self) -> Vec<String> {
-        let entries = std::fs::read_dir(self.0.path()).unwrap();
-        let mut names: Vec<String> =
-            entries.map(|entry| entry.unwrap().file_name().to_str().unwrap().to_string()).collect();
-        names.sort();
-        names
-    }
-}
-
-/// What a script of tests/python prints.
-fn python(script: &str, arguments: &[&str]) -> String {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let program = root.join("target/python/bin/python");
-    assert!(program.exists(), "{} is missing: `make test` installs it", program.display());
-    let mut command = Command::new(program);
-    command.arg(root.join("tests/python").join(script)).args(arguments);
-    start(&mut command).end().expect(0).stdout
 }
 
 /// What h5py finds in a result file.

@@ -2,15 +2,15 @@
 
 use std::{
     hash::{BuildHasher, Hasher},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use rustix::process::Signal;
 
 use super::{COMM, Folder, POOL, SERIAL, Test, Way, assert_same, command, h5py, run, values};
-use crate::support::{LIMIT, Running, signal_process, start};
+use crate::support::{LIMIT, Running, signal_process, start, wait};
 
-pub const TESTS: &[(&str, &[Way], Test)] = &[
+pub const TESTS: &[Test] = &[
     ("killed twenty times and resumed, the file is that of one run", &[SERIAL, COMM, POOL], twenty_kills),
     ("sessions in a chain lose nothing of each other", &[SERIAL], chained),
     ("a run that has ended is not run again", &[SERIAL, COMM], ended),
@@ -23,18 +23,15 @@ pub const TESTS: &[(&str, &[Way], Test)] = &[
 ];
 
 /// The process of rank 0, once it has workers and runs.
+#[track_caller]
 pub fn rank_0(running: &mut Running) -> u32 {
-    let deadline = Instant::now() + LIMIT;
-    loop {
+    wait(LIMIT, Duration::from_millis(2), "rank 0", || {
         let told = running.stderr_so_far();
-        if let Some(rest) = told.split("process ").nth(1)
-            && rest.contains("workers")
-        {
-            return rest.split_whitespace().next().unwrap().parse().unwrap();
+        match told.split("process ").nth(1).filter(|rest| rest.contains("workers")) {
+            Some(rest) => Ok(rest.split_whitespace().next().unwrap().parse().unwrap()),
+            None => Err(told),
         }
-        assert!(Instant::now() < deadline, "rank 0 does not come up: {told}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    })
 }
 
 fn begin(way: &Way, arguments: &[&str]) -> Running {

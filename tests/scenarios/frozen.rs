@@ -6,8 +6,10 @@ use rankpool::{Block, Error, Executor, FailureKind, Mode, Task};
 use rustix::process::{Pid, Signal, getpid, kill_process};
 
 use super::{
-    Test, command, program,
-    support::{self, Ended, LIMIT, Running, start, under},
+    Test, command,
+    inside::{first, marker, nap},
+    rank_0,
+    support::{self, Ended, LIMIT, Running, program, start, under},
 };
 
 const PROCESSES: &[Mode] = &[Mode::Processes, Mode::Comm, Mode::Pool];
@@ -80,23 +82,9 @@ pub fn inside(scenario: &str, mode: Mode, workers: i64) -> bool {
     true
 }
 
-fn nap(millis: u64) {
-    std::thread::sleep(Duration::from_millis(millis));
-}
-
 fn freeze() {
     kill_process(getpid(), Signal::STOP).expect("a signal to oneself");
     nap(100); // Another thread may be stopped first.
-}
-
-/// True for the first process that asks.
-fn first(marker: &str) -> bool {
-    std::fs::File::create_new(marker).is_ok()
-}
-
-fn marker() -> String {
-    let mark = std::env::var("RANKPOOL_TEST_MARK").expect("started by the tests");
-    std::env::temp_dir().join(format!("rankpool-frozen-{mark}")).to_str().expect("UTF-8").to_string()
 }
 
 fn started(mode: Mode, workers: i64, stall: impl Into<Option<Duration>>) -> Result<Executor, Error> {
@@ -197,11 +185,11 @@ fn busy_workers(mode: Mode) {
     assert!(ended.stdout.contains("0 workers lost"), "{ended:?}");
 }
 
-/// A task for each worker, which takes less than its limit, but not less than the test stops it for.
+/// Two tasks for each worker; each takes less than its limit, but not less than the test stops it for.
 fn one_task_each_inside(mode: Mode, workers: i64) -> Result<(), Error> {
     let pool = started(mode, workers, Duration::from_secs(2))?;
     // It has most of its work before it when it is continued.
-    let long = |()| (0..20).for_each(|_| nap(100));
+    let long = |()| (0..20).map(|_| nap(100)).for_each(drop);
     let stream = pool.call(long).chunk(1).task_timeout(Duration::from_millis(3_000)).stream(vec![(); 4])?;
     println!("rank 0 is {} now", std::process::id());
     for result in stream {
@@ -214,10 +202,9 @@ fn one_task_each_inside(mode: Mode, workers: i64) -> Result<(), Error> {
 /// Starts the scenario, has it stopped and continued in its middle, and expects that nobody was lost.
 fn disturbed(mode: Mode, disturb: impl Fn(&Running, u32)) {
     let mut running = start(&mut command("one_task_each", mode, 2));
-    let out = running.wait_for("rank 0 is ");
-    let rank_0 = out.split("rank 0 is ").nth(1).and_then(|rest| rest.split(' ').next()).expect("a process");
+    let rank_0 = rank_0(&mut running);
     nap(500);
-    disturb(&running, rank_0.parse().expect("a number"));
+    disturb(&running, rank_0);
     let ended = running.end().expect(0);
     assert!(ended.stdout.contains("0 workers lost"), "{ended:?}");
 }
@@ -299,7 +286,9 @@ fn worker_freezes_at_the_end(mode: Mode) {
 
 fn never_starts_inside(mode: Mode, workers: i64) -> Result<(), Error> {
     let child = std::env::var_os("RANKPOOL_CHILD_OF").is_some();
-    if child && first(&marker()) || std::env::var("OMPI_COMM_WORLD_RANK").is_ok_and(|rank| rank == "1") {
+    let rank_1 =
+        ["OMPI_COMM_WORLD_RANK", "PMI_RANK"].map(|name| std::env::var(name).is_ok_and(|rank| rank == "1"));
+    if child && first(&marker()) || rank_1.contains(&true) {
         freeze();
     }
     let limit = Duration::from_secs(2);

@@ -13,14 +13,10 @@ use std::{
     time::Duration,
 };
 
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Trial;
 use rankpool::Mode;
 use rustix::process::Signal;
-use support::{Ended, LIMIT, Running, start, under};
-
-fn program() -> String {
-    std::env::current_exe().unwrap().to_str().unwrap().to_string()
-}
+use support::{Ended, LIMIT, Running, program, start, under};
 
 /// The scenario in a mode: without a launcher, or with ranks enough for `workers`.
 fn command(scenario: &str, mode: Mode, workers: u32) -> Command {
@@ -32,6 +28,15 @@ fn command(scenario: &str, mode: Mode, workers: u32) -> Command {
     let mut command = under(world, support::stack().survive().unwrap_or_default(), &program());
     command.args(["inside", scenario, &mode.to_string(), &workers.to_string()]);
     command
+}
+
+/// The same for a scenario that loses workers; `None`, and a word, where the launcher ends the run for it.
+#[track_caller]
+fn losing(scenario: &str, mode: Mode, workers: u32) -> Option<Command> {
+    if matches!(mode, Mode::Comm | Mode::Pool) {
+        support::survive()?;
+    }
+    Some(command(scenario, mode, workers))
 }
 
 fn run(scenario: &str, mode: Mode, workers: u32) -> Ended {
@@ -99,9 +104,15 @@ fn main() -> ExitCode {
     for (name, test) in strangers::TESTS {
         trials.push(Trial::test(format!("strangers: {name}"), move || support::caught(test)));
     }
-    let mut arguments = Arguments::from_args();
-    arguments.test_threads = Some(1);
-    libtest_mimic::run(&arguments, trials).exit();
+    support::one_by_one(trials)
+}
+
+/// The process of rank 0, once its scenario tells of it.
+#[track_caller]
+fn rank_0(running: &mut Running) -> u32 {
+    let out = running.wait_for(" now\n");
+    let told = out.split("rank 0 is ").nth(1).and_then(|rest| rest.split(' ').next());
+    told.expect("a process").parse().expect("a number")
 }
 
 /// How long after the line `marker` the process ended.
@@ -149,13 +160,15 @@ fn shutdown_now(mode: Mode) {
 }
 
 fn worker_dies(mode: Mode) {
-    let ended = run("worker_dies", mode, 2).expect(0);
+    let Some(mut command) = losing("worker_dies", mode, 2) else { return };
+    let ended = start(&mut command).end_within(2 * LIMIT).expect(0);
     assert!(ended.stdout.contains("200 results, 1 worker lost"), "{ended:?}");
 }
 
 fn deadly_task(mode: Mode) {
     // Three workers die of it; comm cannot replace them.
-    let ended = run("deadly_task", mode, 4).expect(0);
+    let Some(mut command) = losing("deadly_task", mode, 4) else { return };
+    let ended = start(&mut command).end_within(2 * LIMIT).expect(0);
     assert!(ended.stdout.contains("task 11 was quarantined, 39 others are done"), "{ended:?}");
 }
 
@@ -166,10 +179,7 @@ fn stuck_task(mode: Mode) {
 
 fn rank_0_dies(mode: Mode) {
     let mut running = start(&mut command("wait_for_ever", mode, 2));
-    let out = running.wait_for("rank 0 is ");
-    let pid: u32 =
-        out.split("rank 0 is ").nth(1).unwrap().split_whitespace().next().unwrap().parse().unwrap();
-    support::signal_process(pid, Signal::KILL);
+    support::signal_process(rank_0(&mut running), Signal::KILL);
     running.end_within(LIMIT); // Fails when a worker is left two seconds later.
 }
 

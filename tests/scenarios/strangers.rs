@@ -12,8 +12,9 @@ use rankpool::{Error, Executor, Mode};
 use rustix::process::{Signal, getpid, kill_process};
 
 use super::{
-    program,
-    support::{self, mpiexec, start},
+    inside::nap,
+    rank_0,
+    support::{self, Stack, program, start, under},
 };
 
 pub const TESTS: &[(&str, fn())] = &[
@@ -39,14 +40,11 @@ pub fn inside(scenario: &str, mode: Mode, workers: i64) -> bool {
     true
 }
 
-/// The scenario with a hard limit on open files.
-fn limited(files: u32, scenario: &str, mode: &str, workers: u32) -> Vec<String> {
-    let line = format!("ulimit -n {files}; exec {} inside {scenario} {mode} {workers}", program());
-    ["sh", "-c", &line].map(String::from).into()
-}
-
-fn nap(millis: u64) {
-    std::thread::sleep(Duration::from_millis(millis));
+/// A scenario, its mode and its workers, with a hard limit on open files, in a world of ranks as for [`under`].
+fn limited(files: u32, world: u32, launcher: &[&str], scenario: &str) -> Command {
+    let mut command = under(world, launcher, "sh");
+    command.args(["-c", &format!("ulimit -n {files}; exec {} inside {scenario}", program())]);
+    command
 }
 
 fn plain_inside(pool: &Executor) -> Result<(), Error> {
@@ -80,10 +78,8 @@ fn crowded_inside(pool: &Executor) -> Result<(), Error> {
 }
 
 fn crowd() {
-    let mut command = Command::new("sh");
-    command.args(&limited(64, "crowded", "processes", 2)[1..]);
-    let mut running = start(&mut command);
-    let port = port_of(&running.wait_for("rank 0 is "));
+    let mut running = start(&mut limited(64, 0, &[], "crowded processes 2"));
+    let port = port_of(rank_0(&mut running));
     let over = AtomicBool::new(false);
     let ended = std::thread::scope(|scope| {
         // Silent ones, noise, a token that is wrong or does not end, and one byte after another.
@@ -111,9 +107,8 @@ fn crowd() {
     assert!(ended.stdout.contains("1 worker lost, tasks by its replacement"), "{ended:?}");
 }
 
-/// The port on which the process listens that `out` names.
-fn port_of(out: &str) -> u16 {
-    let pid = out.split("rank 0 is ").nth(1).and_then(|rest| rest.split(' ').next()).expect("a process");
+/// The port on which a process listens.
+fn port_of(pid: u32) -> u16 {
     let files = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("it is there").flatten();
     let sockets: Vec<String> = files
         .filter_map(|file| std::fs::read_link(file.path()).ok()?.to_str().map(String::from))
@@ -132,17 +127,15 @@ fn port_of(out: &str) -> u16 {
 
 /// MPI and some of the lifelines have room, whichever number of descriptors MPI takes itself.
 fn few_descriptors() {
-    for files in [32, 33] {
-        let mut command = mpiexec(&["-n", "9"]);
-        let ended = start(command.args(limited(files, "plain", "comm", 8))).end().expect(0);
+    let room = if support::stack() == Stack::Mpich { [41, 42] } else { [32, 33] };
+    for files in room {
+        let ended = start(&mut limited(files, 9, &[], "plain comm 8")).end().expect(0);
         assert!(ended.stdout.contains("100 are done, 0 workers lost"), "{files}: {ended:?}");
     }
 }
 
 fn too_many_workers() {
-    let mut command = Command::new("sh");
-    command.args(&limited(40, "plain", "processes", 30)[1..]);
-    let ended = start(&mut command).end().expect(2);
+    let ended = start(&mut limited(40, 0, &[], "plain processes 30")).end().expect(2);
     assert!(ended.stderr.contains("the limit on open files (40) leaves room for"), "{ended:?}");
 }
 
@@ -165,11 +158,9 @@ fn hoarding_inside(pool: &Executor) -> Result<(), Error> {
 }
 
 fn replaced_later() {
-    let mut alone = Command::new("sh");
-    alone.args(&limited(64, "hoarding", "processes", 2)[1..]);
-    let mut spawning = mpiexec(&["--enable-recovery", "-n", "1"]);
-    spawning.args(limited(64, "hoarding", "pool", 2));
-    for mut command in [alone, spawning] {
+    let alone = limited(64, 0, &[], "hoarding processes 2");
+    let spawning = support::survive().map(|survive| limited(64, 1, survive, "hoarding pool 2"));
+    for mut command in [Some(alone), spawning].into_iter().flatten() {
         let ended = start(&mut command).end().expect(0);
         assert!(ended.stdout.contains("100 are done, 1 workers lost"), "{ended:?}");
     }

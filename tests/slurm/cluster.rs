@@ -4,10 +4,10 @@ use std::{
     collections::HashMap,
     path::{Path, PathBuf},
     process::Command,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use crate::support::{Ended, start};
+use crate::support::{Ended, start, wait};
 
 /// The program under test. Scripts find it on their PATH, by its name.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_rankpool");
@@ -17,6 +17,9 @@ const LIMIT: Duration = Duration::from_secs(150);
 
 /// How long the processes of a job may outlive it.
 const LINGER: Duration = Duration::from_secs(10);
+
+/// Between two questions to Slurm.
+pub const PAUSE: Duration = Duration::from_millis(200);
 
 const NODES: &str = "2";
 
@@ -67,6 +70,7 @@ impl Cluster {
             .env("SLURM_CONF", self.configuration())
             // What killed ranks leave goes with the cluster.
             .env("TMPDIR", self.folder.path())
+            .env("OMPI_MCA_btl_vader_backing_directory", self.folder.path())
             .env("PATH", format!("{folder}:{}", std::env::var("PATH").unwrap_or_default()))
             .envs([("OMPI_ALLOW_RUN_AS_ROOT", "1"), ("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1")])
             // Bridges of containers on this host lead nowhere.
@@ -127,12 +131,12 @@ impl Job<'_> {
     /// Waits for the end of all sessions of all elements. Nothing of them is left then.
     #[track_caller]
     pub fn end(&self) -> Vec<Told> {
-        let told = wait(LIMIT, "the job's end", || {
+        let told = wait(LIMIT, PAUSE, "the job's end", || {
             let told = self.told();
             let over = |one: &Told| ["COMPLETED", "FAILED", "CANCELLED", "TIMEOUT"].contains(&&*one.state);
             if told.iter().all(over) { Ok(told) } else { Err(format!("{told:?}")) }
         });
-        wait(LINGER, "the end of the job's processes", || {
+        wait(LINGER, PAUSE, "the end of the job's processes", || {
             let ranks = self.ranks();
             if ranks.is_empty() { Ok(()) } else { Err(format!("{ranks:?}")) }
         });
@@ -174,18 +178,5 @@ impl Drop for Job<'_> {
     fn drop(&mut self) {
         // Perhaps it has ended, and perhaps the test fails already: nothing more is asked of this.
         let _ = self.cluster.command("scancel").args(["--quiet", &self.id]).status();
-    }
-}
-
-/// Asks until there is an answer; fails the test with the last refusal when the time is over.
-#[track_caller]
-pub fn wait<T>(limit: Duration, what: &str, mut ask: impl FnMut() -> Result<T, String>) -> T {
-    let deadline = Instant::now() + limit;
-    loop {
-        match ask() {
-            Ok(answer) => return answer,
-            Err(refusal) => assert!(Instant::now() < deadline, "{what} did not come: {refusal}"),
-        }
-        std::thread::sleep(Duration::from_millis(200));
     }
 }

@@ -14,11 +14,11 @@ use std::{
     time::Duration,
 };
 
-use cluster::{Cluster, Job, PROGRAM, Told, wait};
+use cluster::{Cluster, Job, PAUSE, PROGRAM, Told};
 use libtest_mimic::{Arguments, Trial};
 use rustix::process::Signal;
 use serde_json::Value;
-use support::{signal_process, start};
+use support::{signal_process, start, wait};
 
 /// A script of slurm/, what it is given in place of its own #SBATCH lines, and the workers it then has.
 struct Script {
@@ -97,7 +97,7 @@ fn main() -> ExitCode {
         return libtest_mimic::run(&arguments, trials(&Arc::default())).exit_code();
     }
     if let Some(why) = Cluster::missing() {
-        eprintln!("SKIPPED: the runs in a real Slurm: {why}");
+        support::skipped(format!("the runs in a real Slurm: {why}"));
         return ExitCode::SUCCESS;
     }
     let cluster = Arc::new(Some(Cluster::start()));
@@ -415,7 +415,7 @@ fn typed(cluster: &Cluster) {
 /// Waits until a journal has outcomes of tasks.
 #[track_caller]
 fn some_done(journal: &Path) {
-    wait(SOON, "a journal that grows", || {
+    wait(SOON, PAUSE, "a journal that grows", || {
         let length = std::fs::metadata(journal).map(|data| data.len()).unwrap_or(0);
         if length > 1000 { Ok(()) } else { Err(format!("{length} bytes")) }
     });
@@ -424,7 +424,7 @@ fn some_done(journal: &Path) {
 /// Kills the last worker of a job, once all are there.
 #[track_caller]
 fn kill_worker(job: &Job, script: &Script) {
-    let ranks = wait(SOON, "the job's ranks", || {
+    let ranks = wait(SOON, PAUSE, "the job's ranks", || {
         let ranks = job.ranks();
         if ranks.len() == script.workers + 1 { Ok(ranks) } else { Err(format!("{ranks:?}")) }
     });

@@ -2,11 +2,14 @@
 
 #![allow(dead_code)] // Each test program uses a part of it.
 
+pub mod ways;
+
 use std::{
-    io::{Read, Seek},
+    io::{Read, Seek, Write},
     os::unix::process::CommandExt,
+    panic::Location,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitCode, Stdio},
     sync::{
         OnceLock,
         atomic::{AtomicU32, Ordering},
@@ -57,13 +60,24 @@ pub struct Running {
     stdout: std::fs::File,
     stderr: std::fs::File,
     began: Instant,
+    /// It goes when all processes are gone.
+    _scratch: tempfile::TempDir,
 }
 
-/// A command in a process group of its own, marked.
+/// Where temporary files go, and the memory that Open MPI's ranks share (in version 5 a synonym of btl_sm_...).
+const SCRATCH: [&str; 2] = ["TMPDIR", "OMPI_MCA_btl_vader_backing_directory"];
+
+/// A command in a process group of its own, marked. What its processes leave in their folder for temporary files goes
+/// with them, unless the command has a TMPDIR of its own.
 pub fn start(command: &mut Command) -> Running {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let mark = format!("{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
     let (stdout, stderr) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+    let scratch = tempfile::tempdir().unwrap();
+    let own = command.get_envs().any(|(name, value)| name == SCRATCH[0] && value.is_some());
+    if !own {
+        command.envs(SCRATCH.map(|name| (name, scratch.path())));
+    }
     let child = command
         .env(MARK, &mark)
         .env_remove("RUST_BACKTRACE")
@@ -73,7 +87,13 @@ pub fn start(command: &mut Command) -> Running {
         .process_group(0)
         .spawn()
         .unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    Running { child, mark, stdout, stderr, began: Instant::now() }
+    if !own {
+        // It may be started again, in another folder.
+        for name in SCRATCH {
+            command.env_remove(name);
+        }
+    }
+    Running { child, mark, stdout, stderr, began: Instant::now(), _scratch: scratch }
 }
 
 impl Running {
@@ -209,12 +229,52 @@ fn marked(mark: &str) -> Vec<u32> {
         .collect()
 }
 
+/// Asks, with a pause between, until there is an answer; fails the test with the last refusal when the time is over.
+#[track_caller]
+pub fn wait<T>(
+    limit: Duration,
+    pause: Duration,
+    what: &str,
+    mut ask: impl FnMut() -> Result<T, String>,
+) -> T {
+    let deadline = Instant::now() + limit;
+    loop {
+        match ask() {
+            Ok(answer) => return answer,
+            Err(refusal) => assert!(Instant::now() < deadline, "{what} did not come: {refusal}"),
+        }
+        std::thread::sleep(pause);
+    }
+}
+
 /// Runs a trial of a test program without the standard harness; a panic is its failure.
 pub fn caught(test: impl FnOnce()) -> Result<(), libtest_mimic::Failed> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(test)).map_err(|payload| {
         let text = payload.downcast_ref::<String>().cloned();
         text.or_else(|| payload.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default().into()
     })
+}
+
+/// The end of the `main` of a test program without the standard harness: one trial after the other.
+pub fn one_by_one(trials: Vec<libtest_mimic::Trial>) -> ExitCode {
+    let mut arguments = libtest_mimic::Arguments::from_args();
+    arguments.test_threads = Some(1);
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// The path of this program.
+pub fn program() -> String {
+    std::env::current_exe().unwrap().to_str().unwrap().to_string()
+}
+
+/// What a script of tests/python prints.
+pub fn python(script: &str, arguments: &[&str]) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let program = root.join("target/python/bin/python");
+    assert!(program.exists(), "{} is missing: `make test` installs it", program.display());
+    let mut command = Command::new(program);
+    command.arg(root.join("tests/python").join(script)).args(arguments);
+    start(&mut command).end().expect(0).stdout
 }
 
 /// What Open MPI is told in tests: root may use it, and all ranks are on this host.
@@ -278,6 +338,21 @@ impl Stack {
             Stack::Mpich => None,
         }
     }
+}
+
+/// Tells what is not tested here, past the capture of the test harness, so that it is seen.
+pub fn skipped(what: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {what}");
+}
+
+/// What lets the other ranks live when one dies; `None`, and a word, where that cannot be had.
+#[track_caller]
+pub fn survive() -> Option<&'static [&'static str]> {
+    let flags = stack().survive();
+    if flags.is_none() {
+        skipped(format!("{}: {:?} ends a run when a process dies", Location::caller(), stack()));
+    }
+    flags
 }
 
 /// `mpiexec` with these arguments, as root and on few cores.
