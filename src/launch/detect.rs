@@ -66,8 +66,17 @@ fn read(get: impl Fn(&str) -> Option<String>, interactive: impl Fn() -> bool) ->
 /// Whether a shell with job control started this process: it has a terminal, and is in another process group than
 /// the leader of its session, which a script's commands are not.
 fn in_interactive_shell() -> bool {
-    let leader = rustix::process::getsid(None).ok();
-    File::open("/dev/tty").is_ok() && leader.is_some_and(|leader| leader != rustix::process::getpgrp())
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    has_group_of_its_own(&stat) && File::open("/dev/tty").is_ok()
+}
+
+/// Reads proc_pid_stat(5). Either is 0 where the leader is outside of this process's PID namespace, and a script's
+/// commands have both from outside.
+fn has_group_of_its_own(stat: &str) -> bool {
+    // The program's name is in brackets, and may have brackets and spaces of its own.
+    let mut fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    let [_state, _parent, group, session] = std::array::from_fn(|_| fields.next());
+    group.is_some() && session.is_some() && group != session
 }
 
 /// Whether the launcher that left this environment cannot start a world of this library: each copy would be alone.
@@ -104,6 +113,17 @@ mod tests {
             Launcher::Mpi { rank, size, .. } => (rank, size),
             other => panic!("{other:?}: {environment:?}"),
         }
+    }
+
+    #[test]
+    fn job_control_is_seen_in_any_pid_namespace() {
+        assert!(has_group_of_its_own("42 (a) b) S 41 42 40 1025 42 0"), "a group beside the session's");
+        assert!(!has_group_of_its_own("42 (rankpool) S 41 40 40 1025 40 0"), "the group of the session");
+        assert!(!has_group_of_its_own("2 (rankpool) S 1 0 0 1025 0 0"), "both are outside");
+        assert!(has_group_of_its_own("2 (rankpool) S 1 2 0 1025 2 0"), "the session is outside");
+        assert!(!has_group_of_its_own(""), "no /proc");
+        // The test's own, whatever it was started by.
+        in_interactive_shell();
     }
 
     #[test]
