@@ -8,8 +8,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-
 use super::{
     command::{Command, Farewell, Record},
     items::Items,
@@ -21,7 +19,7 @@ use crate::{
     fabric::{Ending, Fabric, Idle, News, Pause, WorkerInfo},
     launch,
     scheduler::{Action, CallId, CallSpec, Dispatch, Event, Scheduler, WorkerId},
-    wire::{Frame, Header, Kind, LAYOUT_TABLE, Piece, Reply},
+    wire::{ChunkMessage, ResultMessage, ToWorker},
 };
 
 /// Commands that are obeyed in one round, so that a flood of them does not keep results waiting.
@@ -271,7 +269,8 @@ impl Engine {
     fn on_news(&mut self, news: News) {
         match news {
             News::Joined(info) => self.joined(info),
-            News::Frame { rank, frame } => self.on_frame(rank, &frame),
+            News::Requested { rank } => self.tell(Event::Requested { worker: WorkerId(rank) }),
+            News::Returned { rank, result } => self.returned(WorkerId(rank), result),
             News::Lost { rank, reason } => {
                 if let Some(info) = self.workers.remove(&rank) {
                     tracing::warn!("worker {rank} on {} (pid {}) was lost: {reason}", info.host, info.pid);
@@ -314,50 +313,34 @@ impl Engine {
         self.tell(event);
     }
 
-    fn on_frame(&mut self, rank: u32, frame: &Frame) {
-        let worker = WorkerId(rank);
-        match frame.header.kind {
-            Kind::Request => self.tell(Event::Requested { worker }),
-            Kind::Result => {
-                let Some(reply) = Reply::read(frame) else {
-                    tracing::error!("worker {rank} sent a result that contradicts itself; it is run again");
-                    self.returned_with(worker, frame, Vec::new());
-                    return;
-                };
-                let count = frame.header.count;
-                self.tally(|progress, _| progress.by_rank.entry(rank).or_default().tasks += count);
-                self.returned_with(worker, frame, reply.pieces);
-            }
-            kind => tracing::error!("worker {rank} sent {kind:?}, which workers do not send"),
-        }
-    }
-
-    fn returned_with(&mut self, worker: WorkerId, frame: &Frame, pieces: Vec<Piece>) {
+    fn returned(&mut self, worker: WorkerId, result: ResultMessage) {
         self.returned += 1;
-        self.watch_returned(worker, &frame.header);
-        self.tell(Event::Returned {
-            worker,
-            dispatch: frame.header.dispatch,
-            pieces,
-            busy_nanos: frame.header.seed,
-            overhead_nanos: frame.header.nanos,
+        self.watch_returned(worker, &result);
+        let ResultMessage { dispatch, count, busy_nanos, overhead_nanos, .. } = result;
+        let pieces = result.pieces.unwrap_or_else(|| {
+            tracing::error!("worker {} sent a result that contradicts itself; it is run again", worker.0);
+            Vec::new()
         });
+        if !pieces.is_empty() {
+            self.tally(|progress, _| progress.by_rank.entry(worker.0).or_default().tasks += count);
+        }
+        self.tell(Event::Returned { worker, dispatch, pieces, busy_nanos, overhead_nanos });
     }
 
-    fn watch_returned(&mut self, worker: WorkerId, header: &Header) {
+    fn watch_returned(&mut self, worker: WorkerId, result: &ResultMessage) {
         if let Some(watching) = &mut self.watching
-            && let Some(sent) = self.sent.remove(&header.dispatch)
+            && let Some(sent) = self.sent.remove(&result.dispatch)
         {
             let (ended, dispatched) = (watching.since.elapsed(), sent - watching.since);
             let span = Span {
-                start: header.start,
-                count: header.count,
+                start: result.start,
+                count: result.count,
                 rank: worker.0,
                 dispatched,
-                started: ended.saturating_sub(Duration::from_nanos(header.seed)).max(dispatched),
+                started: ended.saturating_sub(Duration::from_nanos(result.busy_nanos)).max(dispatched),
                 ended,
-                slowest: header.slowest,
-                slowest_time: Duration::from_nanos(header.slowest_nanos),
+                slowest: result.slowest,
+                slowest_time: Duration::from_nanos(result.slowest_nanos),
             };
             watching.tell(Happening::Returned(span));
         }
@@ -408,29 +391,27 @@ impl Engine {
                     let Dispatch { start, count, attempt, .. } = dispatch;
                     watching.tell(Happening::Dispatched { rank, start, count, attempt });
                 }
-                let mut header = Header::new(Kind::Chunk);
-                header.call = dispatch.call.0;
                 if record.known_to.insert(rank)
-                    && let Some(shared) = &record.work.shared
+                    && let Some(value) = &record.work.shared
                 {
-                    let share = Frame::new(Header { kind: Kind::Share, ..header }, shared.clone());
+                    let share = ToWorker::Share { call: dispatch.call.0, value: value.clone() };
                     self.fabric.send(rank, share);
                 }
-                let items = record.items.slice(dispatch.start, dispatch.count);
-                header.layout = if items.needs_table() { LAYOUT_TABLE } else { 0 };
-                header.attempt = dispatch.attempt;
-                header.dispatch = dispatch.epoch;
-                header.start = dispatch.start;
-                header.count = dispatch.count;
-                header.program = record.work.program;
-                header.seed = record.work.seed;
-                header.nanos = record.work.limit_nanos;
-                self.fabric.send(rank, Frame::new(header, items.to_wire()));
+                let chunk = ChunkMessage {
+                    call: dispatch.call.0,
+                    dispatch: dispatch.epoch,
+                    start: dispatch.start,
+                    count: dispatch.count,
+                    attempt: dispatch.attempt,
+                    program: record.work.program,
+                    seed: record.work.seed,
+                    limit_nanos: record.work.limit_nanos,
+                    items: Some(record.items.slice(dispatch.start, dispatch.count)),
+                };
+                self.fabric.send(rank, ToWorker::Chunk(chunk));
             }
             Action::Revoke { worker, call, dispatch } => {
-                let mut header = Header::new(Kind::Revoke);
-                (header.call, header.dispatch) = (call.0, dispatch);
-                self.fabric.send(worker.0, Frame::new(header, Bytes::new()));
+                self.fabric.send(worker.0, ToWorker::Revoke { call: call.0, dispatch });
             }
             Action::Emit { call, piece } => {
                 let ended_well = piece.outcome.is_ok();
@@ -467,12 +448,8 @@ impl Engine {
                 if let Some(record) = self.calls.remove(&call)
                     && !record.is_stateless()
                 {
-                    let mut header = Header::new(Kind::Forget);
-                    header.call = call.0;
-                    record
-                        .known_to
-                        .iter()
-                        .for_each(|rank| self.fabric.send(*rank, Frame::new(header, Bytes::new())));
+                    let forget = |rank: &u32| self.fabric.send(*rank, ToWorker::Forget { call: call.0 });
+                    record.known_to.iter().for_each(forget);
                 }
             }
         }
@@ -493,7 +470,7 @@ mod tests {
             items::Items,
         },
         scheduler::{CallSpec, Chunk, End},
-        wire::BatchBuilder,
+        wire::{BatchBuilder, Piece},
     };
 
     /// A fabric that breaks once it was given work, and notes how it is left.
@@ -508,7 +485,7 @@ mod tests {
             if self.sent { Err(broken()) } else { Ok(false) }
         }
 
-        fn send(&mut self, _: u32, _: Frame) {
+        fn send(&mut self, _: u32, _: ToWorker) {
             self.sent = true;
         }
 

@@ -16,7 +16,7 @@ use crate::{
     launch,
     mpi::World,
     say::say,
-    wire::Frame,
+    wire::{Frame, ToRank0, ToWorker},
     worker::{Link, LinkError},
 };
 
@@ -163,7 +163,7 @@ pub(super) fn serve_on(world: World, port: Port) -> ! {
 /// A worker's link over MPI.
 struct MpiLink {
     port: Port,
-    arrived: VecDeque<Frame>,
+    arrived: VecDeque<ToWorker>,
     frames: Vec<(u32, Frame)>,
     idle: Idle,
 }
@@ -176,28 +176,30 @@ impl MpiLink {
 }
 
 impl Link for MpiLink {
-    fn try_recv(&mut self) -> Result<Option<Frame>, LinkError> {
+    fn try_recv(&mut self) -> Result<Option<ToWorker>, LinkError> {
         if self.arrived.is_empty() {
             self.port.poll(&mut self.frames).map_err(|error| LinkError(error.to_string()))?;
             self.check()?;
-            self.arrived.extend(self.frames.drain(..).map(|(_, frame)| frame));
+            for (_, frame) in self.frames.drain(..) {
+                self.arrived.push_back(ToWorker::unpack(frame).ok_or_else(LinkError::of_noise)?);
+            }
         }
         Ok(self.arrived.pop_front())
     }
 
-    fn recv(&mut self) -> Result<Frame, LinkError> {
+    fn recv(&mut self) -> Result<ToWorker, LinkError> {
         self.idle.reset();
         let since = Instant::now();
         loop {
-            if let Some(frame) = self.try_recv()? {
-                return Ok(frame);
+            if let Some(message) = self.try_recv()? {
+                return Ok(message);
             }
             self.idle.pause(since.elapsed() < ALERT);
         }
     }
 
-    fn send(&mut self, frame: Frame) -> Result<(), LinkError> {
-        self.port.send(0, &frame);
+    fn send(&mut self, message: ToRank0) -> Result<(), LinkError> {
+        self.port.send(0, &message.pack());
         self.idle.reset();
         while !self.port.flush() {
             self.idle.pause(true);

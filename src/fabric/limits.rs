@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{wire::Header, worker::Limited};
+use crate::{wire::ChunkMessage, worker::Limited};
 
 /// A chunk that a worker has.
 #[derive(Debug)]
@@ -27,8 +27,8 @@ pub(super) struct Limits {
 
 impl Limits {
     /// A chunk is sent; returns the new limit if it is another one than before.
-    pub(super) fn sent(&mut self, chunk: &Header) -> Option<Option<Duration>> {
-        let limit = (chunk.nanos > 0).then_some(Duration::from_nanos(chunk.nanos));
+    pub(super) fn sent(&mut self, chunk: &ChunkMessage) -> Option<Option<Duration>> {
+        let limit = (chunk.limit_nanos > 0).then_some(Duration::from_nanos(chunk.limit_nanos));
         let limited = |limit| Limited { dispatch: chunk.dispatch, task: chunk.start, limit };
         let task = limit.filter(|_| chunk.count == 1).map(limited);
         self.chunks.push_back(Chunk { dispatch: chunk.dispatch, task, sent: Instant::now() });
@@ -52,15 +52,20 @@ impl Limits {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::Kind;
-
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn chunk(dispatch: u64, count: u64, limit: Duration) -> Header {
-        let mut header = Header::new(Kind::Chunk);
-        (header.dispatch, header.start, header.count) = (dispatch, 10 * dispatch, count);
-        header.nanos = limit.as_nanos() as u64;
-        header
+    fn chunk(dispatch: u64, count: u64, limit: Duration) -> ChunkMessage {
+        ChunkMessage {
+            call: 0,
+            dispatch,
+            start: 10 * dispatch,
+            count,
+            attempt: 1,
+            program: 0,
+            seed: 0,
+            limit_nanos: limit.as_nanos() as u64,
+            items: None,
+        }
     }
 
     #[test]

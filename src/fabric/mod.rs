@@ -1,6 +1,6 @@
 //! How bytes move between rank 0 and its workers; one file a mode.
 //!
-//! [`threads`] (and serial, which is one thread) passes frames through channels. The other modes
+//! [`threads`] (and serial, which is one thread) passes messages through channels. The other modes
 //! have workers that are processes: each has a [`Transport`](transport::Transport) of its own, and
 //! [`remote`] adds what they share: the handshake, the lifelines, losses and replacements.
 
@@ -26,7 +26,10 @@ pub(crate) use idle::{Idle, Pause};
 
 use std::time::Duration;
 
-use crate::{error::Error, wire::Frame};
+use crate::{
+    error::Error,
+    wire::{ResultMessage, ToRank0, ToWorker},
+};
 
 /// A worker, as [`Executor::workers`](crate::Executor::workers) reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,9 +51,13 @@ pub struct WorkerInfo {
 /// What a fabric reports.
 #[derive(Debug)]
 pub(crate) enum News {
-    Frame {
+    /// A worker will soon be out of work.
+    Requested {
         rank: u32,
-        frame: Frame,
+    },
+    Returned {
+        rank: u32,
+        result: ResultMessage,
     },
     /// A worker joined in the place of one that was lost.
     Joined(WorkerInfo),
@@ -65,6 +72,17 @@ pub(crate) enum News {
         task: u64,
         limit: Duration,
     },
+}
+
+impl News {
+    /// What a worker at work says.
+    fn of(rank: u32, message: ToRank0) -> Option<News> {
+        match message {
+            ToRank0::Request => Some(News::Requested { rank }),
+            ToRank0::Result(result) => Some(News::Returned { rank, result }),
+            ToRank0::Hello(_) | ToRank0::Ready(_) => None,
+        }
+    }
 }
 
 /// How the workers are left. With a code, the program ends with it right after.
@@ -84,10 +102,10 @@ pub(crate) trait Fabric {
     /// When the fabric as a whole is broken.
     fn poll(&mut self, news: &mut Vec<News>) -> Result<bool, Error>;
 
-    /// Queues a frame for a worker; for one that is lost it does nothing.
-    fn send(&mut self, rank: u32, frame: Frame);
+    /// Queues a message for a worker; for one that is lost it does nothing.
+    fn send(&mut self, rank: u32, message: ToWorker);
 
-    /// Gives a worker up: it is never sent another frame, and is replaced where the mode can.
+    /// Gives a worker up: it is never sent another message, and is replaced where the mode can.
     fn give_up(&mut self, rank: u32);
 
     /// Workers that are being started in the place of lost ones.

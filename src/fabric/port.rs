@@ -74,11 +74,11 @@ impl Port {
             let header = Header::from_bytes(&self.buffer.0).ok_or_else(|| {
                 Error::new(ErrorKind::Internal, format!("rank {rank} sent a message that is no frame"))
             })?;
-            let arriving = if header.body as usize <= SHORT_BODY {
+            let arriving = if header.body_bytes() as usize <= SHORT_BODY {
                 let body = Bytes::copy_from_slice(&self.buffer.0[HEADER_BYTES..]);
-                Arriving::Whole(Frame { header, body })
+                Arriving::Whole(header.with_body(body))
             } else {
-                match self.communicator.receive(rank, BODY_TAG, header.body as usize) {
+                match self.communicator.receive(rank, BODY_TAG, header.body_bytes() as usize) {
                     Ok(receiving) => Arriving::Body(header, receiving),
                     Err(error) => {
                         self.gone.push((rank, error.to_string()));
@@ -106,7 +106,7 @@ impl Port {
                 match arriving {
                     Arriving::Whole(frame) => frames.push((*rank, frame)),
                     Arriving::Body(header, mut receiving) => match receiving.done() {
-                        Ok(Some(body)) => frames.push((*rank, Frame { header, body: body.into() })),
+                        Ok(Some(body)) => frames.push((*rank, header.with_body(body.into()))),
                         Ok(None) => {
                             queue.push_front(Arriving::Body(header, receiving));
                             break;
@@ -127,15 +127,16 @@ impl Port {
     }
 
     fn try_send(&mut self, rank: u32, frame: &Frame) -> Result<(), Error> {
-        let short = frame.body.len() <= SHORT_BODY;
-        let mut message = BytesMut::with_capacity(HEADER_BYTES + if short { frame.body.len() } else { 0 });
-        message.extend_from_slice(&frame.header.to_bytes());
+        let body = frame.body();
+        let short = body.len() <= SHORT_BODY;
+        let mut message = BytesMut::with_capacity(HEADER_BYTES + if short { body.len() } else { 0 });
+        message.extend_from_slice(&frame.header());
         if short {
-            message.extend_from_slice(&frame.body);
+            message.extend_from_slice(body);
         }
         self.start(rank, FRAME_TAG, message.freeze())?;
         if !short {
-            self.start(rank, BODY_TAG, frame.body.clone())?;
+            self.start(rank, BODY_TAG, body.clone())?;
         }
         Ok(())
     }

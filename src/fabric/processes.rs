@@ -27,7 +27,7 @@ use super::{
 use crate::{
     error::{Error, ErrorKind},
     launch,
-    wire::Frame,
+    wire::{Frame, ToRank0, ToWorker},
     worker::{Link, LinkError},
 };
 
@@ -243,15 +243,16 @@ impl Socket {
 }
 
 impl Link for Socket {
-    fn try_recv(&mut self) -> Result<Option<Frame>, LinkError> {
-        self.stream.try_read().map_err(broken)
+    fn try_recv(&mut self) -> Result<Option<ToWorker>, LinkError> {
+        let frame = self.stream.try_read().map_err(broken)?;
+        frame.map(|frame| ToWorker::unpack(frame).ok_or_else(LinkError::of_noise)).transpose()
     }
 
-    fn recv(&mut self) -> Result<Frame, LinkError> {
+    fn recv(&mut self) -> Result<ToWorker, LinkError> {
         self.idle.reset();
         loop {
-            if let Some(frame) = self.try_recv()? {
-                return Ok(frame);
+            if let Some(message) = self.try_recv()? {
+                return Ok(message);
             }
             match self.idle.next(true) {
                 Pause::Spin => std::hint::spin_loop(),
@@ -261,8 +262,8 @@ impl Link for Socket {
         }
     }
 
-    fn send(&mut self, frame: Frame) -> Result<(), LinkError> {
-        self.stream.queue(frame);
+    fn send(&mut self, message: ToRank0) -> Result<(), LinkError> {
+        self.stream.queue(message.pack());
         while !self.stream.flush().map_err(broken)? {
             self.wait(PollFlags::OUT);
         }

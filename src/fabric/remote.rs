@@ -5,8 +5,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-
 use super::{
     Ending, Fabric, Idle, News, WorkerInfo,
     lifeline::{Heard, Lifelines},
@@ -18,7 +16,7 @@ use crate::{
     error::{Error, ErrorKind},
     function,
     launch::{self, Siblings},
-    wire::{Frame, Header, Hello, Kind, Ready, Surroundings, Welcome, decode, encode},
+    wire::{Frame, Hello, Ready, Surroundings, ToRank0, ToWorker, Welcome},
     worker::Limited,
 };
 
@@ -145,9 +143,8 @@ impl<T: Transport> Remote<T> {
     /// Ends the workers after a start that failed, but not before rank 0 could say why: those
     /// with a lifeline end with this process, the others are told now.
     fn dismiss(mut self) {
-        let refuse = Frame::new(Header::new(Kind::Refuse), Bytes::from_static(b"the run did not start"));
         for rank in self.members.keys().filter(|rank| !self.lifelines.stands(**rank)) {
-            self.transport.send(*rank, refuse.clone());
+            self.transport.send(*rank, ToWorker::Refuse.pack());
         }
         if let Err(error) = self.transport.end(Ending::Forced { code: None }, true) {
             tracing::error!("{error}");
@@ -236,41 +233,36 @@ impl<T: Transport> Remote<T> {
 
     fn take(&mut self, rank: u32, frame: Frame, news: &mut Vec<News>) -> Result<(), Error> {
         let Some(member) = self.members.get_mut(&rank) else { return Ok(()) };
-        match (frame.header.kind, &mut member.stage) {
-            (_, Stage::Lost) => {}
-            (Kind::Hello, stage) => {
-                let hello: Result<Hello, _> = decode(&frame.body);
-                let refusal = match &hello {
-                    Ok(hello) => hello.refusal(rank, function::build()),
-                    Err(_) => Some(format!("worker {rank} speaks another version of rankpool's protocol")),
-                };
-                if let Some(text) = refusal {
-                    if !self.running {
-                        return Err(Error::new(ErrorKind::Handshake, text));
-                    }
-                    // A replacement that does not fit; the next would not either. It waits for an answer.
-                    self.transport.send(rank, Frame::bare(Kind::Refuse));
-                    self.replacements.give_up();
-                    self.lose(rank, text, news);
-                    return Ok(());
+        if matches!(member.stage, Stage::Lost) {
+            return Ok(());
+        }
+        let Some(message) = ToRank0::unpack(frame) else {
+            return self.refuse(
+                rank,
+                format!("worker {rank} speaks another version of rankpool's protocol"),
+                news,
+            );
+        };
+        match message {
+            ToRank0::Hello(hello) => {
+                if let Some(text) = hello.refusal(rank, function::build()) {
+                    return self.refuse(rank, text, news);
                 }
-                if let Ok(hello) = hello {
-                    let host = self.hosts.entry(hello.host.clone()).or_default();
-                    host.0 += 1;
-                    host.1.extend(hello.cpus.iter().copied());
-                    member.host = Some(hello.host.clone());
-                    *stage = Stage::Known(hello);
-                    if self.running {
-                        self.welcome(rank); // A replacement: the others are at work.
-                    }
+                let host = self.hosts.entry(hello.host.clone()).or_default();
+                host.0 += 1;
+                host.1.extend(hello.cpus.iter().copied());
+                member.host = Some(hello.host.clone());
+                member.stage = Stage::Known(hello);
+                if self.running {
+                    self.welcome(rank); // A replacement: the others are at work.
                 }
             }
-            (Kind::Ready, stage) => {
-                self.coming -= usize::from(!matches!(stage, Stage::Working));
-                let Stage::Welcomed(hello) = std::mem::replace(stage, Stage::Working) else {
+            ToRank0::Ready(Ready { lifeline_error }) => {
+                self.coming -= usize::from(!matches!(member.stage, Stage::Working));
+                let Stage::Welcomed(hello) = std::mem::replace(&mut member.stage, Stage::Working) else {
                     return Ok(());
                 };
-                if let Ok(Ready { lifeline_error: Some(error) }) = decode(&frame.body) {
+                if let Some(error) = lifeline_error {
                     tracing::warn!(
                         "worker {rank} on {} cannot reach rank 0 by TCP ({error}): if it dies, the run hangs; \
                          open the ports between the nodes",
@@ -286,13 +278,25 @@ impl<T: Transport> Remote<T> {
                     threads: self.settings.threads,
                 }));
             }
-            (kind, _) => {
-                if kind == Kind::Result {
-                    member.limits.returned(frame.header.dispatch);
+            message => {
+                if let ToRank0::Result(result) = &message {
+                    member.limits.returned(result.dispatch);
                 }
-                news.push(News::Frame { rank, frame });
+                news.extend(News::of(rank, message));
             }
         }
+        Ok(())
+    }
+
+    /// A worker does not fit. Before the first task the run ends for it; a replacement waits for an answer, and the next
+    /// would not fit either.
+    fn refuse(&mut self, rank: u32, reason: String, news: &mut Vec<News>) -> Result<(), Error> {
+        if !self.running {
+            return Err(Error::new(ErrorKind::Handshake, reason));
+        }
+        self.transport.send(rank, ToWorker::Refuse.pack());
+        self.replacements.give_up();
+        self.lose(rank, reason, news);
         Ok(())
     }
 
@@ -319,9 +323,7 @@ impl<T: Transport> Remote<T> {
         };
         *stage = Stage::Welcomed(hello);
         self.lifelines.expect(rank);
-        // Numbers, addresses and flags: their encoding cannot fail.
-        let body = encode(&welcome).unwrap_or_default();
-        self.transport.send(rank, Frame::new(Header::new(Kind::Welcome), body.into()));
+        self.transport.send(rank, ToWorker::Welcome(welcome).pack());
     }
 
     fn lose(&mut self, rank: u32, reason: String, news: &mut Vec<News>) {
@@ -439,17 +441,17 @@ impl<T: Transport> Fabric for Remote<T> {
         Ok(moved)
     }
 
-    fn send(&mut self, rank: u32, frame: Frame) {
+    fn send(&mut self, rank: u32, message: ToWorker) {
         if self.broken {
             return;
         }
         if let Some(Member { stage: Stage::Working, limits, .. }) = self.members.get_mut(&rank) {
-            if frame.header.kind == Kind::Chunk
-                && let Some(limit) = limits.sent(&frame.header)
+            if let ToWorker::Chunk(chunk) = &message
+                && let Some(limit) = limits.sent(chunk)
             {
                 self.lifelines.limit(rank, limit);
             }
-            self.transport.send(rank, frame);
+            self.transport.send(rank, message.pack());
         }
     }
 
@@ -497,17 +499,16 @@ impl<T: Transport> Fabric for Remote<T> {
         }
         match ending {
             Ending::Orderly { .. } => {
-                let mut header = Header::new(Kind::Shutdown);
-                header.attempt = u16::from(!lost);
                 for (rank, member) in &self.members {
                     self.lifelines.say_goodbye(*rank);
                     match member.stage {
                         Stage::Working | Stage::Welcomed(_) => {
-                            self.transport.send(*rank, Frame::new(header, Bytes::new()));
+                            let shutdown = ToWorker::Shutdown { finalise: !lost };
+                            self.transport.send(*rank, shutdown.pack());
                         }
                         // It still comes up, and waits for its welcome.
                         Stage::Awaited | Stage::Known(_) => {
-                            self.transport.send(*rank, Frame::bare(Kind::Refuse));
+                            self.transport.send(*rank, ToWorker::Refuse.pack());
                         }
                         Stage::Lost => self.lifelines.order_exit(*rank, 0),
                     }

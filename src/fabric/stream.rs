@@ -85,7 +85,8 @@ impl FrameStream {
             let header = Header::from_bytes(bytes)
                 .ok_or_else(|| io::Error::new(ErrorKind::InvalidData, "bytes that are no frame"))?;
             self.at += HEADER_BYTES;
-            let length = usize::try_from(header.body).map_err(|_| io::Error::from(ErrorKind::OutOfMemory))?;
+            let length =
+                usize::try_from(header.body_bytes()).map_err(|_| io::Error::from(ErrorKind::OutOfMemory))?;
             let mut body = vec![0; length];
             let filled = length.min(self.buffer.len() - self.at);
             body[..filled].copy_from_slice(&self.buffer[self.at..self.at + filled]);
@@ -95,25 +96,25 @@ impl FrameStream {
         Ok(self
             .partial
             .take_if(|partial| partial.filled == partial.body.len())
-            .map(|whole| Frame { header: whole.header, body: whole.body.into() }))
+            .map(|whole| whole.header.with_body(whole.body.into())))
     }
 
     pub(super) fn queue(&mut self, frame: Frame) {
-        self.leaving.push_back(Leaving { header: frame.header.to_bytes(), frame, sent: 0 });
+        self.leaving.push_back(Leaving { header: frame.header(), frame, sent: 0 });
     }
 
     /// Sends what the socket takes; true when nothing is left.
     pub(super) fn flush(&mut self) -> io::Result<bool> {
         while let Some(leaving) = self.leaving.front_mut() {
             let head = &leaving.header[leaving.sent.min(HEADER_BYTES)..];
-            let body = &leaving.frame.body[leaving.sent.saturating_sub(HEADER_BYTES)..];
+            let body = &leaving.frame.body()[leaving.sent.saturating_sub(HEADER_BYTES)..];
             match self.socket.write_vectored(&[IoSlice::new(head), IoSlice::new(body)]) {
                 Ok(sent) => leaving.sent += sent,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
-            if leaving.sent == HEADER_BYTES + leaving.frame.body.len() {
+            if leaving.sent == HEADER_BYTES + leaving.frame.body().len() {
                 self.leaving.pop_front();
             }
         }
@@ -124,7 +125,7 @@ impl FrameStream {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::Kind;
+    use crate::wire::ToWorker;
 
     #[test]
     fn frames_small_and_large_arrive_whole_and_in_order() {
@@ -133,7 +134,7 @@ mod tests {
         let sizes = [0usize, 1, 100, 3_000_000, 7, 70_000, 0];
         for size in sizes {
             let body: Vec<u8> = (0..size).map(|byte| byte as u8).collect();
-            here.queue(Frame::new(Header::new(Kind::Chunk), body.into()));
+            here.queue(ToWorker::Share { call: 0, value: body.into() }.pack());
         }
         let mut arrived = Vec::new();
         while arrived.len() < sizes.len() {
@@ -141,8 +142,8 @@ mod tests {
             arrived.extend(there.try_read().unwrap());
         }
         for (frame, size) in arrived.iter().zip(sizes) {
-            assert_eq!(frame.body.len(), size);
-            assert!(frame.body.iter().enumerate().all(|(at, byte)| *byte == at as u8));
+            assert_eq!(frame.body().len(), size);
+            assert!(frame.body().iter().enumerate().all(|(at, byte)| *byte == at as u8));
         }
         drop(here);
         // Not at once when a test beside this one is just starting a process, which holds a copy.

@@ -11,14 +11,14 @@ use super::{Ending, Fabric, News, WorkerInfo};
 use crate::{
     error::{Error, ErrorKind},
     launch,
-    wire::{Frame, Kind},
+    wire::{ToRank0, ToWorker},
     worker::{Board, Identity, Link, LinkError, or_end, serve},
 };
 
 pub(crate) struct Threads {
     first_rank: u32,
-    workers: Vec<Sender<Frame>>,
-    inbox: Receiver<(u32, Frame)>,
+    workers: Vec<Sender<ToWorker>>,
+    inbox: Receiver<(u32, ToRank0)>,
     handles: Vec<thread::JoinHandle<()>>,
 }
 
@@ -60,13 +60,13 @@ pub(crate) fn start(count: usize, first_rank: u32) -> Result<(Threads, Vec<Worke
 impl Fabric for Threads {
     fn poll(&mut self, news: &mut Vec<News>) -> Result<bool, Error> {
         let before = news.len();
-        news.extend(self.inbox.try_iter().map(|(rank, frame)| News::Frame { rank, frame }));
+        news.extend(self.inbox.try_iter().filter_map(|(rank, message)| News::of(rank, message)));
         Ok(news.len() > before)
     }
 
-    fn send(&mut self, rank: u32, frame: Frame) {
+    fn send(&mut self, rank: u32, message: ToWorker) {
         // A worker thread ends only after Shutdown, when nobody sends to it any more.
-        let _ = self.workers[(rank - self.first_rank) as usize].send(frame);
+        let _ = self.workers[(rank - self.first_rank) as usize].send(message);
     }
 
     fn give_up(&mut self, _: u32) {}
@@ -77,7 +77,7 @@ impl Fabric for Threads {
 
     fn end(&mut self, ending: Ending) -> Result<(), Error> {
         for worker in &self.workers {
-            let _ = worker.send(Frame::bare(Kind::Shutdown));
+            let _ = worker.send(ToWorker::Shutdown { finalise: false });
         }
         // A thread cannot be stopped: one that is stuck is left to the end of the process.
         if matches!(ending, Ending::Orderly { .. }) {
@@ -90,8 +90,8 @@ impl Fabric for Threads {
 /// A worker thread's link: two channels.
 struct Channels {
     rank: u32,
-    queue: Receiver<Frame>,
-    out: Sender<(u32, Frame)>,
+    queue: Receiver<ToWorker>,
+    out: Sender<(u32, ToRank0)>,
     scheduler: Thread,
 }
 
@@ -100,20 +100,20 @@ fn gone() -> LinkError {
 }
 
 impl Link for Channels {
-    fn try_recv(&mut self) -> Result<Option<Frame>, LinkError> {
+    fn try_recv(&mut self) -> Result<Option<ToWorker>, LinkError> {
         match self.queue.try_recv() {
-            Ok(frame) => Ok(Some(frame)),
+            Ok(message) => Ok(Some(message)),
             Err(TryRecvError::Empty) => Ok(None),
             Err(TryRecvError::Disconnected) => Err(gone()),
         }
     }
 
-    fn recv(&mut self) -> Result<Frame, LinkError> {
+    fn recv(&mut self) -> Result<ToWorker, LinkError> {
         self.queue.recv().map_err(|_| gone())
     }
 
-    fn send(&mut self, frame: Frame) -> Result<(), LinkError> {
-        self.out.send((self.rank, frame)).map_err(|_| gone())?;
+    fn send(&mut self, message: ToRank0) -> Result<(), LinkError> {
+        self.out.send((self.rank, message)).map_err(|_| gone())?;
         self.scheduler.unpark();
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::lifeline;
 use crate::{
     function, launch,
-    wire::{Frame, Header, Hello, Kind, PROTOCOL, Ready, Welcome, decode, encode},
+    wire::{Hello, PROTOCOL, Ready, ToRank0, ToWorker},
     worker::{Board, Identity, Link, LinkError, let_out_from_now, serve},
 };
 
@@ -40,13 +40,12 @@ pub(crate) fn serve_remote<L: Link>(
         pid: std::process::id(),
         cpus: here.cpus.clone(),
     };
-    link.send(message(Kind::Hello, &hello))?;
-    let answer = link.recv()?;
-    if answer.header.kind == Kind::Refuse {
-        return Ok(Served::Refused);
-    }
-    let welcome: Welcome = decode(&answer.body)
-        .map_err(|error| LinkError(format!("rank 0 did not say welcome, but something that {error}")))?;
+    link.send(ToRank0::Hello(hello))?;
+    let welcome = match link.recv()? {
+        ToWorker::Welcome(welcome) => welcome,
+        ToWorker::Refuse => return Ok(Served::Refused),
+        other => return Err(LinkError(format!("rank 0 did not say welcome, but {other:?}"))),
+    };
     launch::set_rank(welcome.rank);
     if let Some(surroundings) = &welcome.surroundings {
         launch::adopt(surroundings);
@@ -57,18 +56,10 @@ pub(crate) fn serve_remote<L: Link>(
     let board = Arc::new(Board::new(welcome.threads));
     let connected = lifeline::connect(&welcome.lifeline, welcome.token, welcome.rank, board.clone());
     adjust(link, welcome.spin);
-    link.send(message(
-        Kind::Ready,
-        &Ready { lifeline_error: connected.err().map(|error| error.to_string()) },
-    ))?;
+    link.send(ToRank0::Ready(Ready { lifeline_error: connected.err().map(|error| error.to_string()) }))?;
     let identity = Identity { rank: welcome.rank, threads: welcome.threads, board };
     tracing::debug!("process {} serves", std::process::id());
     let finalize = serve(link, &identity)?;
     lifeline::leave();
     Ok(Served::Goodbye { finalize })
-}
-
-fn message<T: serde::Serialize>(kind: Kind, body: &T) -> Frame {
-    // Numbers and text: their encoding cannot fail.
-    Frame::new(Header::new(kind), encode(body).unwrap_or_default().into())
 }

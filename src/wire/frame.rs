@@ -1,4 +1,5 @@
-//! The frame: a header of fixed size, then a body.
+//! The frame: a header of fixed size, then a body. What the numbers in a header mean, only
+//! [`message`](super::message) knows.
 
 use bytes::Bytes;
 
@@ -6,38 +7,27 @@ use bytes::Bytes;
 pub(crate) const HEADER_BYTES: usize = 88;
 
 /// The largest body that is accepted. A larger one can only be noise.
-pub(crate) const FRAME_LIMIT: u64 = 1 << 42;
-
-/// A table of lengths precedes the values of the body.
-pub(crate) const LAYOUT_TABLE: u8 = 1;
+const FRAME_LIMIT: u64 = 1 << 42;
 
 const MAGIC: u32 = u32::from_le_bytes(*b"RKPL");
+
+/// Numbers in a header, beside those that all frames have.
+pub(super) const WORDS: usize = 9;
 
 /// What a frame says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(crate) enum Kind {
-    /// Worker to rank 0: who I am. Body: [`Hello`](super::Hello).
+pub(super) enum Kind {
     Hello = 1,
-    /// Rank 0 to worker: you are one of us. Body: [`Welcome`](super::Welcome).
     Welcome = 2,
-    /// Rank 0 to worker: you are not; the body says why, as text.
     Refuse = 3,
-    /// Worker to rank 0: lifeline connected, ready for work. Body: [`Ready`](super::Ready).
     Ready = 4,
-    /// Rank 0 to worker: the shared value of a call.
     Share = 5,
-    /// Rank 0 to worker: a chunk. Body: a batch of items.
     Chunk = 6,
-    /// Rank 0 to worker: stop this chunk between two tasks and return what is done.
     Revoke = 7,
-    /// Rank 0 to worker: the call is over, forget its shared value and state.
     Forget = 8,
-    /// Rank 0 to worker: leave. `attempt` is 1 when MPI is to be finalised.
     Shutdown = 9,
-    /// Worker to rank 0: the results of a chunk.
     Result = 10,
-    /// Worker to rank 0: this chunk is nearly done, send the next one.
     Request = 11,
 }
 
@@ -53,48 +43,18 @@ impl Kind {
 /// Thirteen fixed fields; the order on the wire is the order here. A field that a kind does not use is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
-    pub(crate) kind: Kind,
-    /// How the body is laid out: [`LAYOUT_TABLE`] and the flags of [`Reply`](super::Reply).
-    pub(crate) layout: u8,
-    /// Chunk: which attempt at its tasks this is, from 1.
-    pub(crate) attempt: u16,
-    pub(crate) body: u64,
-    pub(crate) call: u64,
-    /// The epoch of the dispatch that a chunk and its result belong to.
-    pub(crate) dispatch: u64,
-    /// Absolute index of the first task.
-    pub(crate) start: u64,
-    /// Tasks in the chunk; in a result, tasks that were attempted.
-    pub(crate) count: u64,
-    /// Chunk: the program, as an offset into the executable. Result: values in the body.
-    pub(crate) program: u64,
-    /// Chunk: the run's seed. Result: nanoseconds spent running the chunk.
-    pub(crate) seed: u64,
-    /// Chunk: time limit of a task in nanoseconds, 0 for none. Result: nanoseconds that the
-    /// worker spent around the chunk.
-    pub(crate) nanos: u64,
-    /// Result: the task that took longest, and its nanoseconds.
-    pub(crate) slowest: u64,
-    pub(crate) slowest_nanos: u64,
+    pub(super) kind: Kind,
+    /// How the body is laid out.
+    pub(super) layout: u8,
+    pub(super) short: u16,
+    body: u64,
+    pub(super) words: [u64; WORDS],
 }
 
 impl Header {
-    pub(crate) fn new(kind: Kind) -> Header {
-        Header {
-            kind,
-            layout: 0,
-            attempt: 0,
-            body: 0,
-            call: 0,
-            dispatch: 0,
-            start: 0,
-            count: 0,
-            program: 0,
-            seed: 0,
-            nanos: 0,
-            slowest: 0,
-            slowest_nanos: 0,
-        }
+    /// The bytes of the body.
+    pub(crate) fn body_bytes(&self) -> u64 {
+        self.body
     }
 
     pub(crate) fn to_bytes(self) -> [u8; HEADER_BYTES] {
@@ -102,20 +62,9 @@ impl Header {
         out[..4].copy_from_slice(&MAGIC.to_le_bytes());
         out[4] = self.kind as u8;
         out[5] = self.layout;
-        out[6..8].copy_from_slice(&self.attempt.to_le_bytes());
-        let words = [
-            self.body,
-            self.call,
-            self.dispatch,
-            self.start,
-            self.count,
-            self.program,
-            self.seed,
-            self.nanos,
-            self.slowest,
-            self.slowest_nanos,
-        ];
-        for (place, word) in out[8..].chunks_exact_mut(8).zip(words) {
+        out[6..8].copy_from_slice(&self.short.to_le_bytes());
+        out[8..16].copy_from_slice(&self.body.to_le_bytes());
+        for (place, word) in out[16..].chunks_exact_mut(8).zip(self.words) {
             place.copy_from_slice(&word.to_le_bytes());
         }
         out
@@ -123,57 +72,48 @@ impl Header {
 
     /// `None` for bytes that are no header of ours, or announce a body over [`FRAME_LIMIT`].
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Header> {
-        let bytes: &[u8; HEADER_BYTES] = bytes.get(..HEADER_BYTES)?.try_into().ok()?;
-        let word = |k: usize| {
-            let at = 8 + 8 * k;
-            u64::from_le_bytes([
-                bytes[at],
-                bytes[at + 1],
-                bytes[at + 2],
-                bytes[at + 3],
-                bytes[at + 4],
-                bytes[at + 5],
-                bytes[at + 6],
-                bytes[at + 7],
-            ])
+        let (header, _) = bytes.split_first_chunk::<HEADER_BYTES>()?;
+        let word = |at: usize| {
+            let bytes = header[at..].first_chunk().copied();
+            bytes.map_or(0, u64::from_le_bytes)
         };
-        if u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) != MAGIC || word(0) > FRAME_LIMIT {
+        if header[..4] != MAGIC.to_le_bytes() || word(8) > FRAME_LIMIT {
             return None;
         }
         Some(Header {
-            kind: Kind::from_u8(bytes[4])?,
-            layout: bytes[5],
-            attempt: u16::from_le_bytes([bytes[6], bytes[7]]),
-            body: word(0),
-            call: word(1),
-            dispatch: word(2),
-            start: word(3),
-            count: word(4),
-            program: word(5),
-            seed: word(6),
-            nanos: word(7),
-            slowest: word(8),
-            slowest_nanos: word(9),
+            kind: Kind::from_u8(header[4])?,
+            layout: header[5],
+            short: u16::from_le_bytes([header[6], header[7]]),
+            body: word(8),
+            words: std::array::from_fn(|k| word(16 + 8 * k)),
         })
+    }
+
+    /// The frame of this header, whose body has come after it.
+    pub(crate) fn with_body(self, body: Bytes) -> Frame {
+        Frame { header: self, body }
     }
 }
 
 /// A header and its body. Cloning shares the body.
 #[derive(Clone, Debug)]
 pub(crate) struct Frame {
-    pub(crate) header: Header,
-    pub(crate) body: Bytes,
+    pub(super) header: Header,
+    pub(super) body: Bytes,
 }
 
 impl Frame {
-    pub(crate) fn new(mut header: Header, body: Bytes) -> Frame {
-        header.body = body.len() as u64;
-        Frame { header, body }
+    pub(super) fn new(kind: Kind, layout: u8, short: u16, words: [u64; WORDS], body: Bytes) -> Frame {
+        Frame { header: Header { kind, layout, short, body: body.len() as u64, words }, body }
     }
 
-    /// A frame that says it all in its kind.
-    pub(crate) fn bare(kind: Kind) -> Frame {
-        Frame::new(Header::new(kind), Bytes::new())
+    /// The bytes that go before the body.
+    pub(crate) fn header(&self) -> [u8; HEADER_BYTES] {
+        self.header.to_bytes()
+    }
+
+    pub(crate) fn body(&self) -> &Bytes {
+        &self.body
     }
 }
 
@@ -185,13 +125,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_header_comes_back(kind in 1u8..=11, layout: u8, attempt: u16, words: [u32; 10]) {
-            let w = words.map(u64::from);
-            let header = Header {
-                kind: Kind::from_u8(kind).unwrap(), layout, attempt, body: w[0], call: w[1],
-                dispatch: w[2], start: w[3], count: w[4], program: w[5], seed: w[6], nanos: w[7], slowest: w[8],
-                slowest_nanos: w[9],
-            };
+        fn a_header_comes_back(kind in 1u8..=11, layout: u8, short: u16, body: u32, words: [u64; WORDS]) {
+            let body = u64::from(body);
+            let header = Header { kind: Kind::from_u8(kind).unwrap(), layout, short, body, words };
             prop_assert_eq!(header.kind as u8, kind);
             prop_assert_eq!(Header::from_bytes(&header.to_bytes()), Some(header));
         }
@@ -206,8 +142,8 @@ mod tests {
 
     #[test]
     fn a_body_beyond_the_limit_is_refused() {
-        let mut header = Header::new(Kind::Chunk);
-        header.body = FRAME_LIMIT + 1;
+        let header =
+            Header { kind: Kind::Chunk, layout: 0, short: 1, body: FRAME_LIMIT + 1, words: [0; WORDS] };
         assert_eq!(Header::from_bytes(&header.to_bytes()), None);
     }
 }

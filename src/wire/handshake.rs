@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 /// The version of everything in this folder. A worker that speaks another one is refused.
-pub(crate) const PROTOCOL: u32 = 2;
+pub(crate) const PROTOCOL: u32 = 3;
 
 /// A worker introduces itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

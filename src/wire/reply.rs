@@ -3,11 +3,8 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Batch, BatchBuilder, CodecError, Frame, Header, Kind, LAYOUT_TABLE, decode, encode};
+use super::{Batch, BatchBuilder, CodecError, decode, encode};
 use crate::error::Failure;
-
-/// The body starts with a list of segments; without it the body is one batch.
-const SEGMENTED: u8 = 2;
 
 /// What became of the tasks `start .. start + count`.
 #[derive(Clone, Debug)]
@@ -43,52 +40,59 @@ struct Segment {
     failure: Option<Failure>,
 }
 
-/// The answer to a chunk, read from a [`Kind::Result`] frame.
-#[derive(Debug)]
-pub(crate) struct Reply {
-    pub(crate) pieces: Vec<Piece>,
+/// The body of a result of several pieces: the length of their list, the list, and their values.
+pub(super) fn pack_pieces(pieces: &[Piece]) -> Bytes {
+    let mut list = Vec::with_capacity(pieces.len());
+    let mut values = Vec::new();
+    for piece in pieces {
+        let Piece { start, count, outcome } = piece;
+        let mut segment =
+            Segment { start: *start, count: *count, table: false, values: 0, bytes: 0, failure: None };
+        match outcome {
+            Ok(batch) => {
+                let wire = batch.to_wire();
+                segment.table = batch.needs_table();
+                segment.values = batch.len() as u64;
+                segment.bytes = wire.len() as u64;
+                values.push(wire);
+            }
+            Err(failure) => segment.failure = Some(failure.clone()),
+        }
+        list.push(segment);
+    }
+    // Numbers and text: encoding them cannot fail but for memory.
+    let list = encode(&list).unwrap_or_default();
+    let mut body = Vec::with_capacity(8 + list.len() + values.iter().map(Bytes::len).sum::<usize>());
+    body.extend_from_slice(&(list.len() as u64).to_le_bytes());
+    body.extend_from_slice(&list);
+    values.iter().for_each(|part| body.extend_from_slice(part));
+    body.into()
 }
 
-impl Reply {
-    /// `None` when the frame contradicts itself.
-    pub(crate) fn read(frame: &Frame) -> Option<Reply> {
-        let header = &frame.header;
-        if header.count == 0 {
-            return Some(Reply { pieces: Vec::new() });
+/// Reads what [`pack_pieces`] wrote; `None` when it contradicts itself, or is not of the tasks `start .. start + count`.
+pub(super) fn unpack_pieces(body: &Bytes, start: u64, count: u64) -> Option<Vec<Piece>> {
+    let length = u64::from_le_bytes(body.get(..8)?.try_into().ok()?);
+    let data = usize::try_from(length).ok()?.checked_add(8)?;
+    let segments: Vec<Segment> = decode(body.get(8..data)?).ok()?;
+    let mut at = data;
+    let mut next = start;
+    let mut pieces = Vec::with_capacity(segments.len());
+    for segment in segments {
+        let to = at.checked_add(usize::try_from(segment.bytes).ok()?)?;
+        if segment.start != next || to > body.len() {
+            return None;
         }
-        if header.layout & SEGMENTED == 0 {
-            let values = usize::try_from(header.program).ok()?;
-            let batch = Batch::from_wire(frame.body.clone(), values, header.layout & LAYOUT_TABLE != 0)?;
-            return Some(Reply {
-                pieces: vec![Piece { start: header.start, count: header.count, outcome: Ok(batch) }],
-            });
-        }
-        let length = u64::from_le_bytes(frame.body.get(..8)?.try_into().ok()?);
-        let data = usize::try_from(length).ok()?.checked_add(8)?;
-        let segments: Vec<Segment> = decode(frame.body.get(8..data)?).ok()?;
-        let mut at = data;
-        let mut next = header.start;
-        let mut pieces = Vec::with_capacity(segments.len());
-        for segment in segments {
-            let to = at.checked_add(usize::try_from(segment.bytes).ok()?)?;
-            if segment.start != next || to > frame.body.len() {
-                return None;
-            }
-            let outcome = match segment.failure {
-                Some(failure) => Err(failure),
-                None => Ok(Batch::from_wire(
-                    frame.body.slice(at..to),
-                    usize::try_from(segment.values).ok()?,
-                    segment.table,
-                )?),
-            };
-            next = next.checked_add(segment.count)?;
-            at = to;
-            pieces.push(Piece { start: segment.start, count: segment.count, outcome });
-        }
-        let whole = header.start.checked_add(header.count)? == next && at == frame.body.len();
-        whole.then_some(Reply { pieces })
+        let values = usize::try_from(segment.values).ok()?;
+        let outcome = match segment.failure {
+            Some(failure) => Err(failure),
+            None => Ok(Batch::from_wire(body.slice(at..to), values, segment.table)?),
+        };
+        next = next.checked_add(segment.count)?;
+        at = to;
+        pieces.push(Piece { start: segment.start, count: segment.count, outcome });
     }
+    let whole = start.checked_add(count)? == next && at == body.len();
+    whole.then_some(pieces)
 }
 
 /// Collects the outcomes of a chunk, task by task, in order.
@@ -99,7 +103,7 @@ pub(crate) struct ReplyBuilder {
     /// The task whose outcome comes next.
     next: u64,
     values: BatchBuilder,
-    closed: Vec<(Segment, Bytes)>,
+    closed: Vec<Piece>,
 }
 
 impl ReplyBuilder {
@@ -132,10 +136,7 @@ impl ReplyBuilder {
     /// The next task failed.
     pub(crate) fn failed(&mut self, failure: Failure) {
         self.close();
-        self.closed.push((
-            Segment { start: self.next, count: 1, table: false, values: 0, bytes: 0, failure: Some(failure) },
-            Bytes::new(),
-        ));
+        self.closed.push(Piece { start: self.next, count: 1, outcome: Err(failure) });
         self.next += 1;
         self.start = self.next;
     }
@@ -150,48 +151,17 @@ impl ReplyBuilder {
     }
 
     fn close(&mut self) {
-        if self.next == self.start {
-            return;
+        if self.next > self.start {
+            let outcome = Ok(self.values.finish());
+            self.closed.push(Piece { start: self.start, count: self.next - self.start, outcome });
+            self.start = self.next;
         }
-        let batch = self.values.finish();
-        let wire = batch.to_wire();
-        let segment = Segment {
-            start: self.start,
-            count: self.next - self.start,
-            table: batch.needs_table(),
-            values: batch.len() as u64,
-            bytes: wire.len() as u64,
-            failure: None,
-        };
-        self.closed.push((segment, wire));
-        self.start = self.next;
     }
 
-    /// The frame that answers the chunk of `header`.
-    pub(crate) fn finish(mut self, chunk: &Header, busy_nanos: u64) -> Frame {
+    /// The outcomes, in order.
+    pub(crate) fn finish(mut self) -> Vec<Piece> {
         self.close();
-        let mut header = Header::new(Kind::Result);
-        header.call = chunk.call;
-        header.dispatch = chunk.dispatch;
-        header.start = self.first;
-        header.count = self.next - self.first;
-        header.seed = busy_nanos;
-        if let [(segment, wire)] = self.closed.as_mut_slice()
-            && segment.failure.is_none()
-        {
-            header.layout = if segment.table { LAYOUT_TABLE } else { 0 };
-            header.program = segment.values;
-            return Frame::new(header, std::mem::take(wire));
-        }
-        header.layout = SEGMENTED;
-        let (segments, data): (Vec<Segment>, Vec<Bytes>) = self.closed.into_iter().unzip();
-        // A segment holds numbers and text: encoding it cannot fail but for memory.
-        let list = encode(&segments).unwrap_or_default();
-        let mut body = Vec::with_capacity(8 + list.len() + data.iter().map(Bytes::len).sum::<usize>());
-        body.extend_from_slice(&(list.len() as u64).to_le_bytes());
-        body.extend_from_slice(&list);
-        data.iter().for_each(|part| body.extend_from_slice(part));
-        Frame::new(header, body.into())
+        self.closed
     }
 }
 
@@ -200,21 +170,14 @@ mod tests {
     use super::*;
     use crate::error::FailureKind;
 
-    fn chunk() -> Header {
-        let mut header = Header::new(Kind::Chunk);
-        (header.call, header.dispatch, header.start, header.count) = (3, 8, 10, 6);
-        header
-    }
-
     #[test]
     fn a_chunk_without_failures_is_one_piece() {
         let mut builder = ReplyBuilder::new(10);
         (0u64..6).for_each(|value| builder.value(&value).unwrap());
-        let frame = builder.finish(&chunk(), 5);
-        assert_eq!((frame.header.start, frame.header.count, frame.body.len()), (10, 6, 48));
-        let reply = Reply::read(&frame).unwrap();
-        assert_eq!(reply.pieces.len(), 1);
-        assert_eq!(reply.pieces[0].outcome.as_ref().unwrap().len(), 6);
+        let pieces = builder.finish();
+        assert_eq!(pieces.len(), 1);
+        assert_eq!((pieces[0].start, pieces[0].count), (10, 6));
+        assert_eq!(pieces[0].outcome.as_ref().unwrap().len(), 6);
     }
 
     #[test]
@@ -225,20 +188,23 @@ mod tests {
         builder.failed(Failure::new(FailureKind::Failed, "no"));
         builder.failed(Failure::new(FailureKind::Panicked, "oh"));
         builder.value(&"e").unwrap();
-        let reply = Reply::read(&builder.finish(&chunk(), 5)).unwrap();
+        let body = pack_pieces(&builder.finish());
+        let pieces = unpack_pieces(&body, 10, 5).unwrap();
         let shape: Vec<_> =
-            reply.pieces.iter().map(|piece| (piece.start, piece.count, piece.outcome.is_ok())).collect();
+            pieces.iter().map(|piece| (piece.start, piece.count, piece.outcome.is_ok())).collect();
         assert_eq!(shape, [(10, 2, true), (12, 1, false), (13, 1, false), (14, 1, true)]);
-        let batch = reply.pieces[0].outcome.as_ref().unwrap();
+        let batch = pieces[0].outcome.as_ref().unwrap();
         assert_eq!(decode::<String>(batch.get(1)).unwrap(), "bcd");
     }
 
     #[test]
-    fn a_reply_whose_segments_do_not_add_up_is_refused() {
+    fn pieces_that_do_not_add_up_are_refused() {
         let mut builder = ReplyBuilder::new(10);
         builder.failed(Failure::new(FailureKind::Failed, "no"));
-        let mut frame = builder.finish(&chunk(), 5);
-        frame.header.count = 2;
-        assert!(Reply::read(&frame).is_none());
+        let body = pack_pieces(&builder.finish());
+        assert!(unpack_pieces(&body, 10, 1).is_some());
+        assert!(unpack_pieces(&body, 10, 2).is_none());
+        assert!(unpack_pieces(&body, 11, 1).is_none());
+        assert!(unpack_pieces(&body.slice(..body.len() - 1), 10, 1).is_none());
     }
 }

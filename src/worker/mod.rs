@@ -19,38 +19,45 @@ pub(crate) use prints::let_out_from_now;
 pub(crate) use program::run_chunk;
 pub use program::{AsItIs, Each, Fallible, Function, Init, Returned, Verdict, With};
 pub use run::ChunkRun;
-use run::{Place, SharedValue, States, Surroundings, run_frame};
+use run::{Place, SharedValue, States, Surroundings, run_message};
 pub(crate) use sink::{Collect, Fold, Node, append};
 pub use task::Task;
 pub(crate) use unwind::{catch, install_hook, or_end};
 
-use crate::wire::{Frame, Header, Kind};
+use crate::wire::{ChunkMessage, ToRank0, ToWorker};
 
 /// The worker's end of the fabric.
 pub(crate) trait Link {
-    /// The next frame, if one is there.
+    /// The next message, if one is there.
     ///
     /// # Errors
     /// When rank 0 cannot be reached any more.
-    fn try_recv(&mut self) -> Result<Option<Frame>, LinkError>;
+    fn try_recv(&mut self) -> Result<Option<ToWorker>, LinkError>;
 
-    /// Waits for the next frame without burning a CPU.
+    /// Waits for the next message without burning a CPU.
     ///
     /// # Errors
     /// As [`try_recv`](Link::try_recv).
-    fn recv(&mut self) -> Result<Frame, LinkError>;
+    fn recv(&mut self) -> Result<ToWorker, LinkError>;
 
-    /// Sends a frame to rank 0; returns when the frame is on its way.
+    /// Sends a message to rank 0; returns when it is on its way.
     ///
     /// # Errors
     /// As [`try_recv`](Link::try_recv).
-    fn send(&mut self, frame: Frame) -> Result<(), LinkError>;
+    fn send(&mut self, message: ToRank0) -> Result<(), LinkError>;
 }
 
 /// Rank 0 cannot be reached.
 #[derive(Debug, thiserror::Error)]
 #[error("the connection to rank 0 is gone: {0}")]
 pub(crate) struct LinkError(pub(crate) String);
+
+impl LinkError {
+    /// What came from rank 0 is nothing that it sends.
+    pub(crate) fn of_noise() -> LinkError {
+        LinkError("what it sent is no message".into())
+    }
+}
 
 /// Who this worker is.
 pub(crate) struct Identity {
@@ -73,15 +80,15 @@ pub(crate) fn serve(link: &mut dyn Link, identity: &Identity) -> Result<bool, Li
     let mut states = States::new();
     let mut overhead = 0;
     loop {
-        let frame = match desk.inbox.pop_front() {
-            Some(frame) => frame,
+        let message = match desk.inbox.pop_front() {
+            Some(message) => message,
             None => link.recv()?,
         };
-        match frame.header.kind {
-            Kind::Chunk => {
+        match message {
+            ToWorker::Chunk(chunk) => {
                 let received = now_nanos();
-                let shared = desk.shared.get(&frame.header.call).cloned();
-                let mut here = Here { link, desk: &mut desk, dispatch: frame.header.dispatch, broken: None };
+                let shared = desk.shared.get(&chunk.call).cloned();
+                let mut here = Here { link, desk: &mut desk, dispatch: chunk.dispatch, broken: None };
                 let place = Place {
                     rank: identity.rank,
                     thread: 0,
@@ -89,23 +96,23 @@ pub(crate) fn serve(link: &mut dyn Link, identity: &Identity) -> Result<bool, Li
                     states: &mut states,
                     around: &mut here,
                 };
-                let mut answer = run_frame(&frame, shared, place);
+                let mut result = run_message(&chunk, shared, place);
                 if let Some(error) = here.broken {
                     return Err(error);
                 }
                 // What this chunk costs around its tasks is known only after it is sent.
-                answer.header.nanos = overhead;
-                let busy = answer.header.seed;
-                link.send(answer)?;
+                result.overhead_nanos = overhead;
+                let busy = result.busy_nanos;
+                link.send(ToRank0::Result(result))?;
                 overhead = (now_nanos() - received).saturating_sub(busy);
             }
-            Kind::Shutdown => return Ok(frame.header.attempt == 1),
-            _ => {
-                if frame.header.kind == Kind::Forget {
+            ToWorker::Shutdown { finalise } => return Ok(finalise),
+            message => {
+                if let ToWorker::Forget { call } = message {
                     // A state's Drop is the user's code.
-                    let _ = catch(|| states.remove(&frame.header.call));
+                    let _ = catch(|| states.remove(&call));
                 }
-                desk.take(frame);
+                desk.take(message);
             }
         }
     }
@@ -114,33 +121,35 @@ pub(crate) fn serve(link: &mut dyn Link, identity: &Identity) -> Result<bool, Li
 /// What has arrived and is not a running chunk.
 #[derive(Default)]
 struct Desk {
-    /// Frames that came in while a chunk ran.
-    inbox: VecDeque<Frame>,
+    /// What came in while a chunk ran.
+    inbox: VecDeque<ToWorker>,
     shared: HashMap<u64, Arc<SharedValue>>,
 }
 
 impl Desk {
-    fn take(&mut self, frame: Frame) {
-        let header = frame.header;
-        match header.kind {
-            Kind::Share => {
-                self.shared.insert(header.call, Arc::new(SharedValue::new(frame.body)));
+    fn take(&mut self, message: ToWorker) {
+        match message {
+            ToWorker::Share { call, value } => {
+                self.shared.insert(call, Arc::new(SharedValue::new(value)));
             }
-            Kind::Forget => {
-                self.shared.remove(&header.call);
+            ToWorker::Forget { call } => {
+                self.shared.remove(&call);
             }
-            // A chunk that waits here is cut to nothing: its answer says that no task ran.
-            Kind::Revoke => {
-                let waiting = |other: &&mut Frame| {
-                    other.header.kind == Kind::Chunk && other.header.dispatch == header.dispatch
-                };
-                if let Some(chunk) = self.inbox.iter_mut().find(waiting) {
-                    chunk.header.count = 0;
-                    chunk.body.clear();
+            ToWorker::Revoke { dispatch, .. } => {
+                if let Some(chunk) = self.waiting(dispatch) {
+                    chunk.revoke();
                 }
             }
-            _ => self.inbox.push_back(frame),
+            message => self.inbox.push_back(message),
         }
+    }
+
+    /// The chunk of this dispatch, if it waits here.
+    fn waiting(&mut self, dispatch: u64) -> Option<&mut ChunkMessage> {
+        self.inbox.iter_mut().find_map(|message| match message {
+            ToWorker::Chunk(chunk) if chunk.dispatch == dispatch => Some(chunk),
+            _ => None,
+        })
     }
 }
 
@@ -154,7 +163,7 @@ struct Here<'a> {
 
 impl Surroundings for Here<'_> {
     fn ask_for_more(&mut self) {
-        if let Err(error) = self.link.send(Frame::bare(Kind::Request)) {
+        if let Err(error) = self.link.send(ToRank0::Request) {
             self.broken = Some(error);
         }
     }
@@ -163,10 +172,10 @@ impl Surroundings for Here<'_> {
         loop {
             match self.link.try_recv() {
                 Ok(None) => return true,
-                Ok(Some(frame)) if is_revoke(&frame.header, self.dispatch) => return false,
+                Ok(Some(ToWorker::Revoke { dispatch, .. })) if dispatch == self.dispatch => return false,
                 // The state of a call that is over is dropped between chunks, not inside one.
-                Ok(Some(frame)) if frame.header.kind == Kind::Forget => self.desk.inbox.push_back(frame),
-                Ok(Some(frame)) => self.desk.take(frame),
+                Ok(Some(message @ ToWorker::Forget { .. })) => self.desk.inbox.push_back(message),
+                Ok(Some(message)) => self.desk.take(message),
                 Err(error) => {
                     self.broken = Some(error);
                     return false;
@@ -174,8 +183,4 @@ impl Surroundings for Here<'_> {
             }
         }
     }
-}
-
-fn is_revoke(header: &Header, dispatch: u64) -> bool {
-    header.kind == Kind::Revoke && header.dispatch == dispatch
 }

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     error::{Failure, FailureKind},
     function,
-    wire::{Batch, Frame, Header, LAYOUT_TABLE, ReplyBuilder, decode},
+    wire::{Batch, ChunkMessage, ReplyBuilder, ResultMessage, decode},
 };
 
 /// A chunk asks for its successor when it expects to end within this time.
@@ -56,8 +56,8 @@ pub(super) trait Surroundings {
 
 /// A chunk that runs. Programs see it while they run it.
 pub struct ChunkRun<'a> {
-    header: &'a Header,
-    pub(super) items: Batch,
+    chunk: &'a ChunkMessage,
+    pub(super) items: &'a Batch,
     pub(super) reply: ReplyBuilder,
     states: &'a mut States,
     shared: Option<Arc<SharedValue>>,
@@ -86,20 +86,32 @@ pub(super) struct Place<'a> {
     pub(super) around: &'a mut dyn Surroundings,
 }
 
-/// Runs the chunk in `frame` and returns the frame that answers it.
-pub(super) fn run_frame(frame: &Frame, shared: Option<Arc<SharedValue>>, place: Place<'_>) -> Frame {
-    let header = &frame.header;
-    let mut reply = ReplyBuilder::new(header.start);
-    let count = usize::try_from(header.count).unwrap_or(usize::MAX);
-    let items = Batch::from_wire(frame.body.clone(), count, header.layout & LAYOUT_TABLE != 0);
-    let (Some(items), Some(entry)) = (items, function::from_offset(header.program)) else {
+/// Runs a chunk.
+pub(super) fn run_message(
+    chunk: &ChunkMessage,
+    shared: Option<Arc<SharedValue>>,
+    place: Place<'_>,
+) -> ResultMessage {
+    let mut reply = ReplyBuilder::new(chunk.start);
+    let result = |reply: ReplyBuilder, busy_nanos, (slowest, slowest_nanos)| ResultMessage {
+        call: chunk.call,
+        dispatch: chunk.dispatch,
+        start: chunk.start,
+        count: reply.len(),
+        pieces: Some(reply.finish()),
+        busy_nanos,
+        overhead_nanos: 0,
+        slowest,
+        slowest_nanos,
+    };
+    let (Some(items), Some(entry)) = (&chunk.items, function::from_offset(chunk.program)) else {
         let failure = Failure::new(FailureKind::Codec, "the chunk arrived damaged");
-        (0..header.count).for_each(|_| reply.failed(failure.clone()));
-        return reply.finish(header, 0);
+        (0..chunk.count).for_each(|_| reply.failed(failure.clone()));
+        return result(reply, 0, (chunk.start, 0));
     };
     let started = now_nanos();
     let mut run = ChunkRun {
-        header,
+        chunk,
         items,
         reply,
         states: place.states,
@@ -107,13 +119,13 @@ pub(super) fn run_frame(frame: &Frame, shared: Option<Arc<SharedValue>>, place: 
         around: place.around,
         board: place.board,
         thread: place.thread,
-        task: Task::new(place.rank, header.seed, header.attempt),
+        task: Task::new(place.rank, chunk.seed, chunk.attempt),
         asked: false,
         started,
         listened: started,
         looked: started,
         timed: 0,
-        slowest: (header.start, 0),
+        slowest: (chunk.start, 0),
         next_look: 1,
         stride: 1,
     };
@@ -121,24 +133,21 @@ pub(super) fn run_frame(frame: &Frame, shared: Option<Arc<SharedValue>>, place: 
     prints::let_out();
     let ended = now_nanos();
     run.time_tasks(run.reply.len(), ended);
-    let slowest = run.slowest;
-    let mut answer = run.reply.finish(header, ended - started);
-    (answer.header.slowest, answer.header.slowest_nanos) = slowest;
-    answer
+    result(run.reply, ended - started, run.slowest)
 }
 
 impl ChunkRun<'_> {
     /// The absolute index of the chunk's first task.
     pub(super) fn first(&self) -> u64 {
-        self.header.start
+        self.chunk.start
     }
 
     pub(super) fn enter(&self, k: usize) {
-        let index = self.header.start + k as u64;
+        let index = self.chunk.start + k as u64;
         self.task.enter(index);
-        if self.header.nanos > 0 {
-            let limit = Duration::from_nanos(self.header.nanos);
-            let task = Limited { dispatch: self.header.dispatch, task: index, limit };
+        if self.chunk.limit_nanos > 0 {
+            let limit = Duration::from_nanos(self.chunk.limit_nanos);
+            let task = Limited { dispatch: self.chunk.dispatch, task: index, limit };
             self.board.start(self.thread, task);
         }
     }
@@ -149,13 +158,13 @@ impl ChunkRun<'_> {
     }
 
     pub(super) fn take_state<S: Send + 'static>(&mut self) -> Option<S> {
-        let state = self.states.remove(&self.header.call)?;
+        let state = self.states.remove(&self.chunk.call)?;
         state.downcast().ok().map(|state| *state)
     }
 
     pub(super) fn keep_state<S: Send + 'static>(&mut self, state: S) {
         if size_of::<S>() > 0 {
-            self.states.insert(self.header.call, Box::new(state));
+            self.states.insert(self.chunk.call, Box::new(state));
         }
     }
 
@@ -182,7 +191,7 @@ impl ChunkRun<'_> {
     fn time_tasks(&mut self, done: u64, now: u64) {
         let mean = (now - self.looked).checked_div(done.saturating_sub(self.timed)).unwrap_or(0);
         if mean > self.slowest.1 {
-            self.slowest = (self.header.start + done - 1, mean);
+            self.slowest = (self.chunk.start + done - 1, mean);
         }
         (self.looked, self.timed) = (now, done);
     }
@@ -203,9 +212,9 @@ impl ChunkRun<'_> {
                 return false;
             }
         }
-        let left = self.header.count - done;
+        let left = self.chunk.count - done;
         let mean = ((now - self.started) / done).max(1);
-        let early = (ASK_NANOS / mean).min(self.header.count * 15 / 100);
+        let early = (ASK_NANOS / mean).min(self.chunk.count * 15 / 100);
         if !self.asked && left > 0 && left <= early {
             self.asked = true;
             self.around.ask_for_more();

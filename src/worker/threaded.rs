@@ -14,11 +14,11 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::{
     Board, Desk, Identity, Link, LinkError, catch, now_nanos, or_end,
-    run::{Place, SharedValue, States, Surroundings, run_frame},
+    run::{Place, SharedValue, States, Surroundings, run_message},
 };
-use crate::wire::{Frame, Kind};
+use crate::wire::{ChunkMessage, ToRank0, ToWorker};
 
-/// The longest time that a frame from rank 0 waits to be seen while the threads work.
+/// The longest time that a message from rank 0 waits to be seen while the threads work.
 const PAUSE: Duration = Duration::from_micros(50);
 
 /// What the talking thread and the task threads share.
@@ -32,14 +32,14 @@ struct Common {
 }
 
 struct Order {
-    chunk: Frame,
+    chunk: ChunkMessage,
     shared: Option<Arc<SharedValue>>,
 }
 
 pub(super) fn serve(link: &mut dyn Link, identity: &Identity) -> Result<bool, LinkError> {
     let common = Arc::new(Common::default());
     let (orders, queue) = unbounded::<Order>();
-    let (answers, done) = unbounded::<Frame>();
+    let (answers, done) = unbounded::<ToRank0>();
     for number in 0..identity.threads as usize {
         let hand = Hand {
             rank: identity.rank,
@@ -59,38 +59,38 @@ pub(super) fn serve(link: &mut dyn Link, identity: &Identity) -> Result<bool, Li
     let mut active = HashSet::new();
     loop {
         let mut next = if active.is_empty() { Some(link.recv()?) } else { link.try_recv()? };
-        while let Some(frame) = next {
-            match frame.header.kind {
-                Kind::Chunk => {
-                    active.insert(frame.header.dispatch);
-                    let shared = desk.shared.get(&frame.header.call).cloned();
-                    let _ = orders.send(Order { chunk: frame, shared });
+        while let Some(message) = next {
+            match message {
+                ToWorker::Chunk(chunk) => {
+                    active.insert(chunk.dispatch);
+                    let shared = desk.shared.get(&chunk.call).cloned();
+                    let _ = orders.send(Order { chunk, shared });
                 }
                 // One that comes too late concerns nobody any more.
-                Kind::Revoke if !active.contains(&frame.header.dispatch) => {}
-                Kind::Revoke => {
-                    lock(&common.revoked).insert(frame.header.dispatch);
+                ToWorker::Revoke { dispatch, .. } if !active.contains(&dispatch) => {}
+                ToWorker::Revoke { dispatch, .. } => {
+                    lock(&common.revoked).insert(dispatch);
                     common.any_revoked.store(true, Ordering::Release);
                 }
-                Kind::Shutdown => return Ok(frame.header.attempt == 1),
-                kind => {
-                    if kind == Kind::Forget {
-                        lock(&common.forgotten).push(frame.header.call);
+                ToWorker::Shutdown { finalise } => return Ok(finalise),
+                message => {
+                    if let ToWorker::Forget { call } = message {
+                        lock(&common.forgotten).push(call);
                         common.forgets.fetch_add(1, Ordering::Release);
                     }
-                    desk.take(frame);
+                    desk.take(message);
                 }
             }
             next = link.try_recv()?;
         }
-        if let Ok(frame) = done.recv_timeout(PAUSE) {
-            if frame.header.kind == Kind::Result {
-                active.remove(&frame.header.dispatch);
+        if let Ok(message) = done.recv_timeout(PAUSE) {
+            if let ToRank0::Result(result) = &message {
+                active.remove(&result.dispatch);
                 let mut revoked = lock(&common.revoked);
-                revoked.remove(&frame.header.dispatch);
+                revoked.remove(&result.dispatch);
                 common.any_revoked.store(!revoked.is_empty(), Ordering::Release);
             }
-            link.send(frame)?;
+            link.send(message)?;
         }
     }
 }
@@ -106,7 +106,7 @@ struct Hand {
     board: Arc<Board>,
     common: Arc<Common>,
     queue: Receiver<Order>,
-    answers: Sender<Frame>,
+    answers: Sender<ToRank0>,
 }
 
 impl Hand {
@@ -124,10 +124,9 @@ impl Hand {
                 }
                 forgets = told;
             }
-            let mut around = Around { hand: &self, dispatch: chunk.header.dispatch };
+            let mut around = Around { hand: &self, dispatch: chunk.dispatch };
             if !around.listen() {
-                chunk.header.count = 0;
-                chunk.body.clear();
+                chunk.revoke();
             }
             let place = Place {
                 rank: self.rank,
@@ -136,10 +135,10 @@ impl Hand {
                 states: &mut states,
                 around: &mut around,
             };
-            let mut answer = run_frame(&chunk, shared, place);
-            answer.header.nanos = overhead;
-            let busy = answer.header.seed;
-            if self.answers.send(answer).is_err() {
+            let mut result = run_message(&chunk, shared, place);
+            result.overhead_nanos = overhead;
+            let busy = result.busy_nanos;
+            if self.answers.send(ToRank0::Result(result)).is_err() {
                 return;
             }
             overhead = (now_nanos() - received).saturating_sub(busy);
@@ -154,7 +153,7 @@ struct Around<'a> {
 
 impl Surroundings for Around<'_> {
     fn ask_for_more(&mut self) {
-        let _ = self.hand.answers.send(Frame::bare(Kind::Request));
+        let _ = self.hand.answers.send(ToRank0::Request);
     }
 
     fn listen(&mut self) -> bool {

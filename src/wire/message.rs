@@ -1,0 +1,380 @@
+//! What rank 0 and its workers tell each other: a type for each message. How they are packed into frames, only this
+//! file knows.
+
+use bytes::Bytes;
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{
+    Batch, Frame, Hello, Piece, Ready, Welcome, decode, encode,
+    frame::{Kind, WORDS},
+    reply,
+};
+
+/// A table of lengths precedes the values of the body.
+const TABLE: u8 = 1;
+/// The body starts with a list of pieces; without it the body is one batch.
+const PIECES: u8 = 2;
+
+/// From rank 0.
+#[derive(Debug)]
+pub(crate) enum ToWorker {
+    /// You are one of us.
+    Welcome(Welcome),
+    /// You are not.
+    Refuse,
+    /// The shared value of a call.
+    Share {
+        call: u64,
+        value: Bytes,
+    },
+    Chunk(ChunkMessage),
+    /// Stop this chunk between two tasks, and return what is done.
+    Revoke {
+        call: u64,
+        dispatch: u64,
+    },
+    /// The call is over: forget its shared value and state.
+    Forget {
+        call: u64,
+    },
+    /// Leave.
+    Shutdown {
+        /// MPI is to be finalised.
+        finalise: bool,
+    },
+}
+
+/// From a worker.
+#[derive(Debug)]
+pub(crate) enum ToRank0 {
+    /// Who I am.
+    Hello(Hello),
+    /// The lifeline is connected: ready for work.
+    Ready(Ready),
+    /// This chunk is nearly done: send the next one.
+    Request,
+    Result(ResultMessage),
+}
+
+/// Tasks to run.
+#[derive(Clone, Debug)]
+pub(crate) struct ChunkMessage {
+    pub(crate) call: u64,
+    /// The epoch of this dispatch.
+    pub(crate) dispatch: u64,
+    /// The absolute index of the first task.
+    pub(crate) start: u64,
+    pub(crate) count: u64,
+    /// Which attempt at these tasks this is, from 1.
+    pub(crate) attempt: u16,
+    /// What runs them, as an offset into the executable.
+    pub(crate) program: u64,
+    /// The seed of the call.
+    pub(crate) seed: u64,
+    /// Nanoseconds that a task may take, 0 for any time.
+    pub(crate) limit_nanos: u64,
+    /// The items; `None` when what arrived contradicts itself.
+    pub(crate) items: Option<Batch>,
+}
+
+impl ChunkMessage {
+    /// Cuts it to nothing: its result says that no task ran.
+    pub(crate) fn revoke(&mut self) {
+        self.count = 0;
+        self.items = Some(Batch::join(&[]));
+    }
+}
+
+/// What became of the tasks of a chunk.
+#[derive(Clone, Debug)]
+pub(crate) struct ResultMessage {
+    pub(crate) call: u64,
+    pub(crate) dispatch: u64,
+    pub(crate) start: u64,
+    /// Tasks that were attempted.
+    pub(crate) count: u64,
+    /// Their outcomes, in order; `None` when what arrived contradicts itself.
+    pub(crate) pieces: Option<Vec<Piece>>,
+    /// Nanoseconds spent running the chunk.
+    pub(crate) busy_nanos: u64,
+    /// Nanoseconds that the worker spent around the last chunk.
+    pub(crate) overhead_nanos: u64,
+    /// The task that took longest, and its nanoseconds; of short tasks the mean of some neighbours.
+    pub(crate) slowest: u64,
+    pub(crate) slowest_nanos: u64,
+}
+
+impl ToWorker {
+    pub(crate) fn pack(self) -> Frame {
+        let nothing = Bytes::new;
+        match self {
+            ToWorker::Welcome(welcome) => packed(Kind::Welcome, &welcome),
+            ToWorker::Refuse => Frame::new(Kind::Refuse, 0, 0, [0; WORDS], nothing()),
+            ToWorker::Share { call, value } => Frame::new(Kind::Share, 0, 0, words([call]), value),
+            ToWorker::Chunk(chunk) => {
+                let ChunkMessage { call, dispatch, start, count, program, seed, limit_nanos, .. } = chunk;
+                let items = chunk.items.unwrap_or_else(|| Batch::join(&[]));
+                let layout = if items.needs_table() { TABLE } else { 0 };
+                let words = words([call, dispatch, start, count, program, seed, limit_nanos]);
+                Frame::new(Kind::Chunk, layout, chunk.attempt, words, items.to_wire())
+            }
+            ToWorker::Revoke { call, dispatch } => {
+                Frame::new(Kind::Revoke, 0, 0, words([call, dispatch]), nothing())
+            }
+            ToWorker::Forget { call } => Frame::new(Kind::Forget, 0, 0, words([call]), nothing()),
+            ToWorker::Shutdown { finalise } => {
+                Frame::new(Kind::Shutdown, 0, 0, words([u64::from(finalise)]), nothing())
+            }
+        }
+    }
+
+    /// `None` for what rank 0 does not send.
+    pub(crate) fn unpack(frame: Frame) -> Option<ToWorker> {
+        let Frame { header, body } = frame;
+        let (words, layout, short) = (&header.words, header.layout, header.short);
+        let bare = body.is_empty();
+        Some(match header.kind {
+            Kind::Welcome => ToWorker::Welcome(unpacked(words, &body)?),
+            Kind::Refuse if bare => {
+                let [] = used(words)?;
+                ToWorker::Refuse
+            }
+            Kind::Share => {
+                let [call] = used(words)?;
+                ToWorker::Share { call, value: body }
+            }
+            Kind::Chunk => {
+                let [call, dispatch, start, count, program, seed, limit_nanos] = used(words)?;
+                let items = usize::try_from(count).ok();
+                let items = items.and_then(|count| Batch::from_wire(body, count, table(layout)?));
+                let attempt = short;
+                let chunk =
+                    ChunkMessage { call, dispatch, start, count, attempt, program, seed, limit_nanos, items };
+                ToWorker::Chunk(chunk)
+            }
+            Kind::Revoke if bare => {
+                let [call, dispatch] = used(words)?;
+                ToWorker::Revoke { call, dispatch }
+            }
+            Kind::Forget if bare => {
+                let [call] = used(words)?;
+                ToWorker::Forget { call }
+            }
+            Kind::Shutdown if bare => match used(words)? {
+                [finalise @ (0 | 1)] => ToWorker::Shutdown { finalise: finalise == 1 },
+                _ => return None,
+            },
+            _ => return None,
+        })
+    }
+}
+
+impl ToRank0 {
+    pub(crate) fn pack(self) -> Frame {
+        match self {
+            ToRank0::Hello(hello) => packed(Kind::Hello, &hello),
+            ToRank0::Ready(ready) => packed(Kind::Ready, &ready),
+            ToRank0::Request => Frame::new(Kind::Request, 0, 0, [0; WORDS], Bytes::new()),
+            ToRank0::Result(result) => result.pack(),
+        }
+    }
+
+    /// `None` for what workers do not send.
+    pub(crate) fn unpack(frame: Frame) -> Option<ToRank0> {
+        let Frame { header, body } = frame;
+        Some(match header.kind {
+            Kind::Hello => ToRank0::Hello(unpacked(&header.words, &body)?),
+            Kind::Ready => ToRank0::Ready(unpacked(&header.words, &body)?),
+            Kind::Request if body.is_empty() => {
+                let [] = used(&header.words)?;
+                ToRank0::Request
+            }
+            Kind::Result => ToRank0::Result(ResultMessage::unpack(&header.words, header.layout, body)),
+            _ => return None,
+        })
+    }
+}
+
+impl ResultMessage {
+    fn pack(self) -> Frame {
+        let ResultMessage { call, dispatch, start, count, busy_nanos, overhead_nanos, .. } = self;
+        let pieces = self.pieces.unwrap_or_default();
+        let (layout, values, body) = match pieces.as_slice() {
+            [Piece { outcome: Ok(batch), .. }] => {
+                (if batch.needs_table() { TABLE } else { 0 }, batch.len() as u64, batch.to_wire())
+            }
+            [] => (0, 0, Bytes::new()),
+            several => (PIECES, 0, reply::pack_pieces(several)),
+        };
+        let words = [
+            call,
+            dispatch,
+            start,
+            count,
+            values,
+            busy_nanos,
+            overhead_nanos,
+            self.slowest,
+            self.slowest_nanos,
+        ];
+        Frame::new(Kind::Result, layout, 0, words, body)
+    }
+
+    fn unpack(words: &[u64; WORDS], layout: u8, body: Bytes) -> ResultMessage {
+        let [call, dispatch, start, count, values, busy_nanos, overhead_nanos, slowest, slowest_nanos] =
+            *words;
+        let pieces = || {
+            if layout == PIECES {
+                return reply::unpack_pieces(&body, start, count).filter(|_| values == 0);
+            }
+            let batch = Batch::from_wire(body.clone(), usize::try_from(values).ok()?, table(layout)?)?;
+            if count == 0 {
+                return (values == 0).then(Vec::new);
+            }
+            Some(vec![Piece { start, count, outcome: Ok(batch) }])
+        };
+        ResultMessage {
+            call,
+            dispatch,
+            start,
+            count,
+            pieces: pieces(),
+            busy_nanos,
+            overhead_nanos,
+            slowest,
+            slowest_nanos,
+        }
+    }
+}
+
+fn table(layout: u8) -> Option<bool> {
+    match layout {
+        0 => Some(false),
+        TABLE => Some(true),
+        _ => None,
+    }
+}
+
+fn words<const N: usize>(used: [u64; N]) -> [u64; WORDS] {
+    let mut words = [0; WORDS];
+    words[..N].copy_from_slice(&used);
+    words
+}
+
+/// The words that a kind has; `None` when another one is set.
+fn used<const N: usize>(words: &[u64; WORDS]) -> Option<[u64; N]> {
+    let (used, rest) = words.split_first_chunk()?;
+    rest.iter().all(|word| *word == 0).then_some(*used)
+}
+
+fn packed(kind: Kind, value: &impl Serialize) -> Frame {
+    // Numbers, addresses and text: their encoding cannot fail.
+    Frame::new(kind, 0, 0, [0; WORDS], encode(value).unwrap_or_default().into())
+}
+
+fn unpacked<T: DeserializeOwned>(words: &[u64; WORDS], body: &[u8]) -> Option<T> {
+    let [] = used(words)?;
+    decode(body).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        error::{Failure, FailureKind},
+        wire::ReplyBuilder,
+    };
+
+    /// As text, which shows every field; items and values by their encodings.
+    fn shown(message: &impl std::fmt::Debug) -> String {
+        format!("{message:?}")
+    }
+
+    fn values(sizes: &[usize]) -> Batch {
+        Batch::of_encoded(&sizes.iter().map(|size| vec![7; *size]).collect::<Vec<_>>())
+    }
+
+    proptest! {
+        #[test]
+        fn a_chunk_comes_back(numbers: [u64; 6], attempt: u16, sizes in prop::collection::vec(0usize..9, 1..9)) {
+            let [call, dispatch, start, program, seed, limit_nanos] = numbers;
+            let count = sizes.len() as u64;
+            let items = Some(values(&sizes));
+            let chunk =
+                ChunkMessage { call, dispatch, start, count, attempt, program, seed, limit_nanos, items };
+            let back = ToWorker::unpack(ToWorker::Chunk(chunk.clone()).pack());
+            let Some(ToWorker::Chunk(back)) = back else { panic!("{back:?}") };
+            let items = |chunk: &ChunkMessage| {
+                let items = chunk.items.clone().unwrap();
+                (0..items.len()).map(|k| items.get(k).to_vec()).collect::<Vec<_>>()
+            };
+            prop_assert_eq!(items(&back), items(&chunk));
+            let bare = |chunk| shown(&ChunkMessage { items: None, ..chunk });
+            prop_assert_eq!(bare(back), bare(chunk));
+        }
+
+        #[test]
+        fn a_result_comes_back(numbers: [u64; 6], outcomes in prop::collection::vec(any::<bool>(), 0..9)) {
+            let [call, dispatch, busy_nanos, overhead_nanos, slowest, slowest_nanos] = numbers;
+            let start = call >> 1;
+            let mut reply = ReplyBuilder::new(start);
+            for well in &outcomes {
+                if *well {
+                    reply.value(&7u32).unwrap();
+                } else {
+                    reply.failed(Failure::new(FailureKind::Failed, "no"));
+                }
+            }
+            let count = reply.len();
+            let pieces = Some(reply.finish());
+            let result = ResultMessage {
+                call, dispatch, start, count, pieces, busy_nanos, overhead_nanos, slowest, slowest_nanos,
+            };
+            let back = ToRank0::unpack(ToRank0::Result(result.clone()).pack());
+            let Some(ToRank0::Result(back)) = back else { panic!("{back:?}") };
+            prop_assert_eq!(shown(&back), shown(&result));
+        }
+
+        #[test]
+        fn a_word_that_a_kind_does_not_have_is_refused(at in 2..WORDS, word in 1u64..) {
+            let mut frame = ToWorker::Revoke { call: 1, dispatch: 2 }.pack();
+            prop_assert!(ToWorker::unpack(frame.clone()).is_some());
+            frame.header.words[at] = word;
+            prop_assert!(ToWorker::unpack(frame).is_none());
+        }
+    }
+
+    #[test]
+    fn nobody_is_told_what_only_the_other_side_says() {
+        assert!(ToRank0::unpack(ToWorker::Shutdown { finalise: true }.pack()).is_none());
+        assert!(ToWorker::unpack(ToRank0::Request.pack()).is_none());
+    }
+
+    #[test]
+    fn a_result_whose_values_contradict_its_header_has_no_pieces() {
+        let mut reply = ReplyBuilder::new(3);
+        reply.value(&7u32).unwrap();
+        reply.value(&8u32).unwrap();
+        let pieces = Some(reply.finish());
+        let result = ResultMessage {
+            call: 0,
+            dispatch: 9,
+            start: 3,
+            count: 2,
+            pieces,
+            busy_nanos: 0,
+            overhead_nanos: 0,
+            slowest: 3,
+            slowest_nanos: 0,
+        };
+        for (word, value) in [(4, 3), (3, 0), (4, u64::MAX)] {
+            let mut frame = ToRank0::Result(result.clone()).pack();
+            frame.header.words[word] = value;
+            let Some(ToRank0::Result(back)) = ToRank0::unpack(frame) else { panic!("word {word}") };
+            assert!(back.pieces.is_none(), "word {word} is {value}");
+            assert_eq!(back.dispatch, 9, "it is known what is to be run again");
+        }
+    }
+}
