@@ -21,6 +21,10 @@ const QUEUE_BYTES: usize = 1 << 18;
 /// How long the end of the program waits for what was said and printed.
 const LAST_WAIT: Duration = Duration::from_secs(1);
 
+/// Between two looks at whether standard error has been read.
+#[cfg(feature = "mpi")]
+const READER_PAUSE: Duration = Duration::from_millis(5);
+
 struct Queue {
     texts: VecDeque<Vec<u8>>,
     bytes: usize,
@@ -175,6 +179,23 @@ pub(crate) fn flush() {
         }
         queue = EMPTIED.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;
     }
+}
+
+/// Waits until what was said has been read, where standard error is a pipe, and for a second at most. A launcher that is
+/// then asked to end may still have to pass it on, so it gets a moment for that.
+#[cfg(feature = "mpi")]
+pub(crate) fn wait_for_reader() {
+    flush();
+    let stderr = rustix::stdio::stderr();
+    let is_pipe = |data: rustix::fs::Stat| rustix::fs::FileType::from_raw_mode(data.st_mode).is_fifo();
+    if !rustix::fs::fstat(stderr).is_ok_and(is_pipe) {
+        return;
+    }
+    let deadline = Instant::now() + LAST_WAIT;
+    while rustix::io::ioctl_fionread(stderr).is_ok_and(|bytes| bytes > 0) && Instant::now() < deadline {
+        thread::sleep(READER_PAUSE);
+    }
+    thread::sleep(READER_PAUSE);
 }
 
 /// The last thing before this process ends: what was said and what was printed leaves, if it can within a second.

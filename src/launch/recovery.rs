@@ -129,6 +129,8 @@ pub(super) fn fail_launcher(code: i32) {
         return;
     }
     if let Some(launcher) = launcher() {
+        // It would not pass on what it has not read by then.
+        say::wait_for_reader();
         // If it has ended by itself, there is nothing to ask.
         let _ = rustix::process::kill_process(launcher, Signal::TERM);
     } else {
