@@ -116,6 +116,7 @@ impl Engine {
             if self.drain_until.take_if(|until| *until <= began).is_some() {
                 self.tell(Event::TimeOver);
             }
+            self.fabric.flush();
             if moved {
                 self.idle.reset();
                 self.measure(began);
@@ -395,7 +396,7 @@ impl Engine {
                     && let Some(value) = &record.work.shared
                 {
                     let share = ToWorker::Share { call: dispatch.call.0, value: value.clone() };
-                    self.fabric.send(rank, share);
+                    self.fabric.post(rank, share);
                 }
                 let chunk = ChunkMessage {
                     call: dispatch.call.0,
@@ -408,10 +409,10 @@ impl Engine {
                     limit_nanos: record.work.limit_nanos,
                     items: Some(record.items.slice(dispatch.start, dispatch.count)),
                 };
-                self.fabric.send(rank, ToWorker::Chunk(chunk));
+                self.fabric.post(rank, ToWorker::Chunk(chunk));
             }
             Action::Revoke { worker, call, dispatch } => {
-                self.fabric.send(worker.0, ToWorker::Revoke { call: call.0, dispatch });
+                self.fabric.post(worker.0, ToWorker::Revoke { call: call.0, dispatch });
             }
             Action::Emit { call, piece } => {
                 let ended_well = piece.outcome.is_ok();
@@ -448,7 +449,7 @@ impl Engine {
                 if let Some(record) = self.calls.remove(&call)
                     && !record.is_stateless()
                 {
-                    let forget = |rank: &u32| self.fabric.send(*rank, ToWorker::Forget { call: call.0 });
+                    let forget = |rank: &u32| self.fabric.post(*rank, ToWorker::Forget { call: call.0 });
                     record.known_to.iter().for_each(forget);
                 }
             }
@@ -485,9 +486,11 @@ mod tests {
             if self.sent { Err(broken()) } else { Ok(false) }
         }
 
-        fn send(&mut self, _: u32, _: ToWorker) {
+        fn post(&mut self, _: u32, _: ToWorker) {
             self.sent = true;
         }
+
+        fn flush(&mut self) {}
 
         fn give_up(&mut self, _: u32) {}
 

@@ -30,29 +30,31 @@ const ALERT: Duration = Duration::from_millis(100);
 pub(crate) struct Comm {
     world: Option<World>,
     port: Port,
-    frames: Vec<(u32, Frame)>,
 }
 
 impl Comm {
     /// Collective: the workers are in [`serve`] meanwhile.
     pub(crate) fn start(world: World) -> Result<Comm, Error> {
         let port = Port::new(world.duplicate()?, None);
-        Ok(Comm { world: Some(world), port, frames: Vec::new() })
+        Ok(Comm { world: Some(world), port })
     }
 }
 
 impl Transport for Comm {
     fn poll(&mut self, inbox: &mut Vec<(u32, Incoming)>) -> Result<bool, Error> {
         let before = inbox.len();
-        self.port.poll(&mut self.frames)?;
+        self.port.poll(|rank, frame| inbox.push((rank, Incoming::Frame(frame))))?;
         self.port.flush();
-        inbox.extend(self.frames.drain(..).map(|(rank, frame)| (rank, Incoming::Frame(frame))));
         inbox.extend(self.port.gone().map(|(rank, reason)| (rank, Incoming::Gone(reason))));
         Ok(inbox.len() > before)
     }
 
-    fn send(&mut self, rank: u32, frame: Frame) {
-        self.port.send(rank, &frame);
+    fn post(&mut self, rank: u32, frame: Frame) {
+        self.port.post(rank, &frame);
+    }
+
+    fn flush(&mut self) {
+        self.port.flush();
     }
 
     fn abandon(&mut self, rank: u32) {
@@ -144,7 +146,7 @@ fn die(reason: &str) -> ! {
 
 /// Serves as a worker whose rank 0 is at the other end of `port`, and ends the process.
 pub(super) fn serve_on(world: World, port: Port) -> ! {
-    let mut link = MpiLink { port, arrived: VecDeque::new(), frames: Vec::new(), idle: Idle::new(false) };
+    let mut link = MpiLink { port, arrived: VecDeque::new(), idle: Idle::new(false) };
     match serve_remote(&mut link, |link, spin| link.idle = Idle::new(spin)) {
         Ok(Served::Goodbye { finalize: true }) => match finalise(world) {
             Ok(()) => launch::exit(launch::EXIT_DONE),
@@ -164,7 +166,6 @@ pub(super) fn serve_on(world: World, port: Port) -> ! {
 struct MpiLink {
     port: Port,
     arrived: VecDeque<ToWorker>,
-    frames: Vec<(u32, Frame)>,
     idle: Idle,
 }
 
@@ -178,17 +179,26 @@ impl MpiLink {
 impl Link for MpiLink {
     fn try_recv(&mut self) -> Result<Option<ToWorker>, LinkError> {
         if self.arrived.is_empty() {
-            self.port.poll(&mut self.frames).map_err(|error| LinkError(error.to_string()))?;
+            let mut noise = false;
+            let arrived = |_, frame| match ToWorker::unpack(frame) {
+                Some(message) => self.arrived.push_back(message),
+                None => noise = true,
+            };
+            self.port.poll(arrived).map_err(|error| LinkError(error.to_string()))?;
             self.check()?;
-            for (_, frame) in self.frames.drain(..) {
-                self.arrived.push_back(ToWorker::unpack(frame).ok_or_else(LinkError::of_noise)?);
+            if noise {
+                return Err(LinkError::of_noise());
             }
         }
         Ok(self.arrived.pop_front())
     }
 
+    fn has_arrived(&self) -> bool {
+        !self.arrived.is_empty()
+    }
+
     fn recv(&mut self) -> Result<ToWorker, LinkError> {
-        self.idle.reset();
+        self.flush()?;
         let since = Instant::now();
         loop {
             if let Some(message) = self.try_recv()? {
@@ -198,8 +208,11 @@ impl Link for MpiLink {
         }
     }
 
-    fn send(&mut self, message: ToRank0) -> Result<(), LinkError> {
-        self.port.send(0, &message.pack());
+    fn post(&mut self, message: ToRank0) {
+        self.port.post(0, &message.pack());
+    }
+
+    fn flush(&mut self) -> Result<(), LinkError> {
         self.idle.reset();
         while !self.port.flush() {
             self.idle.pause(true);

@@ -103,7 +103,10 @@ pub(crate) trait Fabric {
     fn poll(&mut self, news: &mut Vec<News>) -> Result<bool, Error>;
 
     /// Queues a message for a worker; for one that is lost it does nothing.
-    fn send(&mut self, rank: u32, message: ToWorker);
+    fn post(&mut self, rank: u32, message: ToWorker);
+
+    /// Sends what is queued.
+    fn flush(&mut self);
 
     /// Gives a worker up: it is never sent another message, and is replaced where the mode can.
     fn give_up(&mut self, rank: u32);

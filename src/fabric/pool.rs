@@ -39,7 +39,6 @@ pub(crate) struct Pool {
     info: Vec<(String, String)>,
     /// Replacements that are being spawned. One that hangs may stay here for ever.
     spawning: Vec<Spawning>,
-    frames: Vec<(u32, Frame)>,
 }
 
 /// Lets a spawn start more workers than there are slots. To be called before MPI starts.
@@ -140,7 +139,6 @@ impl Pool {
             ranks: BTreeMap::new(),
             info,
             spawning: Vec::new(),
-            frames: Vec::new(),
         };
         let spawned = pool
             .order(count)
@@ -227,22 +225,28 @@ impl Transport for Pool {
     fn poll(&mut self, inbox: &mut Vec<(u32, Incoming)>) -> Result<bool, Error> {
         let before = inbox.len();
         for (number, port) in self.ports.iter_mut().enumerate() {
-            port.poll(&mut self.frames)?;
-            port.flush();
-            let frames = self.frames.drain(..).map(|(remote, frame)| (remote, Incoming::Frame(frame)));
-            let gone = port.gone().map(|(remote, reason)| (remote, Incoming::Gone(reason)));
-            for (remote, incoming) in frames.chain(gone) {
-                if let Some(rank) = self.ranks.get(&(number, remote)) {
+            let ranks = &self.ranks;
+            let mut came = |remote, incoming| {
+                if let Some(rank) = ranks.get(&(number, remote)) {
                     inbox.push((*rank, incoming));
                 }
-            }
+            };
+            port.poll(|remote, frame| came(remote, Incoming::Frame(frame)))?;
+            port.flush();
+            port.gone().for_each(|(remote, reason)| came(remote, Incoming::Gone(reason)));
         }
         Ok(inbox.len() > before)
     }
 
-    fn send(&mut self, rank: u32, frame: Frame) {
+    fn post(&mut self, rank: u32, frame: Frame) {
         if let Some((port, remote)) = self.places.get(&rank) {
-            self.ports[*port].send(*remote, &frame);
+            self.ports[*port].post(*remote, &frame);
+        }
+    }
+
+    fn flush(&mut self) {
+        for port in &mut self.ports {
+            port.flush();
         }
     }
 

@@ -1,13 +1,12 @@
 //! Frames over one MPI communicator, without ever waiting in MPI.
 //!
-//! A frame whose body is short is one message. Otherwise its header is a message, and the body
-//! follows under a tag of its own, in segments, straight from and into the memory where it
-//! belongs. Messages between two ranks do not overtake one another (MPI 4.1, section 3.5), so
-//! frames stay in order.
+//! Frames whose bodies are short travel together, those to one rank in one message. Of a longer one the header is in
+//! such a message, and the body follows under a tag of its own, in segments, straight from and into the memory where
+//! it belongs. Messages between two ranks do not overtake one another (MPI 4.1, section 3.5), so frames stay in order.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 use crate::{
     error::{Error, ErrorKind},
@@ -18,10 +17,14 @@ use crate::{
 /// Bodies up to here travel with their header.
 const SHORT_BODY: usize = 1 << 16;
 
+/// A message of several frames leaves when it is as long as this. Many MPI libraries copy a longer one twice, or make
+/// its sender wait for its receiver.
+const MESSAGE_BYTES: usize = 4000;
+
 const FRAME_TAG: i32 = 1;
 const BODY_TAG: i32 = 2;
 
-/// Frames that are handed up in one poll, so that a flood does not keep rank 0 from sending.
+/// Messages that are taken in one poll, so that a flood does not keep rank 0 from sending.
 const AT_A_TIME: usize = 64;
 
 enum Arriving {
@@ -36,6 +39,10 @@ pub(super) struct Port {
     buffer: WorkBuffer,
     /// Frames by source, behind one whose body is still coming.
     arriving: HashMap<u32, VecDeque<Arriving>>,
+    /// By rank, frames that leave together at the next flush.
+    posted: Vec<BytesMut>,
+    /// The ranks that have such frames.
+    addressed: Vec<u32>,
     leaving: VecDeque<(u32, Sending)>,
     /// Ranks that cannot be reached any more, and why.
     gone: Vec<(u32, String)>,
@@ -50,35 +57,53 @@ impl Port {
             source,
             buffer: WorkBuffer::default(),
             arriving: HashMap::new(),
+            posted: Vec::new(),
+            addressed: Vec::new(),
             leaving: VecDeque::new(),
             gone: Vec::new(),
             failed: HashSet::new(),
         }
     }
 
-    /// Appends the frames that have arrived, with the ranks they came from.
+    /// Hands the frames that have arrived to `take`, with the ranks they came from.
     ///
     /// # Errors
     /// When nobody can be listened to any more; that a rank is gone is no error, see [`gone`](Port::gone).
-    pub(super) fn poll(&mut self, frames: &mut Vec<(u32, Frame)>) -> Result<(), Error> {
+    pub(super) fn poll(&mut self, mut take: impl FnMut(u32, Frame)) -> Result<(), Error> {
         for _ in 0..AT_A_TIME {
-            let rank = match self.communicator.try_receive(self.source, FRAME_TAG, &mut self.buffer)? {
+            match self.communicator.try_receive(self.source, FRAME_TAG, &mut self.buffer)? {
                 Received::Nothing => break,
-                Received::From(rank) => rank,
+                Received::From(rank) => self.arrived(rank, &mut take)?,
                 Received::Failures(ranks) => {
                     let new = ranks.into_iter().filter(|rank| self.failed.insert(*rank));
                     self.gone.extend(new.map(|rank| (rank, "MPI says that its process failed".into())));
-                    continue;
                 }
+            }
+        }
+        if !self.arriving.is_empty() {
+            self.complete_bodies(&mut take);
+        }
+        Ok(())
+    }
+
+    /// Takes a message apart.
+    fn arrived(&mut self, rank: u32, take: &mut impl FnMut(u32, Frame)) -> Result<(), Error> {
+        let mut message = self.buffer.take();
+        while !message.is_empty() {
+            let header = Header::from_bytes(&message).filter(|header| {
+                let body = header.body_bytes() as usize;
+                body > SHORT_BODY || body <= message.len() - HEADER_BYTES
+            });
+            let Some(header) = header else {
+                let text = format!("rank {rank} sent a message that is no frame");
+                return Err(Error::new(ErrorKind::Internal, text));
             };
-            let header = Header::from_bytes(&self.buffer.0).ok_or_else(|| {
-                Error::new(ErrorKind::Internal, format!("rank {rank} sent a message that is no frame"))
-            })?;
-            let arriving = if header.body_bytes() as usize <= SHORT_BODY {
-                let body = Bytes::copy_from_slice(&self.buffer.0[HEADER_BYTES..]);
-                Arriving::Whole(header.with_body(body))
+            message.advance(HEADER_BYTES);
+            let length = header.body_bytes() as usize;
+            let arriving = if length <= SHORT_BODY {
+                Arriving::Whole(header.with_body(message.split_to(length)))
             } else {
-                match self.communicator.receive(rank, BODY_TAG, header.body_bytes() as usize) {
+                match self.communicator.receive(rank, BODY_TAG, length) {
                     Ok(receiving) => Arriving::Body(header, receiving),
                     Err(error) => {
                         self.gone.push((rank, error.to_string()));
@@ -87,26 +112,23 @@ impl Port {
                 }
             };
             match (arriving, self.arriving.get_mut(&rank)) {
-                (Arriving::Whole(frame), None) => frames.push((rank, frame)),
+                (Arriving::Whole(frame), None) => take(rank, frame),
                 (arriving, Some(queue)) => queue.push_back(arriving),
                 (arriving, None) => {
                     self.arriving.insert(rank, VecDeque::from([arriving]));
                 }
             }
         }
-        if !self.arriving.is_empty() {
-            self.complete_bodies(frames);
-        }
         Ok(())
     }
 
-    fn complete_bodies(&mut self, frames: &mut Vec<(u32, Frame)>) {
+    fn complete_bodies(&mut self, take: &mut impl FnMut(u32, Frame)) {
         for (rank, queue) in &mut self.arriving {
             while let Some(arriving) = queue.pop_front() {
                 match arriving {
-                    Arriving::Whole(frame) => frames.push((*rank, frame)),
+                    Arriving::Whole(frame) => take(*rank, frame),
                     Arriving::Body(header, mut receiving) => match receiving.done() {
-                        Ok(Some(body)) => frames.push((*rank, header.with_body(body.into()))),
+                        Ok(Some(body)) => take(*rank, header.with_body(body.into())),
                         Ok(None) => {
                             queue.push_front(Arriving::Body(header, receiving));
                             break;
@@ -119,38 +141,53 @@ impl Port {
         self.arriving.retain(|_, queue| !queue.is_empty());
     }
 
-    /// Starts to send a frame.
-    pub(super) fn send(&mut self, rank: u32, frame: &Frame) {
-        if let Err(error) = self.try_send(rank, frame) {
-            self.gone.push((rank, error.to_string()));
+    /// Sends a frame at the next [`flush`](Port::flush), or when there is enough for a message.
+    pub(super) fn post(&mut self, rank: u32, frame: &Frame) {
+        let place = rank as usize;
+        if self.posted.len() <= place {
+            self.posted.resize_with(place + 1, BytesMut::new);
         }
-    }
-
-    fn try_send(&mut self, rank: u32, frame: &Frame) -> Result<(), Error> {
+        let posted = &mut self.posted[place];
+        if posted.is_empty() {
+            self.addressed.push(rank);
+        }
         let body = frame.body();
         let short = body.len() <= SHORT_BODY;
-        let mut message = BytesMut::with_capacity(HEADER_BYTES + if short { body.len() } else { 0 });
-        message.extend_from_slice(&frame.header());
+        posted.reserve(HEADER_BYTES + if short { body.len() } else { 0 });
+        posted.extend_from_slice(&frame.header());
         if short {
-            message.extend_from_slice(body);
+            posted.extend_from_slice(body);
         }
-        self.start(rank, FRAME_TAG, message.freeze())?;
+        if !short || posted.len() >= MESSAGE_BYTES {
+            self.leave(rank);
+        }
         if !short {
-            self.start(rank, BODY_TAG, body.clone())?;
+            self.start(rank, BODY_TAG, body.clone());
         }
-        Ok(())
     }
 
-    fn start(&mut self, rank: u32, tag: i32, data: Bytes) -> Result<(), Error> {
-        let mut sending = self.communicator.send(rank, tag, data)?;
-        if !sending.done()? {
-            self.leaving.push_back((rank, sending));
+    /// Sends what is posted to a rank.
+    fn leave(&mut self, rank: u32) {
+        let message = self.posted[rank as usize].split().freeze();
+        if !message.is_empty() {
+            self.start(rank, FRAME_TAG, message);
         }
-        Ok(())
     }
 
-    /// Asks after what is being sent; true when nothing is left.
+    fn start(&mut self, rank: u32, tag: i32, data: Bytes) {
+        let started = self.communicator.send(rank, tag, data);
+        match started.and_then(|mut sending| Ok((sending.done()?, sending))) {
+            Ok((true, _)) => {}
+            Ok((false, sending)) => self.leaving.push_back((rank, sending)),
+            Err(error) => self.gone.push((rank, error.to_string())),
+        }
+    }
+
+    /// Sends what is posted, and asks after what is being sent; true when nothing is left.
     pub(super) fn flush(&mut self) -> bool {
+        while let Some(rank) = self.addressed.pop() {
+            self.leave(rank);
+        }
         self.leaving.retain_mut(|(rank, sending)| match sending.done() {
             Ok(done) => !done,
             Err(error) => {
@@ -168,6 +205,7 @@ impl Port {
 
     /// Forgets all traffic with a rank that is lost.
     pub(super) fn abandon(&mut self, rank: u32) {
+        self.posted.get_mut(rank as usize).map(BytesMut::clear);
         self.leaving.retain(|(to, _)| *to != rank);
         self.arriving.remove(&rank);
     }

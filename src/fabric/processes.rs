@@ -47,8 +47,10 @@ pub(crate) struct Processes {
     next_rank: u32,
     /// Knows which children have sent something: a round does not ask them all.
     arrivals: OwnedFd,
-    /// Children for whom frames wait that their socket did not take.
+    /// Children for whom frames wait.
     leaving: BTreeSet<u32>,
+    /// Children whose socket is broken, as a flush has found out.
+    broken: Vec<u32>,
 }
 
 struct Connected {
@@ -68,6 +70,7 @@ impl Processes {
             next_rank: 1,
             arrivals,
             leaving: BTreeSet::new(),
+            broken: Vec::new(),
         };
         for _ in 0..count {
             processes.spawn()?;
@@ -130,25 +133,27 @@ impl Transport for Processes {
                 }
             }
         }
+        self.flush();
+        inbox.extend(self.broken.drain(..).map(gone));
+        Ok(inbox.len() > before)
+    }
+
+    fn post(&mut self, rank: u32, frame: Frame) {
+        if let Some(connected) = self.children.get_mut(&rank) {
+            connected.stream.post(&frame);
+            self.leaving.insert(rank);
+        }
+    }
+
+    fn flush(&mut self) {
         self.leaving.retain(|rank| match self.children.get_mut(rank).map(|child| child.stream.flush()) {
             Some(Ok(all)) => !all,
             Some(Err(_)) => {
-                inbox.push(gone(*rank));
+                self.broken.push(*rank);
                 false
             }
             None => false,
         });
-        Ok(inbox.len() > before)
-    }
-
-    fn send(&mut self, rank: u32, frame: Frame) {
-        if let Some(connected) = self.children.get_mut(&rank) {
-            connected.stream.queue(frame);
-            // What does not leave now leaves at a poll, which also reports a broken stream.
-            if !matches!(connected.stream.flush(), Ok(true)) {
-                self.leaving.insert(rank);
-            }
-        }
     }
 
     fn abandon(&mut self, rank: u32) {
@@ -248,7 +253,12 @@ impl Link for Socket {
         frame.map(|frame| ToWorker::unpack(frame).ok_or_else(LinkError::of_noise)).transpose()
     }
 
+    fn has_arrived(&self) -> bool {
+        self.stream.has_read()
+    }
+
     fn recv(&mut self) -> Result<ToWorker, LinkError> {
+        self.flush()?;
         self.idle.reset();
         loop {
             if let Some(message) = self.try_recv()? {
@@ -262,8 +272,11 @@ impl Link for Socket {
         }
     }
 
-    fn send(&mut self, message: ToRank0) -> Result<(), LinkError> {
-        self.stream.queue(message.pack());
+    fn post(&mut self, message: ToRank0) {
+        self.stream.post(&message.pack());
+    }
+
+    fn flush(&mut self) -> Result<(), LinkError> {
         while !self.stream.flush().map_err(broken)? {
             self.wait(PollFlags::OUT);
         }

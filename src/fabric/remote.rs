@@ -144,8 +144,9 @@ impl<T: Transport> Remote<T> {
     /// with a lifeline end with this process, the others are told now.
     fn dismiss(mut self) {
         for rank in self.members.keys().filter(|rank| !self.lifelines.stands(**rank)) {
-            self.transport.send(*rank, ToWorker::Refuse.pack());
+            self.transport.post(*rank, ToWorker::Refuse.pack());
         }
+        self.transport.flush();
         if let Err(error) = self.transport.end(Ending::Forced { code: None }, true) {
             tracing::error!("{error}");
         }
@@ -294,7 +295,7 @@ impl<T: Transport> Remote<T> {
         if !self.running {
             return Err(Error::new(ErrorKind::Handshake, reason));
         }
-        self.transport.send(rank, ToWorker::Refuse.pack());
+        self.transport.post(rank, ToWorker::Refuse.pack());
         self.replacements.give_up();
         self.lose(rank, reason, news);
         Ok(())
@@ -323,7 +324,7 @@ impl<T: Transport> Remote<T> {
         };
         *stage = Stage::Welcomed(hello);
         self.lifelines.expect(rank);
-        self.transport.send(rank, ToWorker::Welcome(welcome).pack());
+        self.transport.post(rank, ToWorker::Welcome(welcome).pack());
     }
 
     fn lose(&mut self, rank: u32, reason: String, news: &mut Vec<News>) {
@@ -441,7 +442,7 @@ impl<T: Transport> Fabric for Remote<T> {
         Ok(moved)
     }
 
-    fn send(&mut self, rank: u32, message: ToWorker) {
+    fn post(&mut self, rank: u32, message: ToWorker) {
         if self.broken {
             return;
         }
@@ -451,7 +452,13 @@ impl<T: Transport> Fabric for Remote<T> {
             {
                 self.lifelines.limit(rank, limit);
             }
-            self.transport.send(rank, message.pack());
+            self.transport.post(rank, message.pack());
+        }
+    }
+
+    fn flush(&mut self) {
+        if !self.broken {
+            self.transport.flush();
         }
     }
 
@@ -504,11 +511,11 @@ impl<T: Transport> Fabric for Remote<T> {
                     match member.stage {
                         Stage::Working | Stage::Welcomed(_) => {
                             let shutdown = ToWorker::Shutdown { finalise: !lost };
-                            self.transport.send(*rank, shutdown.pack());
+                            self.transport.post(*rank, shutdown.pack());
                         }
                         // It still comes up, and waits for its welcome.
                         Stage::Awaited | Stage::Known(_) => {
-                            self.transport.send(*rank, ToWorker::Refuse.pack());
+                            self.transport.post(*rank, ToWorker::Refuse.pack());
                         }
                         Stage::Lost => self.lifelines.order_exit(*rank, 0),
                     }
@@ -527,6 +534,7 @@ impl<T: Transport> Fabric for Remote<T> {
                 self.members.keys().for_each(|rank| self.lifelines.kill(*rank));
             }
         }
+        self.transport.flush();
         self.transport.end(ending, lost)
     }
 }

@@ -6,42 +6,62 @@ use std::{
     os::unix::net::UnixStream,
 };
 
+use bytes::{Buf, Bytes, BytesMut};
+use rustix::buffer::spare_capacity;
+
 use crate::wire::{Frame, HEADER_BYTES, Header};
 
 /// Bytes asked of the kernel at a time, so that many small frames cost one call.
 const READ_BYTES: usize = 1 << 16;
 
+/// Bodies up to here are copied to their headers, so that many small frames cost one call.
+const SHORT_BODY: usize = 1 << 14;
+
+/// Pieces of memory that are offered to the kernel at a time.
+const PIECES: usize = 16;
+
 /// A body that has partly arrived.
 struct Partial {
     header: Header,
     body: Vec<u8>,
-    filled: usize,
-}
-
-/// A frame that has partly left.
-struct Leaving {
-    header: [u8; HEADER_BYTES],
-    frame: Frame,
-    sent: usize,
+    length: usize,
 }
 
 pub(super) struct FrameStream {
     socket: UnixStream,
-    /// Bytes that were read and belong to frames not yet returned: `buffer[at..]`.
+    /// What the socket is read into.
     buffer: Vec<u8>,
-    at: usize,
+    /// What was read and belongs to frames that are not yet returned.
+    arrived: Bytes,
     partial: Option<Partial>,
-    leaving: VecDeque<Leaving>,
+    /// The last read has taken all that was there.
+    drained: bool,
+    /// Short frames that leave together.
+    posted: BytesMut,
+    leaving: VecDeque<Bytes>,
 }
 
 impl FrameStream {
     pub(super) fn new(socket: UnixStream) -> io::Result<FrameStream> {
         socket.set_nonblocking(true)?;
-        Ok(FrameStream { socket, buffer: Vec::new(), at: 0, partial: None, leaving: VecDeque::new() })
+        Ok(FrameStream {
+            socket,
+            buffer: Vec::with_capacity(READ_BYTES),
+            arrived: Bytes::new(),
+            partial: None,
+            drained: false,
+            posted: BytesMut::new(),
+            leaving: VecDeque::new(),
+        })
     }
 
     pub(super) fn socket(&self) -> &UnixStream {
         &self.socket
+    }
+
+    /// Whether something of a next frame has been read.
+    pub(super) fn has_read(&self) -> bool {
+        self.arrived.len() >= HEADER_BYTES
     }
 
     /// The next whole frame, if it is there. The end of the stream is an error.
@@ -50,24 +70,10 @@ impl FrameStream {
             if let Some(frame) = self.parse()? {
                 return Ok(Some(frame));
             }
-            let read = match &mut self.partial {
-                // A large body is read straight to where it belongs.
-                Some(partial) => {
-                    let read = self.socket.read(&mut partial.body[partial.filled..]);
-                    partial.filled += *read.as_ref().unwrap_or(&0);
-                    read
-                }
-                None => {
-                    self.buffer.drain(..self.at);
-                    self.at = 0;
-                    let filled = self.buffer.len();
-                    self.buffer.resize(filled + READ_BYTES, 0);
-                    let read = self.socket.read(&mut self.buffer[filled..]);
-                    self.buffer.truncate(filled + *read.as_ref().unwrap_or(&0));
-                    read
-                }
-            };
-            match read {
+            if std::mem::take(&mut self.drained) {
+                return Ok(None);
+            }
+            match self.read() {
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
@@ -77,48 +83,82 @@ impl FrameStream {
         }
     }
 
+    fn read(&mut self) -> io::Result<usize> {
+        if let Some(Partial { body, length, .. }) = &mut self.partial {
+            // A large body is read straight to where it belongs.
+            let before = body.len();
+            let read = (&self.socket).take((*length - before) as u64).read_to_end(body);
+            // What came before an error is there.
+            return if body.len() > before { Ok(body.len() - before) } else { read };
+        }
+        self.buffer.clear();
+        self.buffer.extend_from_slice(&self.arrived);
+        let read = rustix::io::read(&self.socket, spare_capacity(&mut self.buffer))?;
+        self.drained = self.buffer.len() < self.buffer.capacity();
+        // In memory that is as long as what is in it: results may be kept for long.
+        self.arrived = Bytes::copy_from_slice(&self.buffer);
+        Ok(read)
+    }
+
     fn parse(&mut self) -> io::Result<Option<Frame>> {
         if self.partial.is_none() {
-            let Some(bytes) = self.buffer.get(self.at..self.at + HEADER_BYTES) else {
+            let Some(bytes) = self.arrived.get(..HEADER_BYTES) else {
                 return Ok(None);
             };
             let header = Header::from_bytes(bytes)
                 .ok_or_else(|| io::Error::new(ErrorKind::InvalidData, "bytes that are no frame"))?;
-            self.at += HEADER_BYTES;
-            let length =
-                usize::try_from(header.body_bytes()).map_err(|_| io::Error::from(ErrorKind::OutOfMemory))?;
-            let mut body = vec![0; length];
-            let filled = length.min(self.buffer.len() - self.at);
-            body[..filled].copy_from_slice(&self.buffer[self.at..self.at + filled]);
-            self.at += filled;
-            self.partial = Some(Partial { header, body, filled });
+            self.arrived.advance(HEADER_BYTES);
+            let length = usize::try_from(header.body_bytes()).map_err(|_| ErrorKind::OutOfMemory)?;
+            if length <= self.arrived.len() {
+                return Ok(Some(header.with_body(self.arrived.split_to(length))));
+            }
+            let mut body = Vec::with_capacity(length);
+            body.extend_from_slice(&std::mem::take(&mut self.arrived));
+            self.partial = Some(Partial { header, body, length });
         }
-        Ok(self
-            .partial
-            .take_if(|partial| partial.filled == partial.body.len())
-            .map(|whole| whole.header.with_body(whole.body.into())))
+        let whole = self.partial.take_if(|partial| partial.body.len() == partial.length);
+        Ok(whole.map(|whole| whole.header.with_body(whole.body.into())))
     }
 
-    pub(super) fn queue(&mut self, frame: Frame) {
-        self.leaving.push_back(Leaving { header: frame.header(), frame, sent: 0 });
+    /// Queues a frame: it leaves at the next [`flush`](FrameStream::flush).
+    pub(super) fn post(&mut self, frame: &Frame) {
+        self.posted.extend_from_slice(&frame.header());
+        let body = frame.body();
+        if body.len() <= SHORT_BODY {
+            self.posted.extend_from_slice(body);
+        } else {
+            self.leaving.push_back(self.posted.split().freeze());
+            self.leaving.push_back(body.clone());
+        }
     }
 
     /// Sends what the socket takes; true when nothing is left.
     pub(super) fn flush(&mut self) -> io::Result<bool> {
-        while let Some(leaving) = self.leaving.front_mut() {
-            let head = &leaving.header[leaving.sent.min(HEADER_BYTES)..];
-            let body = &leaving.frame.body()[leaving.sent.saturating_sub(HEADER_BYTES)..];
-            match self.socket.write_vectored(&[IoSlice::new(head), IoSlice::new(body)]) {
-                Ok(sent) => leaving.sent += sent,
+        if !self.posted.is_empty() {
+            self.leaving.push_back(self.posted.split().freeze());
+        }
+        while !self.leaving.is_empty() {
+            let mut pieces = [IoSlice::new(&[]); PIECES];
+            pieces.iter_mut().zip(&self.leaving).for_each(|(place, piece)| *place = IoSlice::new(piece));
+            match self.socket.write_vectored(&pieces) {
+                Ok(sent) => self.has_left(sent),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
-            if leaving.sent == HEADER_BYTES + leaving.frame.body().len() {
-                self.leaving.pop_front();
-            }
         }
         Ok(true)
+    }
+
+    fn has_left(&mut self, mut sent: usize) {
+        while let Some(piece) = self.leaving.front_mut() {
+            if sent < piece.len() {
+                piece.advance(sent);
+                return;
+            }
+            sent -= piece.len();
+            self.leaving.pop_front();
+        }
     }
 }
 
@@ -134,7 +174,7 @@ mod tests {
         let sizes = [0usize, 1, 100, 3_000_000, 7, 70_000, 0];
         for size in sizes {
             let body: Vec<u8> = (0..size).map(|byte| byte as u8).collect();
-            here.queue(ToWorker::Share { call: 0, value: body.into() }.pack());
+            here.post(&ToWorker::Share { call: 0, value: body.into() }.pack());
         }
         let mut arrived = Vec::new();
         while arrived.len() < sizes.len() {

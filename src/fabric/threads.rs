@@ -64,10 +64,12 @@ impl Fabric for Threads {
         Ok(news.len() > before)
     }
 
-    fn send(&mut self, rank: u32, message: ToWorker) {
+    fn post(&mut self, rank: u32, message: ToWorker) {
         // A worker thread ends only after Shutdown, when nobody sends to it any more.
         let _ = self.workers[(rank - self.first_rank) as usize].send(message);
     }
+
+    fn flush(&mut self) {}
 
     fn give_up(&mut self, _: u32) {}
 
@@ -108,12 +110,21 @@ impl Link for Channels {
         }
     }
 
+    fn has_arrived(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
     fn recv(&mut self) -> Result<ToWorker, LinkError> {
+        self.flush()?;
         self.queue.recv().map_err(|_| gone())
     }
 
-    fn send(&mut self, message: ToRank0) -> Result<(), LinkError> {
-        self.out.send((self.rank, message)).map_err(|_| gone())?;
+    fn post(&mut self, message: ToRank0) {
+        // If the scheduler's thread has ended, the next look for work tells.
+        let _ = self.out.send((self.rank, message));
+    }
+
+    fn flush(&mut self) -> Result<(), LinkError> {
         self.scheduler.unpark();
         Ok(())
     }

@@ -30,7 +30,11 @@ pub(crate) trait Transport {
     /// Appends what came in, with the rank it came from; true when anything moved. Never blocks.
     fn poll(&mut self, inbox: &mut Vec<(u32, Incoming)>) -> Result<bool, Error>;
 
-    fn send(&mut self, rank: u32, frame: Frame);
+    /// Queues a frame for a worker: it leaves at the next [`flush`](Transport::flush), or before.
+    fn post(&mut self, rank: u32, frame: Frame);
+
+    /// Sends what is queued, as far as that needs no waiting; the rest leaves in [`poll`](Transport::poll).
+    fn flush(&mut self);
 
     /// Never touches this worker's connection again, and ends its process if it owns it.
     fn abandon(&mut self, rank: u32);

@@ -19,8 +19,9 @@ pub(crate) enum Received {
 }
 
 impl Communicator {
-    /// The next message with this tag, received whole; `source` is a rank, or `None` for any. MPI_Improbe
-    /// and MPI_Mrecv (section 3.8.2).
+    /// The next message with this tag, received whole; `source` is a rank, or `None` for any. MPI_Iprobe and MPI_Recv
+    /// (sections 3.8.1 and 3.2.4): nobody else receives on this communicator, so what was found is what is received.
+    /// Matched probes would be surer, and are broken on some networks.
     pub(crate) fn try_receive(
         &self,
         source: Option<u32>,
@@ -29,36 +30,48 @@ impl Communicator {
     ) -> Result<Received, Error> {
         let mut found = 0;
         let mut status = MaybeUninit::<ffi::MPI_Status>::uninit();
-        // SAFETY: places for the flag, the message and the status, which are set when a message was
-        // found; then the buffer is made large enough for all of it before it is received.
+        // SAFETY: places for the flag and the status, which is set when a message was found; then the buffer is made
+        // large enough for all of it, and has its length when MPI has written it.
         unsafe {
             let source = source.map_or(ffi::RSMPI_ANY_SOURCE, |rank| rank as c_int);
-            let mut message = ffi::RSMPI_MESSAGE_NULL;
-            let code = ffi::MPI_Improbe(source, tag, self.raw, &mut found, &mut message, status.as_mut_ptr());
-            if ulfm::is_rank_failure(code)
-                && let Some(ranks) = self.failed_ranks()?
-            {
-                return Ok(Received::Failures(ranks));
+            let code = ffi::MPI_Iprobe(source, tag, self.raw, &mut found, status.as_mut_ptr());
+            if let Some(failures) = self.failures(code)? {
+                return Ok(failures);
             }
-            check("MPI_Improbe", code)?;
+            check("MPI_Iprobe", code)?;
             if found == 0 {
                 return Ok(Received::Nothing);
             }
             let status = status.assume_init();
             let mut count = 0;
             check("MPI_Get_count", ffi::MPI_Get_count(&status, ffi::RSMPI_UINT8_T, &mut count))?;
+            let length = count.max(0) as usize;
             buffer.0.clear();
-            buffer.0.resize(count.max(0) as usize, 0);
-            let code = ffi::MPI_Mrecv(
+            buffer.0.reserve(length);
+            let code = ffi::MPI_Recv(
                 buffer.0.as_mut_ptr().cast(),
                 count,
                 ffi::RSMPI_UINT8_T,
-                &mut message,
+                status.MPI_SOURCE,
+                tag,
+                self.raw,
                 ffi::RSMPI_STATUS_IGNORE,
             );
-            check("MPI_Mrecv", code)?;
+            if let Some(failures) = self.failures(code)? {
+                return Ok(failures);
+            }
+            check("MPI_Recv", code)?;
+            buffer.0.set_len(length);
             Ok(Received::From(status.MPI_SOURCE as u32))
         }
+    }
+
+    /// The ranks that have failed, if that is what a call has returned.
+    fn failures(&self, code: c_int) -> Result<Option<Received>, Error> {
+        if !ulfm::is_rank_failure(code) {
+            return Ok(None);
+        }
+        Ok(self.failed_ranks()?.map(Received::Failures))
     }
 
     /// Starts to send `data` to `rank`, in segments where it is long. MPI_Isend (section 3.7.2).
@@ -88,8 +101,9 @@ impl Communicator {
     /// Starts to receive `length` bytes from `rank`, segmented as [`send`](Communicator::send)
     /// does it. MPI_Irecv (section 3.7.2).
     pub(crate) fn receive(&self, rank: u32, tag: i32, length: usize) -> Result<Receiving, Error> {
-        let mut receiving = Receiving { data: vec![0; length], requests: Requests(Vec::new()) };
-        for segment in receiving.data.chunks_mut(SEGMENT_BYTES) {
+        let mut receiving =
+            Receiving { data: Vec::with_capacity(length), length, requests: Requests(Vec::new()) };
+        for segment in receiving.data.spare_capacity_mut()[..length].chunks_mut(SEGMENT_BYTES) {
             // SAFETY: the buffer is not touched or moved by us until MPI is done with it: it is on
             // the heap, owned by `Receiving`, and leaked if that is dropped before.
             unsafe {
@@ -113,7 +127,17 @@ impl Communicator {
 
 /// A buffer that small messages are received into.
 #[derive(Debug, Default)]
-pub(crate) struct WorkBuffer(pub(crate) Vec<u8>);
+pub(crate) struct WorkBuffer(Vec<u8>);
+
+impl WorkBuffer {
+    /// The message, in memory of its own that is not much larger than it.
+    pub(crate) fn take(&mut self) -> Bytes {
+        if self.0.len() >= self.0.capacity() / 2 {
+            return std::mem::take(&mut self.0).into();
+        }
+        Bytes::copy_from_slice(&self.0)
+    }
+}
 
 /// Requests that MPI has not completed yet.
 #[derive(Debug)]
@@ -161,14 +185,22 @@ impl Drop for Sending {
 /// Bytes on their way in.
 #[derive(Debug)]
 pub(crate) struct Receiving {
+    /// Has room for `length` bytes, and is empty until they are there.
     data: Vec<u8>,
+    length: usize,
     requests: Requests,
 }
 
 impl Receiving {
     /// The bytes, once they are all there.
     pub(crate) fn done(&mut self) -> Result<Option<Vec<u8>>, Error> {
-        Ok(self.requests.done()?.then(|| std::mem::take(&mut self.data)))
+        if !self.requests.done()? {
+            return Ok(None);
+        }
+        let mut data = std::mem::take(&mut self.data);
+        // SAFETY: every segment has been received, and together they are this long.
+        unsafe { data.set_len(self.length) };
+        Ok(Some(data))
     }
 }
 

@@ -115,6 +115,8 @@ pub(super) struct Call {
     skipped: VecDeque<(u64, u64)>,
     /// Dispatches that are with workers.
     pub(super) in_flight: usize,
+    /// Their tasks.
+    pub(super) flying: u64,
     /// Tasks below are committed, and in an ordered call emitted.
     pub(super) cursor: u64,
     held: BTreeMap<u64, Held>,
@@ -149,6 +151,7 @@ impl Call {
             next: spec.first,
             queued: BTreeMap::new(),
             in_flight: 0,
+            flying: 0,
             cursor: spec.first,
             waiting: BTreeMap::new(),
             listed_due: None,
@@ -167,6 +170,22 @@ impl Call {
             overhead_nanos: 3_000.0,
             spec,
         }
+    }
+
+    pub(super) fn leaves(&mut self, dispatch: &Dispatch) {
+        self.in_flight += 1;
+        self.flying += dispatch.count;
+    }
+
+    pub(super) fn comes_back(&mut self, dispatch: &Dispatch) {
+        self.in_flight -= 1;
+        self.flying -= dispatch.count;
+    }
+
+    /// Whether the window has room beyond what is expected of the tasks in flight.
+    pub(super) fn has_room(&self) -> bool {
+        let coming = self.flying * self.sized.0 / self.sized.1.max(1);
+        self.held_bytes + coming < self.spec.window_bytes
     }
 
     pub(super) fn requeue(&mut self, range: Range) {
@@ -244,6 +263,12 @@ impl Call {
         LOOKS.set(LOOKS.get() + 1);
         let queued = self.queued.first_key_value().is_some_and(|(&start, _)| start < self.stop_before);
         !self.ended && !self.out_of_time && (queued || self.next < self.fresh_end())
+    }
+
+    /// Whether the next chunk was in flight on a worker that was lost.
+    pub(super) fn next_is_suspect(&self) -> bool {
+        let next = self.queued.first_key_value().filter(|(start, _)| **start < self.stop_before);
+        next.is_some_and(|(_, range)| range.losses > 0)
     }
 
     /// Takes the next chunk for `worker`: what came back first, then fresh tasks; no more of them than are

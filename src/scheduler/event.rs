@@ -106,8 +106,15 @@ pub(crate) struct Dispatch {
     pub(crate) count: u64,
     pub(crate) attempt: u16,
     pub(super) losses: u8,
-    /// Expected nanoseconds a task, 0 when unknown.
-    pub(super) mean_nanos: f64,
+    /// Nanoseconds that it is expected to take; infinite when unknown.
+    pub(super) expected_nanos: f64,
     /// A chunk that is expected to take no longer is short.
     pub(super) short_nanos: f64,
+}
+
+impl Dispatch {
+    /// Whether others may be sent right behind it: it is expected to be done soon, and killed nobody so far.
+    pub(super) fn is_short(&self) -> bool {
+        self.losses == 0 && self.expected_nanos <= self.short_nanos
+    }
 }

@@ -26,9 +26,13 @@ use crate::{
 /// A task that was in flight on this many lost workers is not tried again.
 const QUARANTINE_AFTER: u8 = 3;
 
-/// A chunk that is expected to end within this time, or within four times what its worker spends
-/// around a chunk, is sent its successor at once, so that the worker does not wait for the round trip.
+/// A chunk that is expected to end within this time, or within four times what its worker spends around a chunk, is
+/// short. A worker is sent short chunks for this time ahead, so that it does not wait for the round trip, and so that
+/// several of them, and of their results, travel in one message.
 const SHORT_NANOS: f64 = 50_000.0;
+
+/// A task slot has no more chunks than this, however short they are.
+const MOST_AHEAD: usize = 64;
 
 #[derive(Debug)]
 struct Worker {
@@ -36,6 +40,8 @@ struct Worker {
     slots: usize,
     host: String,
     outstanding: VecDeque<Dispatch>,
+    /// Of these, those that are not known to be short.
+    long: usize,
     asked: bool,
     in_idle: bool,
     in_eager: bool,
@@ -48,10 +54,15 @@ impl Worker {
 
     /// Busy, and wants its next chunk before the present one ends.
     fn is_eager(&self) -> bool {
-        let short = |d: &Dispatch| d.mean_nanos > 0.0 && d.mean_nanos * d.count as f64 <= d.short_nanos;
-        self.alive
-            && self.outstanding.len() < 2 * self.slots
-            && (self.asked || self.outstanding.iter().all(short))
+        let few = |most| self.outstanding.len() < most * self.slots;
+        self.alive && (self.asked && few(2) || self.long == 0 && few(MOST_AHEAD) && !self.is_far_ahead())
+    }
+
+    /// Has short chunks for long enough.
+    fn is_far_ahead(&self) -> bool {
+        let Some(front) = self.outstanding.front() else { return false };
+        let ahead: f64 = self.outstanding.iter().map(|dispatch| dispatch.expected_nanos).sum();
+        ahead >= front.short_nanos * self.slots as f64
     }
 }
 
@@ -175,6 +186,7 @@ impl Scheduler {
             slots: slots as usize,
             host,
             outstanding: VecDeque::new(),
+            long: 0,
             asked: false,
             in_idle: false,
             in_eager: false,
@@ -195,18 +207,13 @@ impl Scheduler {
             return;
         };
         let host = state.host.clone();
+        state.long -= usize::from(!dispatch.is_short());
         self.in_flight -= 1;
         self.busy -= usize::from(state.outstanding.is_empty());
         if let Some(call) = self.calls.get_mut(&dispatch.call) {
-            call.in_flight -= 1;
+            call.comes_back(&dispatch);
             let ran = pieces.iter().map(|piece| piece.count).sum();
             call.measured(ran, busy, overhead);
-            let mean = call.mean_nanos().unwrap_or(0.0);
-            let same = |other: &&mut Dispatch| other.call == dispatch.call;
-            let short = SHORT_NANOS.max(4.0 * call.overhead_nanos);
-            for other in state.outstanding.iter_mut().filter(same) {
-                (other.mean_nanos, other.short_nanos) = (mean, short);
-            }
             self.settle(dispatch, &host, pieces);
         }
         self.offer(worker);
@@ -293,11 +300,13 @@ impl Scheduler {
         self.slots -= slots as u64;
         self.in_flight -= outstanding.len();
         self.busy -= usize::from(!outstanding.is_empty());
+        // Short chunks in a row leave their results together: of all of them nobody knows which one it was at.
+        let suspects = outstanding.iter().take_while(|dispatch| dispatch.is_short()).count().max(slots);
         for (place, dispatch) in outstanding.into_iter().enumerate() {
             let Some(call) = self.calls.get_mut(&dispatch.call) else {
                 continue;
             };
-            call.in_flight -= 1;
+            call.comes_back(&dispatch);
             let range = Range::of(&dispatch);
             match &culprit {
                 Some((epoch, task, failure)) if *epoch == dispatch.epoch && range.contains(*task) => {
@@ -305,7 +314,7 @@ impl Scheduler {
                     self.failed(&dispatch, &host, *task, failure.clone());
                 }
                 // What waited in the worker's queue behind the running chunks was not touched.
-                None if place < slots => self.in_flight_on_lost(&dispatch, &host, range),
+                None if place < suspects => self.in_flight_on_lost(&dispatch, &host, range),
                 _ => call.requeue(range),
             }
             self.call_changed(dispatch.call);
@@ -420,6 +429,10 @@ impl Scheduler {
             let Some(worker) = self.next_worker() else {
                 break;
             };
+            if !self.may_have(call, worker) {
+                self.offer(worker);
+                break;
+            }
             self.hand_out(call, worker);
         }
     }
@@ -462,6 +475,15 @@ impl Scheduler {
         None
     }
 
+    /// Whether the next chunk of a call may go to this worker ahead of time. Tasks that were in flight on a lost worker
+    /// go to an idle one: if it is lost, too, they were it.
+    fn may_have(&self, id: CallId, worker: WorkerId) -> bool {
+        let (Some(call), Some(worker)) = (self.calls.get(&id), self.workers.get(&worker)) else {
+            return true;
+        };
+        worker.is_idle() || !call.next_is_suspect() && call.has_room()
+    }
+
     fn hand_out(&mut self, id: CallId, worker: WorkerId) {
         let (Some(call), Some(state)) = (self.calls.get_mut(&id), self.workers.get_mut(&worker)) else {
             return;
@@ -483,12 +505,13 @@ impl Scheduler {
             count: range.count,
             attempt: range.attempt,
             losses: range.losses,
-            mean_nanos: call.mean_nanos().unwrap_or(0.0),
+            expected_nanos: call.mean_nanos().map_or(f64::INFINITY, |mean| mean * range.count as f64),
             short_nanos: SHORT_NANOS.max(4.0 * call.overhead_nanos),
         };
-        call.in_flight += 1;
+        call.leaves(&dispatch);
         state.asked = false;
         self.busy += usize::from(state.outstanding.is_empty());
+        state.long += usize::from(!dispatch.is_short());
         state.outstanding.push_back(dispatch);
         self.actions.push(Action::Send(dispatch));
         self.runnable.rotate_left(1);
@@ -501,7 +524,8 @@ impl Scheduler {
         for (id, call) in &self.calls {
             let flying: Vec<&Dispatch> =
                 self.workers.values().flat_map(|w| &w.outstanding).filter(|d| d.call == *id).collect();
-            assert_eq!(flying.len(), call.in_flight, "{id:?}: in flight");
+            let tasks: u64 = flying.iter().map(|dispatch| dispatch.count).sum();
+            assert_eq!((flying.len(), tasks), (call.in_flight, call.flying), "{id:?}: in flight");
             assert!(!(call.ended && call.in_flight == 0), "{id:?}: ended and not forgotten");
             if !call.ended {
                 call.sanity_check(flying.iter().map(|d| (d.start, d.count)));
@@ -518,7 +542,10 @@ impl Scheduler {
         assert_eq!(busy, self.busy);
         for (id, worker) in &self.workers {
             assert!(worker.alive || worker.outstanding.is_empty(), "{id:?}: lost, with work");
-            assert!(worker.outstanding.len() <= 2 * worker.slots, "{id:?}: more than two chunks a slot");
+            let long = worker.outstanding.iter().filter(|dispatch| !dispatch.is_short()).count();
+            assert_eq!(long, worker.long * usize::from(worker.alive), "{id:?}: chunks that are not short");
+            let most = if long > 0 { MOST_AHEAD + 2 } else { MOST_AHEAD };
+            assert!(worker.outstanding.len() <= most * worker.slots, "{id:?}: too many chunks");
             assert!(!worker.is_idle() || worker.in_idle, "{id:?}: idle and not offered");
             assert!(
                 self.next_call_exists().is_none() || !worker.is_idle(),

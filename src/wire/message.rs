@@ -97,7 +97,7 @@ pub(crate) struct ResultMessage {
     pub(crate) pieces: Option<Vec<Piece>>,
     /// Nanoseconds spent running the chunk.
     pub(crate) busy_nanos: u64,
-    /// Nanoseconds that the worker spent around the last chunk.
+    /// Nanoseconds that the worker spent around it, since the last one and without waiting.
     pub(crate) overhead_nanos: u64,
     /// The task that took longest, and its nanoseconds; of short tasks the mean of some neighbours.
     pub(crate) slowest: u64,

@@ -34,17 +34,32 @@ pub(crate) trait Link {
     /// When rank 0 cannot be reached any more.
     fn try_recv(&mut self) -> Result<Option<ToWorker>, LinkError>;
 
-    /// Waits for the next message without burning a CPU.
+    /// Whether messages are here that were received with one before.
+    fn has_arrived(&self) -> bool;
+
+    /// Waits for the next message without burning a CPU; sends first what is posted.
     ///
     /// # Errors
     /// As [`try_recv`](Link::try_recv).
     fn recv(&mut self) -> Result<ToWorker, LinkError>;
 
-    /// Sends a message to rank 0; returns when it is on its way.
+    /// Queues a message to rank 0: it leaves at the next [`flush`](Link::flush), or before.
+    fn post(&mut self, message: ToRank0);
+
+    /// Sends what is posted; returns when it is on its way.
     ///
     /// # Errors
     /// As [`try_recv`](Link::try_recv).
-    fn send(&mut self, message: ToRank0) -> Result<(), LinkError>;
+    fn flush(&mut self) -> Result<(), LinkError>;
+
+    /// Sends a message to rank 0, and what was posted before it.
+    ///
+    /// # Errors
+    /// As [`try_recv`](Link::try_recv).
+    fn send(&mut self, message: ToRank0) -> Result<(), LinkError> {
+        self.post(message);
+        self.flush()
+    }
 }
 
 /// Rank 0 cannot be reached.
@@ -78,15 +93,25 @@ pub(crate) fn serve(link: &mut dyn Link, identity: &Identity) -> Result<bool, Li
     }
     let mut desk = Desk::default();
     let mut states = States::new();
-    let mut overhead = 0;
+    let mut results = Results::default();
+    // When the last chunk ended, or the wait for this one.
+    let mut free = now_nanos();
     loop {
         let message = match desk.inbox.pop_front() {
             Some(message) => message,
-            None => link.recv()?,
+            None if link.has_arrived() => match link.try_recv()? {
+                Some(message) => message,
+                None => continue,
+            },
+            None => {
+                let around = now_nanos() - free;
+                let message = link.recv()?;
+                free = now_nanos() - around;
+                message
+            }
         };
         match message {
             ToWorker::Chunk(chunk) => {
-                let received = now_nanos();
                 let shared = desk.shared.get(&chunk.call).cloned();
                 let mut here = Here { link, desk: &mut desk, dispatch: chunk.dispatch, broken: None };
                 let place = Place {
@@ -96,15 +121,18 @@ pub(crate) fn serve(link: &mut dyn Link, identity: &Identity) -> Result<bool, Li
                     states: &mut states,
                     around: &mut here,
                 };
-                let mut result = run_message(&chunk, shared, place);
+                let (mut result, started) = run_message(&chunk, shared, place);
                 if let Some(error) = here.broken {
                     return Err(error);
                 }
-                // What this chunk costs around its tasks is known only after it is sent.
-                result.overhead_nanos = overhead;
-                let busy = result.busy_nanos;
-                link.send(ToRank0::Result(result))?;
-                overhead = (now_nanos() - received).saturating_sub(busy);
+                result.overhead_nanos = started - free;
+                free = started + result.busy_nanos;
+                let more = link.has_arrived() || !desk.inbox.is_empty();
+                let waits = results.may_wait(result.busy_nanos, free, more);
+                link.post(ToRank0::Result(result));
+                if !waits {
+                    link.flush()?;
+                }
             }
             ToWorker::Shutdown { finalise } => return Ok(finalise),
             message => {
@@ -115,6 +143,35 @@ pub(crate) fn serve(link: &mut dyn Link, identity: &Identity) -> Result<bool, Li
                 desk.take(message);
             }
         }
+    }
+}
+
+/// A chunk that takes no longer is short.
+const SHORT_NANOS: u64 = 10_000;
+/// After so many short chunks the next one is believed to be short, too.
+const CALM: u32 = 8;
+/// The result of a short chunk waits no longer for the next ones, with which it leaves.
+const WAIT_NANOS: u64 = 50_000;
+
+/// Results that leave together: of short chunks, while there are more at hand.
+#[derive(Default)]
+struct Results {
+    /// Short chunks in a row.
+    short: u32,
+    /// When the first of those that wait was there.
+    since: Option<u64>,
+}
+
+impl Results {
+    /// Whether the result of a chunk that has taken `busy` may wait; `more`: other chunks are at hand.
+    fn may_wait(&mut self, busy: u64, now: u64, more: bool) -> bool {
+        self.short = if busy < SHORT_NANOS { self.short.saturating_add(1) } else { 0 };
+        let since = *self.since.get_or_insert(now);
+        let waits = more && self.short >= CALM && now - since < WAIT_NANOS;
+        if !waits {
+            self.since = None;
+        }
+        waits
     }
 }
 

@@ -86,12 +86,13 @@ pub(super) struct Place<'a> {
     pub(super) around: &'a mut dyn Surroundings,
 }
 
-/// Runs a chunk.
+/// Runs a chunk; also tells when it began.
 pub(super) fn run_message(
     chunk: &ChunkMessage,
     shared: Option<Arc<SharedValue>>,
     place: Place<'_>,
-) -> ResultMessage {
+) -> (ResultMessage, u64) {
+    let started = now_nanos();
     let mut reply = ReplyBuilder::new(chunk.start);
     let result = |reply: ReplyBuilder, busy_nanos, (slowest, slowest_nanos)| ResultMessage {
         call: chunk.call,
@@ -107,9 +108,8 @@ pub(super) fn run_message(
     let (Some(items), Some(entry)) = (&chunk.items, function::from_offset(chunk.program)) else {
         let failure = Failure::new(FailureKind::Codec, "the chunk arrived damaged");
         (0..chunk.count).for_each(|_| reply.failed(failure.clone()));
-        return result(reply, 0, (chunk.start, 0));
+        return (result(reply, 0, (chunk.start, 0)), started);
     };
-    let started = now_nanos();
     let mut run = ChunkRun {
         chunk,
         items,
@@ -133,7 +133,7 @@ pub(super) fn run_message(
     prints::let_out();
     let ended = now_nanos();
     run.time_tasks(run.reply.len(), ended);
-    result(run.reply, ended - started, run.slowest)
+    (result(run.reply, ended - started, run.slowest), started)
 }
 
 impl ChunkRun<'_> {

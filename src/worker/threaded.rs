@@ -135,7 +135,7 @@ impl Hand {
                 states: &mut states,
                 around: &mut around,
             };
-            let mut result = run_message(&chunk, shared, place);
+            let (mut result, _) = run_message(&chunk, shared, place);
             result.overhead_nanos = overhead;
             let busy = result.busy_nanos;
             if self.answers.send(ToRank0::Result(result)).is_err() {
