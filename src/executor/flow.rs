@@ -28,6 +28,8 @@ const BLOCK_BYTES: usize = 1 << 20;
 const BLOCK_TASKS: usize = 1 << 13;
 /// A slow iterator's items do not wait longer than this for their block to fill.
 const BLOCK_TIME: Duration = Duration::from_millis(2);
+/// The scheduler is told of what was consumed when it is this part of the window, or when nothing else is there to do.
+const TOLD_PART: u64 = 64;
 /// A thread that collects everything anyway is woken for this many tasks at a time.
 const COLLECT_TASKS: u64 = 1 << 12;
 
@@ -65,6 +67,8 @@ pub(super) struct Flow<'p, I> {
     taken: u64,
     /// The piece that the user has now: its tasks and bytes are consumed when it asks for the next.
     in_use: (u64, u64),
+    /// What was consumed and the scheduler has not been told yet.
+    untold: (u64, u64),
     unencodable: BTreeMap<u64, Failure>,
     end: Option<End>,
     /// The limit, once the time is over.
@@ -111,6 +115,7 @@ where
             arrived: VecDeque::new(),
             taken: 0,
             in_use: (0, 0),
+            untold: (0, 0),
             unencodable: BTreeMap::new(),
             end: None,
             late: None,
@@ -129,7 +134,12 @@ where
     /// # Errors
     /// When the map cannot go on, or its time is over.
     pub(super) fn next_piece(&mut self) -> Result<Option<Piece>, Error> {
-        self.consumed()?;
+        self.consumed();
+        if self.untold.0 >= self.window_tasks.div_ceil(TOLD_PART)
+            || self.untold.1 >= self.window_bytes.div_ceil(TOLD_PART)
+        {
+            self.tell_consumed()?;
+        }
         loop {
             if let Some(piece) = self.arrived.pop_front() {
                 return Ok(Some(self.without_stand_ins(piece)));
@@ -146,6 +156,7 @@ where
                 Some(End::Deserted) => return Err(self.shared.deserted()),
                 Some(End::Drained) => return Err(Error::new(ErrorKind::Stopped, STOPPED)),
             }
+            self.tell_consumed()?;
             self.feed()?;
             let (arrived, end) = self.mailbox.take(self.wanted(), self.deadline.map(|(at, _)| at));
             if let Some((at, limit)) = self.deadline
@@ -205,7 +216,7 @@ where
         Wanted { tasks: tasks.clamp(1, COLLECT_TASKS), bytes: (self.window_bytes / 4).max(1) }
     }
 
-    fn consumed(&mut self) -> Result<(), Error> {
+    fn consumed(&mut self) {
         let (tasks, bytes) = std::mem::take(&mut self.in_use);
         self.taken += tasks;
         while let Some((end, size)) = self.fed.front().copied()
@@ -214,6 +225,12 @@ where
             self.fed.pop_front();
             self.fed_bytes -= size;
         }
+        self.untold.0 += tasks;
+        self.untold.1 += bytes;
+    }
+
+    fn tell_consumed(&mut self) -> Result<(), Error> {
+        let (tasks, bytes) = std::mem::take(&mut self.untold);
         if tasks > 0 && self.end.is_none() {
             self.shared.command(Command::Consumed { call: self.call, tasks, bytes })?;
         }

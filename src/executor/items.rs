@@ -48,7 +48,13 @@ impl Items {
 
     pub(super) fn slice(&self, start: u64, count: u64) -> Batch {
         let end = start + count;
-        let first = self.blocks.partition_point(|block| block.end() <= start);
+        let first = self.first_at(start);
+        if let Some(block) = self.blocks.get(first)
+            && block.start <= start
+            && end <= block.end()
+        {
+            return block.items.slice((start - block.start) as usize, (end - block.start) as usize);
+        }
         let parts: Vec<Batch> = self
             .blocks
             .range(first..)
@@ -61,11 +67,19 @@ impl Items {
         Batch::join(&parts)
     }
 
+    /// The first block that does not end before this task. Often the very first.
+    fn first_at(&self, task: u64) -> usize {
+        match self.blocks.front() {
+            Some(front) if task < front.end() => 0,
+            _ => self.blocks.partition_point(|block| block.end() <= task),
+        }
+    }
+
     /// The outcomes of these tasks are known: a block all of whose are gives its memory back,
     /// wherever it lies.
     pub(super) fn settled(&mut self, start: u64, count: u64) {
         let end = start + count;
-        let first = self.blocks.partition_point(|block| block.end() <= start);
+        let first = self.first_at(start);
         for block in self.blocks.range_mut(first..).take_while(|block| block.start < end) {
             block.open -= end.min(block.end()) - start.max(block.start);
             if block.open == 0 {

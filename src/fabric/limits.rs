@@ -11,9 +11,9 @@ use crate::{wire::ChunkMessage, worker::Limited};
 #[derive(Debug)]
 struct Chunk {
     dispatch: u64,
-    /// If it is a single task with a limit: of several, nobody knows which one a silent worker is at.
-    task: Option<Limited>,
-    sent: Instant,
+    /// If it is a single task with a limit, that and when it was sent: of several tasks, nobody knows which one a silent
+    /// worker is at.
+    task: Option<(Limited, Instant)>,
 }
 
 /// The chunks that a worker has.
@@ -29,23 +29,26 @@ impl Limits {
     /// A chunk is sent; returns the new limit if it is another one than before.
     pub(super) fn sent(&mut self, chunk: &ChunkMessage) -> Option<Option<Duration>> {
         let limit = (chunk.limit_nanos > 0).then_some(Duration::from_nanos(chunk.limit_nanos));
-        let limited = |limit| Limited { dispatch: chunk.dispatch, task: chunk.start, limit };
+        let limited =
+            |limit| (Limited { dispatch: chunk.dispatch, task: chunk.start, limit }, Instant::now());
         let task = limit.filter(|_| chunk.count == 1).map(limited);
-        self.chunks.push_back(Chunk { dispatch: chunk.dispatch, task, sent: Instant::now() });
+        self.chunks.push_back(Chunk { dispatch: chunk.dispatch, task });
         let before = std::mem::replace(&mut self.last, limit);
         (limit != before).then_some(limit)
     }
 
     /// A chunk has come back.
     pub(super) fn returned(&mut self, dispatch: u64) {
-        self.chunks.retain(|chunk| chunk.dispatch != dispatch);
+        if let Some(at) = self.chunks.iter().position(|chunk| chunk.dispatch == dispatch) {
+            self.chunks.remove(at);
+        }
     }
 
     /// The task that a worker that is silent for this long must have been at for longer than it may take. One that
     /// was sent later was never begun.
     pub(super) fn culprit(&self, silent: Duration) -> Option<Limited> {
-        let Chunk { task, sent, .. } = self.chunks.front()?;
-        task.filter(|task| sent.elapsed() > silent && silent > task.limit)
+        let (task, sent) = self.chunks.front()?.task?;
+        (sent.elapsed() > silent && silent > task.limit).then_some(task)
     }
 }
 
@@ -76,7 +79,7 @@ mod tests {
         limits.sent(&chunk(3, 1, SECOND));
         assert_eq!(limits.culprit(2 * SECOND), None, "it came after the silence began");
         for chunk in &mut limits.chunks {
-            chunk.sent -= 3 * SECOND;
+            chunk.task = chunk.task.map(|(task, sent)| (task, sent - 3 * SECOND));
         }
         assert_eq!(limits.culprit(2 * SECOND), None, "it is at the chunk of several tasks");
         limits.returned(1);

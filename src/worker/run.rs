@@ -184,7 +184,7 @@ impl ChunkRun<'_> {
     /// they come too soon. It never passes the point where the next chunk should be asked for.
     #[inline]
     pub(super) fn goes_on(&mut self, done: u64) -> bool {
-        done < self.next_look || self.look(done)
+        done < self.next_look || done == self.chunk.count || self.look(done)
     }
 
     /// Takes note of the time that the tasks took since the clock was last read.
