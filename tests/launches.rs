@@ -419,3 +419,29 @@ fn a_pool_whose_program_is_built_anew_goes_on_with_the_workers_it_has() {
         assert_eq!(ended.json()["done"], 40, "{ended:?}");
     }
 }
+
+/// Matched probes are broken on several networks (mpi4py#15, MPI.jl#759).
+#[test]
+fn nothing_needs_a_matched_probe() {
+    let folder = tempfile::tempdir().unwrap();
+    let (source, shim) = (folder.path().join("shim.c"), folder.path().join("shim.so"));
+    let mut text = String::from("#include <unistd.h>\n");
+    for name in ["MPI_Mprobe", "MPI_Improbe", "MPI_Mrecv", "MPI_Imrecv"] {
+        text += &format!(
+            "int {name}(void) {{ write(2, \"{name} was called\\n\", {}); _exit(3); }}\n",
+            name.len() + 12
+        );
+    }
+    std::fs::write(&source, text).unwrap();
+    let compiled = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&shim, &source]).status();
+    assert!(compiled.unwrap().success());
+    for mode in [&["-n", "3", RANKPOOL][..], &["-n", "1", RANKPOOL]] {
+        let mut command = mpiexec(mode);
+        command.args(["run", "squares", "--json"]);
+        if mode[1] == "1" {
+            command.args(["--mode", "pool", "--workers", "2", "--oversubscribe"]);
+        }
+        let ended = start(command.env("LD_PRELOAD", &shim)).end().expect(0);
+        assert_eq!(ended.json()["failed"], 0);
+    }
+}

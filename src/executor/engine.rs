@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     error::{Error, Failure, FailureKind},
-    fabric::{Ending, Fabric, Idle, News, Pause, WorkerInfo},
+    fabric::{Ending, Fabric, Idle, News, Pause, WorkerInfo, sleep_exactly},
     launch,
     scheduler::{Action, CallId, CallSpec, Dispatch, Event, Scheduler, WorkerId},
     wire::{ChunkMessage, ResultMessage, ToWorker},
@@ -98,6 +98,7 @@ impl Engine {
     /// When the fabric broke; every call has then ended as deserted, and the user has had the time to say so.
     pub(super) fn run(mut self) -> Result<(), Error> {
         let mut news = Vec::new();
+        sleep_exactly();
         loop {
             let began = Instant::now();
             self.scheduler.set_now((began - self.began).as_nanos() as u64);

@@ -2,7 +2,8 @@
 //!
 //! Nothing blocks inside MPI, where Open MPI would burn a CPU: it is polled. After the last event
 //! a waiting thread spins for at most [`SPIN`], where its host has a CPU for each rank; then it
-//! yields; then it sleeps, ever longer, up to a bound that depends on whether work is in flight.
+//! yields; then it sleeps, ever longer, up to a bound that depends on whether work is in flight. Where events come
+//! seldom it sleeps at once.
 
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,12 @@ const SPIN: Duration = Duration::from_micros(100);
 const YIELD: Duration = Duration::from_micros(200);
 const LONGEST_IN_FLIGHT: Duration = Duration::from_micros(50);
 const LONGEST: Duration = Duration::from_millis(1);
+/// While work is in flight, a sleep may take this part of the time in which nothing has happened, if that is longer.
+const PART: u32 = 16;
+/// Events are seldom when the time between them is longer, on average: to be awake for the next one would cost much.
+const SELDOM: Duration = Duration::from_millis(2);
+/// Nanoseconds by which the system may put off the end of a sleep, so that it can wake several threads at a time.
+const SLACK: u64 = 1_000;
 
 /// The next thing to do while waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,17 +32,31 @@ pub(crate) struct Idle {
     spin: bool,
     since: Option<Instant>,
     sleep: Duration,
+    /// The time between events, smoothed.
+    usual: Duration,
+}
+
+/// Has the sleeps of this thread end when they should.
+pub(crate) fn sleep_exactly() {
+    #[cfg(target_os = "linux")]
+    {
+        // Without it they are longer.
+        let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(SLACK));
+    }
 }
 
 impl Idle {
     /// `spin`: whether there is a CPU to burn.
     pub(crate) fn new(spin: bool) -> Idle {
-        Idle { spin, since: None, sleep: Duration::from_micros(1) }
+        Idle { spin, since: None, sleep: Duration::from_micros(1), usual: Duration::ZERO }
     }
 
     /// Something happened.
     pub(crate) fn reset(&mut self) {
-        self.since = None;
+        if self.since.is_some() {
+            self.usual = (3 * self.usual + self.time()) / 4;
+            self.since = None;
+        }
     }
 
     /// How long nothing has happened.
@@ -51,14 +72,16 @@ impl Idle {
             return if self.spin { Pause::Spin } else { Pause::Yield };
         };
         let idle = since.elapsed();
-        if self.spin && idle < SPIN {
+        let seldom = self.usual > SELDOM;
+        if self.spin && idle < SPIN && !seldom {
             return Pause::Spin;
         }
-        if idle < YIELD {
+        if idle < YIELD && !seldom {
             return Pause::Yield;
         }
         let sleep = self.sleep;
-        self.sleep = (2 * sleep).min(if in_flight { LONGEST_IN_FLIGHT } else { LONGEST });
+        let longest = if in_flight { LONGEST_IN_FLIGHT.max(idle / PART).min(LONGEST) } else { LONGEST };
+        self.sleep = (2 * sleep).min(longest);
         Pause::Sleep(sleep)
     }
 
@@ -76,12 +99,12 @@ impl Idle {
 mod tests {
     use super::*;
 
-    fn longest_sleep(in_flight: bool) -> Duration {
+    fn longest_sleep(in_flight: bool, after: Duration) -> Duration {
         let mut idle = Idle::new(false);
-        idle.since = Some(Instant::now() - Duration::from_secs(1));
+        idle.since = Some(Instant::now() - after);
         let sleeps = (0..30).map(|_| match idle.next(in_flight) {
             Pause::Sleep(time) => time,
-            other => panic!("{other:?} after a second"),
+            other => panic!("{other:?} after {after:?}"),
         });
         sleeps.max().unwrap()
     }
@@ -90,7 +113,26 @@ mod tests {
     fn it_spins_only_with_a_cpu_to_burn_and_then_sleeps_ever_longer() {
         assert_eq!(Idle::new(true).next(true), Pause::Spin);
         assert_eq!(Idle::new(false).next(true), Pause::Yield);
-        assert_eq!(longest_sleep(true), LONGEST_IN_FLIGHT);
-        assert_eq!(longest_sleep(false), LONGEST);
+        assert_eq!(longest_sleep(true, 2 * YIELD), LONGEST_IN_FLIGHT);
+        assert_eq!(longest_sleep(false, 2 * YIELD), LONGEST);
+        let second = Duration::from_secs(1);
+        assert_eq!((longest_sleep(true, second), longest_sleep(false, second)), (LONGEST, LONGEST));
+    }
+
+    #[test]
+    fn where_events_are_seldom_it_sleeps_at_once_and_where_they_come_again_it_is_awake() {
+        let mut idle = Idle::new(true);
+        let mut event_after = |time| {
+            idle.since = Some(Instant::now() - time);
+            idle.reset();
+            idle.next(true);
+            idle.next(true)
+        };
+        assert_eq!(event_after(Duration::from_millis(1)), Pause::Spin);
+        assert!(matches!(event_after(Duration::from_millis(20)), Pause::Sleep(_)));
+        for _ in 0..20 {
+            event_after(Duration::from_micros(5));
+        }
+        assert_eq!(event_after(Duration::from_micros(5)), Pause::Spin);
     }
 }

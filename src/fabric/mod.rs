@@ -22,7 +22,7 @@ pub(crate) mod threads;
 mod transport;
 mod worker_side;
 
-pub(crate) use idle::{Idle, Pause};
+pub(crate) use idle::{Idle, Pause, sleep_exactly};
 
 use std::time::Duration;
 

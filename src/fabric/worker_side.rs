@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::lifeline;
+use super::{lifeline, sleep_exactly};
 use crate::{
     function, launch,
     wire::{Hello, PROTOCOL, Ready, ToRank0, ToWorker},
@@ -29,6 +29,7 @@ pub(crate) fn serve_remote<L: Link>(
     adjust: impl FnOnce(&mut L, bool),
 ) -> Result<Served, LinkError> {
     launch::becomes_worker();
+    sleep_exactly();
     let here = launch::here();
     let hello = Hello {
         protocol: PROTOCOL,

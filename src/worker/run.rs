@@ -214,7 +214,7 @@ impl ChunkRun<'_> {
         }
         let left = self.chunk.count - done;
         let mean = ((now - self.started) / done).max(1);
-        let early = (ASK_NANOS / mean).min(self.chunk.count * 15 / 100);
+        let early = (ASK_NANOS / mean).min(self.chunk.count * 15 / 100).max(1);
         if !self.asked && left > 0 && left <= early {
             self.asked = true;
             self.around.ask_for_more();

@@ -156,7 +156,10 @@ fn made_meanwhile(way: &Way) {
     let ended = running.end().expect(70);
     assert_eq!(fs::read_to_string(&out).unwrap(), "made by somebody else");
     let partial = folder.names().into_iter().find(|name| name.ends_with(".partial")).unwrap();
-    assert!(ended.stderr.contains(&partial) && ended.stderr.contains("what this one has made is complete"), "{ended:?}");
+    assert!(
+        ended.stderr.contains(&partial) && ended.stderr.contains("what this one has made is complete"),
+        "{ended:?}"
+    );
     let kept = start(&mut command(way, &["show", &folder.file(&partial), "--json"])).end().expect(0).json();
     assert_eq!(kept["done"], 30);
 }
