@@ -21,7 +21,7 @@ use tracing_subscriber::{
 use super::{program, variables::closest};
 use crate::{
     error::Error,
-    launch,
+    job, launch,
     paths::{Named, kind},
     say::{put, shown},
 };
@@ -83,6 +83,9 @@ pub(super) fn start(folder: Option<&Named>) -> Result<(), Error> {
         Error::usage(format!("{VARIABLE}={wanted}: {error} (as in debug, or rankpool=trace)"))
     })?;
     if let Some(folder) = folder {
+        if folder.place().as_os_str().is_empty() {
+            return Err(Error::usage("--log-dir: an empty path names no folder; name one"));
+        }
         let refused = |error: io::Error| Error::usage(format!("--log-dir {folder}: {error}"));
         if let Ok(found) = fs::metadata(folder.place())
             && !found.is_dir()
@@ -93,12 +96,11 @@ pub(super) fn start(folder: Option<&Named>) -> Result<(), Error> {
         let probe = tempfile_in(folder.place());
         File::create(&probe).and_then(|_| fs::remove_file(&probe)).map_err(refused)?;
         for entry in fs::read_dir(folder.place()).map_err(refused)?.flatten() {
-            let name = entry.file_name();
             // Each rank looks: the folder says of most that they are files, and no file is asked.
             if entry.file_type().is_ok_and(|kind| kind.is_file()) {
                 continue;
             }
-            if name.to_str().is_some_and(|name| name.starts_with("rank-") && name.ends_with(".log")) {
+            if job::is_name_of_a_log(&entry.file_name()) {
                 Named::new(entry.path()).site()?;
             }
         }

@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, HashSet},
     fs::File,
     io::{self, Write},
+    os::fd::AsRawFd,
     process::ExitCode,
     sync::{
         Mutex, PoisonError,
@@ -147,11 +148,19 @@ fn supervised<J: Job>(
 ) -> Result<i32, Error> {
     let teller = Teller { job: J::NAME, total: AtomicU64::new(0), failures: Mutex::default() };
     let over = AtomicBool::new(false);
+    // With --json standard output is where the report goes.
+    let standard_output = report_out.as_ref().map_or(io::stdout().as_raw_fd(), AsRawFd::as_raw_fd);
+    let streams = [standard_output, io::stderr().as_raw_fd()].map(|at| format!("/proc/self/fd/{at}").into());
     let report = thread::scope(|scope| {
         let view = progress::View { pool, job: J::NAME, total: &teller.total, over: &over };
         let shown = scope.spawn(move || view.show(flags.settings.progress));
         let _stop = progress::StopOnDrop { over: &over, thread: shown.thread() };
-        job::run(job, pool, &flags.settings.job_options(&flags.files), &teller)
+        job::run(
+            job,
+            pool,
+            &flags.settings.job_options(&flags.files, flags.log_dir.as_ref(), streams),
+            &teller,
+        )
     })?;
     teller.close(&report, pool);
     // What was said stands before the report where both go to one terminal; so does what tasks have printed.

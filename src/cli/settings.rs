@@ -1,6 +1,6 @@
 //! The flags of every run: flag, then environment variable, then default.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 
@@ -155,7 +155,13 @@ impl Settings {
         self.builder().start()
     }
 
-    pub(super) fn job_options(&self, files: &Files) -> job::Options {
+    /// `streams` are the paths of what standard output and standard error are.
+    pub(super) fn job_options(
+        &self,
+        files: &Files,
+        logs: Option<&Named>,
+        streams: [PathBuf; 2],
+    ) -> job::Options {
         job::Options {
             chunk: self.chunk,
             retries: self.retries,
@@ -164,6 +170,8 @@ impl Settings {
             max_failures: self.max_failures,
             seed: self.seed,
             events: files.events.clone(),
+            logs: logs.cloned(),
+            streams,
             keep: files.keep(),
         }
     }

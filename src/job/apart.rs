@@ -1,12 +1,13 @@
 //! No two files of a run are one: the second would destroy what the first has.
 
 use std::{
+    ffi::OsStr,
     fs,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
-use super::Keep;
+use super::Options;
 use crate::{error::Error, launch, paths::Named, store::lock::OutputLock};
 
 /// A file that the run writes.
@@ -16,17 +17,19 @@ struct Written {
     path: PathBuf,
 }
 
-/// Makes sure that what a run writes are files apart from each other, and from those that the job has to do with.
+/// Makes sure that what a run writes are files apart from each other, from those that the job has to do with, and from
+/// those that standard output and standard error go to.
 ///
 /// # Errors
 /// When one is named twice, by whatever path or link, or is no place for a file.
-pub(super) fn check(keep: &Keep, events: Option<&Named>, of_the_job: &[PathBuf]) -> Result<(), Error> {
+pub(super) fn check(options: &Options, of_the_job: &[PathBuf]) -> Result<(), Error> {
+    let keep = &options.keep;
     let journal = keep.journal();
     let mut written = Vec::new();
     for (flag, name) in [
         ("--output", keep.output.as_ref()),
         ("--journal", journal.as_ref()),
-        ("--events", events),
+        ("--events", options.events.as_ref()),
         // One that can be no file is told of elsewhere, and ends nothing.
         (launch::CODE_FILE, launch::code_file().filter(|name| name.site().is_ok())),
     ] {
@@ -43,8 +46,9 @@ pub(super) fn check(keep: &Keep, events: Option<&Named>, of_the_job: &[PathBuf])
     let sites = of_the_job.iter().filter_map(|path| Named::new(path).site().ok());
     let of_the_job: Vec<PathBuf> = sites.map(|site| site.path).collect();
     let is_file = |place: &&PathBuf| fs::metadata(place).is_ok_and(|found| found.is_file());
-    let streams = ["/proc/self/fd/1", "/proc/self/fd/2"].map(PathBuf::from);
-    let streams: Vec<&PathBuf> = streams.iter().filter(is_file).collect();
+    let streams: Vec<&PathBuf> = options.streams.iter().filter(is_file).collect();
+    let logs = options.logs.as_ref().map(Logs::of);
+    let is_log = |path: &Path| logs.as_ref().is_some_and(|logs| logs.has(path));
     for (at, one) in written.iter().enumerate() {
         if let Some(other) = written[..at].iter().find(|other| is_one_file(&one.path, &other.path)) {
             return Err(Error::usage(format!(
@@ -64,8 +68,56 @@ pub(super) fn check(keep: &Keep, events: Option<&Named>, of_the_job: &[PathBuf])
                 one.flag, one.name
             )));
         }
+        if is_log(&one.path) {
+            return Err(Error::usage(format!(
+                "{} names {}, which is the log of a rank in the folder of --log-dir: name another file",
+                one.flag, one.name
+            )));
+        }
+    }
+    if streams.iter().any(|stream| is_log(stream)) {
+        return Err(Error::usage(
+            "standard output or standard error goes to the log of a rank in the folder of --log-dir: name another \
+             folder",
+        ));
+    }
+    if let Some(path) = of_the_job.iter().find(|path| is_log(path)) {
+        return Err(Error::usage(format!(
+            "the job itself reads or makes {}, which is the log of a rank in the folder of --log-dir: name another \
+             folder",
+            path.display()
+        )));
     }
     Ok(())
+}
+
+/// Whether the folder of `--log-dir` has the log of a rank under this name.
+pub(crate) fn is_name_of_a_log(name: &OsStr) -> bool {
+    let rank = name.to_str().and_then(|name| name.strip_prefix("rank-")?.strip_suffix(".log"));
+    rank.is_some_and(|rank| rank.parse::<u32>().is_ok())
+}
+
+/// The logs of the ranks: those that are there, and those that will be.
+struct Logs {
+    folder: PathBuf,
+    there: Vec<PathBuf>,
+}
+
+impl Logs {
+    fn of(folder: &Named) -> Logs {
+        let entries = fs::read_dir(folder.place()).into_iter().flatten().flatten();
+        let there = entries
+            .filter(|entry| is_name_of_a_log(&entry.file_name()))
+            .filter_map(|entry| Named::new(entry.path()).site().ok());
+        let there = there.map(|site| site.path).collect();
+        Logs { folder: folder.place().canonicalize().unwrap_or_default(), there }
+    }
+
+    fn has(&self, path: &Path) -> bool {
+        let is_named = path.file_name().is_some_and(is_name_of_a_log);
+        (is_named && parent(path).is_some_and(|folder| folder == self.folder))
+            || self.there.iter().any(|log| is_one_file(log, path))
+    }
 }
 
 /// By their paths, whose links have been followed; two names of one file are one, too.

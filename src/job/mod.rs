@@ -25,6 +25,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 #[cfg(feature = "cli")]
 pub(crate) use {
+    apart::is_name_of_a_log,
     keep::Keep,
     report::Report,
     run::{MaxFailures, Options, Ui, run},

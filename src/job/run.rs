@@ -1,6 +1,6 @@
 //! A run of a job, from its items to its report.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -38,6 +38,10 @@ pub(crate) struct Options {
     pub(crate) max_failures: Option<MaxFailures>,
     pub(crate) seed: u64,
     pub(crate) events: Option<Named>,
+    /// The folder for the logs of the ranks.
+    pub(crate) logs: Option<Named>,
+    /// The paths of what standard output and standard error are.
+    pub(crate) streams: [PathBuf; 2],
     pub(crate) keep: Keep,
 }
 
@@ -86,7 +90,7 @@ pub(crate) fn run<J: Job>(job: &J, pool: &Executor, options: &Options, ui: &dyn 
     let limit = options.max_failures.map(|limit| limit.tasks(tasks)).transpose()?;
     call(job, pool, options).check(tasks)?;
     parameters::check_sent(job, J::NAME)?;
-    apart::check(&options.keep, options.events.as_ref(), &job.files())?;
+    apart::check(options, &job.files())?;
     let events = options.events.as_ref().map(Events::open).transpose()?;
     let kept = match options.keep.open(job, options.seed, tasks)? {
         Opened::Ready(kept) => *kept,
