@@ -9,7 +9,7 @@ use std::{
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use serde_json::Value;
 
-use super::{examples, out};
+use super::{examples, out, signals};
 use crate::{
     error::{Error, ErrorKind},
     paths::{Draft, Named, explain},
@@ -65,6 +65,7 @@ pub(super) fn execute(matches: &ArgMatches) -> Result<ExitCode, Error> {
         return Err(lock::in_use(to, "another process"));
     }
     let draft = Draft::begin(to, &std::process::id().to_string(), flags.force, "--force replaces it")?;
+    signals::remove_at_the_end(draft.partial.clone())?;
     let file = File::create(&draft.partial);
     let written = match file {
         Ok(file) => write(&flags, &reader, file)?,

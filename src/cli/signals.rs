@@ -65,12 +65,9 @@ pub(super) fn stopping() -> bool {
 /// # Errors
 /// When the signals cannot be caught.
 pub(super) fn listen() -> Result<(), Error> {
-    let broken =
-        |error: std::io::Error| Error::new(ErrorKind::Internal, format!("signals cannot be caught: {error}"));
     // A worker passes it on to rank 0, over its lifeline.
     flag::register(SIGUSR1, Arc::clone(launch::drain_flag())).map_err(broken)?;
-    let hangup = (!is_ignored(SIGHUP)).then_some(SIGHUP);
-    let mut signals = Signals::new([SIGINT, SIGTERM].into_iter().chain(hangup)).map_err(broken)?;
+    let mut signals = Signals::new(ending()).map_err(broken)?;
     let watch = move || {
         let mut caught = signals.forever();
         if let Some(signal) = caught.next() {
@@ -82,6 +79,34 @@ pub(super) fn listen() -> Result<(), Error> {
         }
     };
     thread::Builder::new().name("rankpool-signals".into()).spawn(watch).map(drop).map_err(broken)
+}
+
+/// From here on a signal that ends this process removes the file before, which is half made.
+///
+/// # Errors
+/// When the signals cannot be caught.
+#[cfg(feature = "hdf5")]
+pub(super) fn remove_at_the_end(half_made: std::path::PathBuf) -> Result<(), Error> {
+    let mut signals = Signals::new(ending()).map_err(broken)?;
+    let watch = move || {
+        if let Some(signal) = signals.forever().next() {
+            // It may be whole, and have its name, already.
+            let _ = std::fs::remove_file(&half_made);
+            // It ends the process as if nobody had caught it.
+            let _ = signal_hook::low_level::emulate_default_handler(signal);
+        }
+    };
+    thread::Builder::new().name("rankpool-signals".into()).spawn(watch).map(drop).map_err(broken)
+}
+
+/// The signals that end a process.
+fn ending() -> impl Iterator<Item = i32> {
+    let hangup = (!is_ignored(SIGHUP)).then_some(SIGHUP);
+    [SIGINT, SIGTERM].into_iter().chain(hangup)
+}
+
+fn broken(error: std::io::Error) -> Error {
+    Error::new(ErrorKind::Internal, format!("signals cannot be caught: {error}"))
 }
 
 /// Whether a signal was ignored from the start, as SIGHUP is below `nohup`: then it stays so.
