@@ -12,6 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use rankpool::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -23,6 +24,17 @@ pub struct FilePath(PathBuf);
 impl From<OsString> for FilePath {
     fn from(path: OsString) -> FilePath {
         FilePath(path.into())
+    }
+}
+
+/// Why an empty path is refused.
+pub const EMPTY: &str = "an empty path names no file; name one";
+
+impl FilePath {
+    /// Takes any path from the command line that is not empty.
+    pub fn parser() -> impl TypedValueParser<Value = FilePath> {
+        let named = |path: OsString| if path.is_empty() { Err(EMPTY) } else { Ok(FilePath::from(path)) };
+        OsStringValueParser::new().try_map(named)
     }
 }
 

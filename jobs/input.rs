@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "hdf5")]
 use crate::file;
+use crate::file::EMPTY;
 
 /// The most numbers that one task may make or read, 1 GiB of them; more is a slip in a flag or a file.
 pub const MOST_NUMBERS: usize = 1 << 27;
@@ -24,8 +25,13 @@ pub fn positive(text: &str) -> Result<f64, String> {
     if number > 0.0 { Ok(number) } else { Err("must be more than 0".into()) }
 }
 
-/// The name of a file that HDF5 is to open, which takes no names but UTF-8.
+/// The name of a file that HDF5 is to open.
 pub fn hdf5_file(name: OsString) -> Result<String, String> {
+    utf8(name).and_then(|name| if name.is_empty() { Err(EMPTY.into()) } else { Ok(name) })
+}
+
+/// HDF5 takes no names but UTF-8.
+fn utf8(name: OsString) -> Result<String, String> {
     let why = "the name is not UTF-8, and HDF5 opens no other; rename the file, or give it a link with another name";
     name.into_string().map_err(|_| why.into())
 }
@@ -39,7 +45,7 @@ pub struct Dataset {
 
 impl Dataset {
     pub fn parse(text: OsString) -> Result<Dataset, String> {
-        match hdf5_file(text)?.rsplit_once(':') {
+        match utf8(text)?.rsplit_once(':') {
             Some((file, name)) if !file.is_empty() && !name.is_empty() => Ok(Dataset::new(file, name)),
             _ => Err("expected FILE:DATASET, as in data.h5:/x".into()),
         }
@@ -200,7 +206,7 @@ mod tests {
     fn a_dataset_is_named_after_its_file() {
         let dataset = Dataset::parse("a:b/data.h5:/group/x".into()).unwrap();
         assert_eq!((dataset.file, dataset.name), ("a:b/data.h5".into(), "/group/x".into()));
-        for wrong in ["data.h5", "data.h5:", ":/x"] {
+        for wrong in ["", "data.h5", "data.h5:", ":/x"] {
             assert!(Dataset::parse(wrong.into()).is_err(), "{wrong}");
         }
         let name = std::os::unix::ffi::OsStringExt::from_vec(b"a\xff.h5:/x".into());

@@ -1,7 +1,12 @@
 //! The Mandelbrot set, a row a task. A point c stays if the orbit of 0 under z -> z^2 + c does
 //! not reach |z| >= 4 within the iterations; the result is the iteration at which it did, or -1.
 
-use std::{error::Error as StdError, io::Write, path::PathBuf, sync::OnceLock};
+use std::{
+    error::Error as StdError,
+    io::{self, Write},
+    path::PathBuf,
+    sync::OnceLock,
+};
 
 use rankpool::{Block, Error, Job, Rows};
 use serde::{Deserialize, Serialize};
@@ -28,7 +33,7 @@ pub struct Mandelbrot {
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(i32).range(1..))]
     iterations: i32,
     /// Where to write the picture (PNG) when all rows are known; what is there already is refused
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = FilePath::parser())]
     picture: Option<FilePath>,
     /// The picture's place, once it is known to be free
     #[arg(skip)]
@@ -82,7 +87,7 @@ impl Mandelbrot {
         })
     }
 
-    fn draw(&self, file: impl Write, rows: &[Block<i32>]) -> Result<(), Box<dyn StdError>> {
+    fn draw(&self, file: impl Write, rows: &[Block<i32>]) -> io::Result<()> {
         let mut encoder = png::Encoder::new(file, self.size, self.size);
         encoder.set_color(png::ColorType::Rgb);
         let mut pixels = Vec::with_capacity(3 * rows.len() * self.size as usize);
@@ -90,9 +95,14 @@ impl Mandelbrot {
         for row in rows.iter().rev() {
             pixels.extend(row.iter().flat_map(|escape| self.colour(*escape)));
         }
-        let mut writer = encoder.write_header()?;
-        writer.write_image_data(&pixels)?;
-        Ok(writer.finish()?)
+        let drawn = encoder.write_header().and_then(|mut writer| {
+            writer.write_image_data(&pixels)?;
+            writer.finish()
+        });
+        drawn.map_err(|error| match error {
+            png::EncodingError::IoError(error) => error,
+            other => io::Error::other(other),
+        })
     }
 }
 

@@ -2,9 +2,8 @@
 //! name only when it is whole.
 
 use std::{
-    error::Error as StdError,
     fs::File,
-    io::{BufWriter, ErrorKind, Write},
+    io::{self, BufWriter, ErrorKind, Write},
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
@@ -14,6 +13,7 @@ use rankpool::Error;
 use rustix::{
     fs::{CWD, RenameFlags},
     io::Errno,
+    process::{Resource, getrlimit},
 };
 
 use crate::file::refused;
@@ -55,12 +55,16 @@ impl NewFile {
             return Err(refused(path, "names a folder; name a file"));
         }
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-        let cannot = |error: std::io::Error| refused(path, format!("cannot be written: {error}"));
-        let folder = folder.canonicalize().map_err(cannot)?;
+        let folder = folder.canonicalize().map_err(|error| cannot_be_written(path, &error))?;
         // A name of its own: in containers many processes have the same number.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
         let partial = folder.join(format!(".rankpool-{}-{now:x}.partial", std::process::id()));
-        File::create_new(&partial).and_then(|_| std::fs::remove_file(&partial)).map_err(cannot)?;
+        // With something in it: where there is no room, an empty file can still be made.
+        let tried = File::create_new(&partial).and_then(|mut file| {
+            let written = file.write_all(b"\n");
+            std::fs::remove_file(&partial).and(written)
+        });
+        tried.map_err(|error| cannot_be_written(path, &error))?;
         Ok(NewFile { path: folder.join(name), partial })
     }
 
@@ -68,31 +72,47 @@ impl NewFile {
     ///
     /// # Errors
     /// When it cannot be written, or something has taken the name since.
-    pub fn write(
-        &self,
-        write: impl FnOnce(&mut BufWriter<File>) -> Result<(), Box<dyn StdError>>,
-    ) -> Result<(), Error> {
-        let written = File::create_new(&self.partial).map_err(Into::into).and_then(|file| {
-            let outcome = write_through(file, write).and_then(|()| Ok(rename(&self.partial, &self.path)?));
+    pub fn write(&self, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> Result<(), Error> {
+        let written = File::create_new(&self.partial).and_then(|file| {
+            let outcome = write_through(file, write).and_then(|()| rename(&self.partial, &self.path));
             outcome.inspect_err(|_| drop(std::fs::remove_file(&self.partial)))
         });
-        written
-            .map_err(|error| Error::storage(format!("{}: cannot be written: {error}", self.path.display())))
+        written.map_err(|error| {
+            Error::storage(format!("{}: cannot be written: {}", self.path.display(), explain(&error)))
+        })
     }
 }
 
-fn write_through(
-    file: File,
-    write: impl FnOnce(&mut BufWriter<File>) -> Result<(), Box<dyn StdError>>,
-) -> Result<(), Box<dyn StdError>> {
+/// Before the work: what the user has named is wrong, or there is no room for any file.
+fn cannot_be_written(path: &Path, error: &io::Error) -> Error {
+    let why = format!("cannot be written: {}", explain(error));
+    match error.raw_os_error() {
+        Some(libc::EFBIG | libc::ENOSPC | libc::EDQUOT) => {
+            Error::storage(format!("{}: {why}", path.display()))
+        }
+        _ => refused(path, why),
+    }
+}
+
+/// What the system says, and the limit of a shell by its name.
+fn explain(error: &io::Error) -> String {
+    match (error.raw_os_error(), getrlimit(Resource::Fsize).current) {
+        (Some(libc::EFBIG), Some(limit)) => {
+            format!("{error}: this process may write {limit} bytes to a file (`ulimit -f` shows and sets it)")
+        }
+        _ => error.to_string(),
+    }
+}
+
+fn write_through(file: File, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {
     let mut file = BufWriter::new(file);
     write(&mut file)?;
     file.flush()?;
-    Ok(file.get_ref().sync_all()?)
+    file.get_ref().sync_all()
 }
 
 /// Gives a file another name, which nothing has yet.
-fn rename(from: &Path, to: &Path) -> std::io::Result<()> {
+fn rename(from: &Path, to: &Path) -> io::Result<()> {
     match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
         outcome => return Ok(outcome?),
@@ -129,12 +149,12 @@ mod tests {
         let failed = new.write(|file| {
             file.write_all(b"half")?;
             assert!(!path.exists());
-            Err("no more".into())
+            Err(io::Error::other("no more"))
         });
         assert!(failed.unwrap_err().to_string().ends_with("/new: cannot be written: no more"));
         assert_eq!(left(), 0);
-        new.write(|file| Ok(file.write_all(b"whole")?)).unwrap();
-        let taken = new.write(|file| Ok(file.write_all(b"other")?)).unwrap_err();
+        new.write(|file| file.write_all(b"whole")).unwrap();
+        let taken = new.write(|file| file.write_all(b"other")).unwrap_err();
         assert!(taken.to_string().contains("File exists") && taken.exit_code() == 70, "{taken}");
         assert_eq!((std::fs::read_to_string(&path).unwrap().as_str(), left()), ("whole", 1));
     }

@@ -39,7 +39,7 @@ const LONGEST: usize = 1000;
 #[derive(clap::Args, Serialize, Deserialize)]
 pub struct Words {
     /// UTF-8 text files, which every worker can read, and which stay as they are meanwhile
-    #[arg(required = true, value_name = "FILE")]
+    #[arg(required = true, value_name = "FILE", value_parser = FilePath::parser())]
     files: Vec<FilePath>,
     /// How many of the most frequent words to tell
     #[arg(long, default_value_t = 10)]

@@ -58,6 +58,23 @@ fn what_is_no_file_is_refused_by_every_job_that_reads_and_never_waited_for() {
 }
 
 #[test]
+fn an_empty_path_is_refused_with_the_argument_that_it_stands_for() {
+    for (arguments, named) in [
+        (&["words", ""][..], "'<FILE>...'"),
+        (&["words", "README.md", ""], "'<FILE>...'"),
+        (&["firing-rate", ""], "'[FILE.nwb]'"),
+        (&["time-histogram", ""], "'[FILE.nwb]'"),
+        (&["mandelbrot", "--picture", ""], "'--picture <FILE>'"),
+    ] {
+        assert_refused(
+            arguments,
+            &format!("invalid value '' for {named}: an empty path names no file; name one"),
+        );
+    }
+    assert_refused(&["squares", "--log-dir", ""], "--log-dir: an empty path names no folder; name one");
+}
+
+#[test]
 fn standard_input_is_refused_also_when_it_is_a_file_since_workers_have_another() {
     let folder = tempfile::tempdir().unwrap();
     let text = folder.path().join("text");
@@ -297,12 +314,35 @@ fn a_picture_that_cannot_be_made_is_refused_before_any_file_is_begun() {
         (at("text/new.png"), "Not a directory"),
         ("/proc/new.png".into(), "cannot be written"),
         ("/sys/new.png".into(), "cannot be written"),
-        ("".into(), "names no file"),
     ] {
         let output = at("out.h5");
         assert_refused(&["mandelbrot", "--size=5", "-o", &output, &format!("--picture={picture}")], why);
     }
     assert_eq!((left(), std::fs::read_to_string(at("text")).unwrap().as_str()), (before, "text"));
+}
+
+/// What a test says goes to a file, too, so it is handed on by somebody else.
+fn limited(blocks: u32, flags: &[&str]) -> Ended {
+    let line = format!(r#"(ulimit -f {blocks}; exec "$@") 2>&1 | cat; exit ${{PIPESTATUS[0]}}"#);
+    let mut command = Command::new("bash");
+    command.args(["-c", &line, "bash", RANKPOOL, "run", "mandelbrot", "--size=200"]).args(flags);
+    start(&mut command).end()
+}
+
+#[test]
+fn a_picture_beyond_the_limit_on_files_is_an_error_that_names_the_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    let picture = folder.path().join("picture.png").to_str().unwrap().to_string();
+    // Without any room it is refused before the work: before the output is, which comes next.
+    for (blocks, bytes, more) in [(0, 0, &["--output=/no/such/folder/out.h5"][..]), (1, 1024, &[])] {
+        let ended = limited(blocks, &[&["--picture", &picture], more].concat()).expect(70);
+        let told = format!(
+            "picture.png: cannot be written: File too large (os error 27): this process may write {bytes} bytes to a \
+             file (`ulimit -f` shows and sets it)"
+        );
+        assert!(ended.stdout.contains(&told), "{ended:?}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "{ended:?}");
+    }
 }
 
 #[test]
