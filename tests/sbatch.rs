@@ -188,6 +188,30 @@ fn what_would_fail_in_the_queue_is_refused_before() {
 }
 
 #[test]
+fn a_variable_that_is_wrong_for_the_run_is_named() {
+    let ended = |name: &str, value: &str, run: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rankpool"));
+        start(command.args(["slurm", "--", "run", "pi", "-o", "pi.h5"]).args(run).env(name, value)).end()
+    };
+    for (name, value) in [
+        ("RANKPOOL_WORKERS", "many"),
+        ("RANKPOOL_CHUNK", "0"),
+        ("RANKPOOL_STALL", "soon"),
+        ("RANKPOOL_MODE", "fast"),
+    ] {
+        let refused = ended(name, value, &[]).expect(2);
+        let told = format!("{name}={value} is set in the environment");
+        assert!(refused.stdout.is_empty() && refused.stderr.contains(&told), "{refused:?}");
+        // What stands in the command is blamed itself.
+        let refused = ended(name, value, &["--workers", "none"]).expect(2);
+        assert!(!refused.stderr.contains("WORKERS=none is set"), "{refused:?}");
+        ended(name, "", &[]).expect(0);
+    }
+    let flag = ended("RANKPOOL_SEED", "3", &["--workers", "none"]).expect(2);
+    assert!(!flag.stderr.contains("is set in the environment"), "{flag:?}");
+}
+
+#[test]
 fn a_script_is_kept_and_never_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("pi.sh");

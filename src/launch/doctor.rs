@@ -383,4 +383,32 @@ mod tests {
         assert_eq!(displaced(&new), Some(old.to_str().unwrap()));
         assert_eq!((displaced(&old), displaced(&link)), (None, None));
     }
+
+    #[test]
+    fn a_folder_at_the_build_that_has_but_a_link_to_the_library_tells_of_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let [real, new, links] = ["real", "new", "links"].map(|name| folder.path().join(name));
+        for made in [&real, &new, &links] {
+            std::fs::create_dir(made).unwrap();
+        }
+        let library = |folder: &Path| folder.join("libmpi.so.40");
+        std::fs::write(library(&real), "").unwrap();
+        std::fs::write(library(&new), "").unwrap();
+        std::os::unix::fs::symlink("../real/libmpi.so.40", links.join("libmpi.so")).unwrap();
+        let folders = format!("{}:{}", links.display(), real.display());
+        let displaced = |loaded: &Path| displaced(Some(&library(loaded)), Some(&folders));
+        assert_eq!((displaced(&new), displaced(&real)), (Some(real.to_str().unwrap()), None));
+    }
+
+    /// What build.rs has written down is of use here: one of the folders has the library by the name that it is loaded by.
+    #[cfg(feature = "mpi")]
+    #[test]
+    fn the_library_at_the_build_is_found_in_a_folder_that_the_program_knows() {
+        let file = library_file().unwrap();
+        let folders = BUILT_WITH.unwrap();
+        let has_it = |folder: &str| Path::new(folder).join(file.file_name().unwrap()).exists();
+        assert!(folders.split(':').any(has_it), "{} is in none of {folders}", file.display());
+        assert_eq!(displaced(Some(&file), BUILT_WITH), None);
+        assert_eq!(displaced(Some(&Path::new("/").join(file.file_name().unwrap())), BUILT_WITH), None);
+    }
 }

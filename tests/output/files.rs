@@ -14,20 +14,19 @@ use crate::support::{LIMIT, start, wait};
 
 pub const TESTS: &[Test] = &[
     ("what is no regular file is refused before any work", &[SERIAL, COMM], no_regular_file),
-    ("a code file that can be none is told of, and ends nothing", ALL, code_file),
     ("a link is followed to what it means", &[SERIAL], links),
     ("an output that was made meanwhile is not replaced, and nothing is lost", &[SERIAL], made_meanwhile),
     ("an output in use is told to be in use, and is not destroyed", &[SERIAL, PROCESSES], in_use),
     ("a task that goes to another folder takes no file along", ALL, wandering),
     ("a file that grows beyond ulimit -f is an error that names the limit", &[SERIAL, PROCESSES], file_limit),
     ("a journal that holds nothing is no obstacle", &[SERIAL], empty_journal),
-    ("no two files of a run are one", &[SERIAL], apart),
     ("what is no name of a file is refused before any work", &[SERIAL], no_names),
     ("a file that another run writes is not replaced", &[SERIAL], written_by_another),
     ("a full disk leaves nothing behind of a run that could not begin", &[SERIAL], full_at_the_start),
     ("a journal that is gone is no success of a run that has nothing else", &[SERIAL], gone_journal),
     ("more threads than a process can have are refused", &[THREADS, PROCESSES], many_threads),
     ("an export that fails leaves the file that was there", &[SERIAL], exports),
+    ("an export that is ended by a signal leaves nothing behind", &[SERIAL], ended_export),
 ];
 
 /// Between two looks at a folder.
@@ -35,7 +34,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// Waits until a journal or a lock says whose it is. It has been locked before.
 #[track_caller]
-fn wait_for_words(file: &str) {
+pub fn wait_for_words(file: &str) {
     wait(LIMIT, PAUSE, file, || match fs::metadata(file) {
         Ok(data) if data.len() > 0 => Ok(()),
         other => Err(format!("{other:?}")),
@@ -43,7 +42,7 @@ fn wait_for_words(file: &str) {
 }
 
 /// Whatever is no file: its name, and what it is called.
-fn odd_places(folder: &Folder) -> Vec<(String, &'static str)> {
+pub fn odd_places(folder: &Folder) -> Vec<(String, &'static str)> {
     fs::create_dir(folder.path("folder")).unwrap();
     symlink("/dev/null", folder.path("link")).unwrap();
     drop(UnixListener::bind(folder.path("socket")).unwrap());
@@ -110,19 +109,6 @@ fn no_regular_file(way: &Way) {
             let ended = start(&mut command(way, arguments)).end().expect(2);
             assert!(ended.stderr.contains(what), "{arguments:?}: {ended:?}");
         }
-    }
-}
-
-fn code_file(way: &Way) {
-    let folder = Folder::new();
-    for (place, what) in odd_places(&folder) {
-        let mut command = command(way, &["run", "talk", "--json"]);
-        let ended = start(command.env("RANKPOOL_CODE_FILE", &place)).end().expect(0);
-        assert!(
-            ended.stderr.contains("RANKPOOL_CODE_FILE") && ended.stderr.contains(what),
-            "{place}: {ended:?}"
-        );
-        assert_eq!(ended.json()["done"], 6);
     }
 }
 
@@ -259,54 +245,6 @@ fn exports(way: &Way) {
     assert_eq!(folder.names(), ["out.csv", "out.h5"]);
 }
 
-fn apart(way: &Way) {
-    let folder = Folder::new();
-    let (out, other, text) = (folder.file("out.h5"), folder.file("other"), folder.file("text"));
-    let (dotted, linked) = (folder.file("./folder/../out.h5"), folder.file("link"));
-    fs::create_dir(folder.path("folder")).unwrap();
-    symlink("out.h5", &linked).unwrap();
-    fs::write(&text, "precious").unwrap();
-    fs::hard_link(&text, folder.path("second")).unwrap();
-    let second = folder.file("second");
-    let before = folder.names();
-    let (journal, lock) = (folder.file("out.h5.journal"), folder.file("out.h5.lock"));
-    for flags in [
-        ["--output", &out, "--events", &out],
-        ["--output", &out, "--events", &dotted],
-        ["--output", &linked, "--events", &out],
-        ["--output", &out, "--events", &journal],
-        ["--output", &out, "--events", &lock],
-        ["--output", &out, "--journal", &linked],
-        ["--output", &out, "--journal", &lock],
-        ["--journal", &other, "--events", &other],
-        ["--output", &text, "--journal", &second],
-    ] {
-        for force in [&[][..], &["--force"]] {
-            let ended = run(way, &[&["talk"], &flags[..], force].concat()).expect(2);
-            assert!(ended.stderr.contains("give them names of their own"), "{flags:?}: {ended:?}");
-            assert_eq!(folder.names(), before, "{flags:?}");
-        }
-    }
-    let ended = start(command(way, &["run", "talk", "--output", &out]).env("RANKPOOL_CODE_FILE", &out)).end();
-    assert!(ended.stderr.contains("--output and RANKPOOL_CODE_FILE both name"), "{ended:?}");
-    for flag in ["--output", "--journal", "--events"] {
-        for name in [&text, &second, &linked] {
-            let ended = run(way, &["bulky", "--itself", name, flag, name, "--force"]).expect(2);
-            assert!(ended.stderr.contains("which the job itself reads or makes"), "{flag} {name}: {ended:?}");
-        }
-    }
-    // The code is left after all, so a code file has what its name had.
-    assert_eq!(fs::read_to_string(&out).unwrap(), "2\n");
-    assert_eq!(fs::read_to_string(&text).unwrap(), "precious");
-    let ended = run(way, &["talk", "--events", &text]).expect(2);
-    assert!(ended.stderr.contains("holds something else than events"), "{ended:?}");
-    assert_eq!(fs::read_to_string(&text).unwrap(), "precious");
-    for _ in 0..2 {
-        run(way, &["talk", "--events", &other]).expect(0);
-    }
-    assert_eq!(fs::read_to_string(&other).unwrap().matches("run_started").count(), 2);
-}
-
 fn no_names(way: &Way) {
     let folder = Folder::new();
     for (name, why) in [(String::new(), "an empty path names no file"), (folder.file("new/"), "of a folder")]
@@ -333,17 +271,24 @@ fn no_names(way: &Way) {
 
 fn written_by_another(way: &Way) {
     let folder = Folder::new();
-    let (journal, out) = (folder.file("journal"), folder.file("out.h5"));
-    let running =
-        start(&mut command(way, &["run", "talk", "--n", "900", "--sleep-ms", "60", "--journal", &journal]));
+    let [journal, out, events, result] =
+        ["journal", "out.h5", "events", "result.h5"].map(|name| folder.file(name));
+    run(way, &["talk", "--output", &result]).expect(0);
+    let slow = ["run", "talk", "--n", "900", "--sleep-ms", "60", "--journal", &journal, "--events", &events];
+    let running = start(&mut command(way, &slow));
     wait_for_words(&journal);
-    for (flags, told) in [
-        (&["--output", journal.as_str(), "--force"][..], "is in use by another process"),
-        (&["--output", &out, "--events", &journal], "holds something else than events"),
+    wait_for_words(&events);
+    let in_use = "is in use by another process";
+    for (arguments, told) in [
+        (&["run", "talk", "--output", &journal, "--force"][..], in_use),
+        (&["run", "talk", "--output", &events, "--force"], in_use),
+        (&["run", "talk", "--output", &out, "--events", &journal], "holds something else than events"),
+        (&["export", &result, "--csv", "--to", &journal, "--force"], in_use),
+        (&["export", &result, "--csv", "--to", &events, "--force"], in_use),
     ] {
-        let refused = run(way, &[&["talk"], flags].concat()).expect(2);
-        assert!(refused.stderr.contains(told), "{refused:?}");
-        assert_eq!(folder.names(), ["journal"]);
+        let refused = start(&mut command(way, arguments)).end().expect(2);
+        assert!(refused.stderr.contains(told), "{arguments:?}: {refused:?}");
+        assert_eq!(folder.names(), ["events", "journal", "result.h5"], "{arguments:?}");
     }
     running.signal(Signal::TERM);
     running.end().expect(75);
@@ -358,8 +303,8 @@ fn full_at_the_start(way: &Way) {
     // No byte may be written, as on a full disk.
     // What a test says goes to a file, too, so it is handed on by somebody else.
     let line = r#"(ulimit -f 0; exec "$@") 2>&1 | cat; exit ${PIPESTATUS[0]}"#;
-    let ended = start(&mut bash(line, &command(way, &["run", "talk", "--output", &out]))).end().expect(2);
-    assert!(ended.stdout.contains("cannot be made"), "{ended:?}");
+    let ended = start(&mut bash(line, &command(way, &["run", "talk", "--output", &out]))).end().expect(70);
+    assert!(ended.stdout.contains("cannot be made") && ended.stdout.contains("`ulimit -f`"), "{ended:?}");
     assert_eq!(folder.names(), [""; 0]);
 }
 
@@ -384,4 +329,22 @@ fn many_threads(way: &Way) {
     let flag = if way.0 == "threads" { "--workers" } else { "--threads-per-worker" };
     let ended = run(&(way.0, 0, &[]), &["talk", "--mode", way.0, flag, "4000000000"]).expect(2);
     assert!(ended.stderr.contains("4096 at most"), "{ended:?}");
+}
+
+fn ended_export(way: &Way) {
+    let folder = Folder::new();
+    let (out, csv) = (folder.file("out.h5"), folder.file("out.csv"));
+    run(way, &["talk", "--n", "3000000", "--output", &out]).expect(0);
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+        let running = start(&mut command(way, &["export", &out, "--csv", "--to", &csv]));
+        wait(LIMIT, PAUSE, "a partial file", || {
+            let partial = folder.names().into_iter().find(|name| name.ends_with(".partial"));
+            let length =
+                partial.and_then(|name| fs::metadata(folder.path(&name)).ok()).map(|data| data.len());
+            if length > Some(0) { Ok(()) } else { Err(format!("{length:?}")) }
+        });
+        running.signal(signal);
+        running.end().expect(128 + signal.as_raw());
+        assert_eq!(folder.names(), ["out.h5"], "{signal:?}");
+    }
 }

@@ -24,6 +24,9 @@ pub struct Talk {
     /// Any text: a parameter
     #[arg(long, default_value = "")]
     note: String,
+    /// There are no items, for a reason of so many bytes
+    #[arg(long)]
+    refuse: Option<usize>,
 }
 
 impl Job for Talk {
@@ -33,7 +36,10 @@ impl Job for Talk {
     type Summary = u64;
 
     fn items(&self) -> Result<impl Iterator<Item = u64>, Error> {
-        Ok(0..self.n)
+        match self.refuse {
+            Some(bytes) => Err(Error::usage("x".repeat(bytes))),
+            None => Ok(0..self.n),
+        }
     }
 
     fn task(&self, k: u64) -> Result<u64, Box<dyn StdError>> {

@@ -3,6 +3,8 @@
 //!
 //! The program is its own fixture: with a command in front it is a user's program, which has the jobs of `jobs.rs`.
 
+mod apart;
+mod code_file;
 mod files;
 mod jobs;
 mod printed;
@@ -34,7 +36,9 @@ fn main() -> ExitCode {
             jobs::Nameless,
         ]);
     }
-    ways::run([words::TESTS, printed::TESTS, files::TESTS, refused::TESTS].concat())
+    ways::run(
+        [words::TESTS, printed::TESTS, files::TESTS, code_file::TESTS, apart::TESTS, refused::TESTS].concat(),
+    )
 }
 
 /// This program, launched in a way, with these arguments.

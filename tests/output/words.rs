@@ -13,6 +13,7 @@ pub const TESTS: &[Test] = &[
     ("every command ends as it would when nobody hears it", &[SERIAL], every_command),
     ("signals are obeyed though nobody hears of them", &[SERIAL, THREADS, PROCESSES], signals),
     ("words keep their order, and what does not fit is counted", &[SERIAL], order),
+    ("a text of any length is said whole", &[SERIAL, PROCESSES], long_text),
     ("a hangup is a stop that can be resumed, and nohup keeps it out", &[SERIAL, PROCESSES], hangup),
 ];
 
@@ -124,6 +125,25 @@ fn order(way: &Way) {
     let plain = start(&mut command(way, &["run", "talk", "--n", "3", "--fail", "x"])).end().expect(1);
     let at = |text: &str| plain.stderr.find(text).unwrap_or_else(|| panic!("{text}: {plain:?}"));
     assert!(at("task 1 failed") < at("2 tasks ok") && at("2 tasks ok") < at("  rank 0"), "{plain:?}");
+}
+
+fn long_text(way: &Way) {
+    for bytes in [1000, 300_000, 3_000_000] {
+        let command = command(way, &["run", "talk", "--refuse", &bytes.to_string()]);
+        let plain = start(&mut bash(r#""$@""#, &command)).end().expect(2);
+        let piped =
+            start(&mut bash(r#"set -o pipefail; "$@" 2>&1 | { sleep 0.2; cat >&2; }"#, &command)).end();
+        for ended in [plain, piped.expect(2)] {
+            let text = format!("error: talk: {}\n", "x".repeat(bytes));
+            let count = ended.stderr.matches(&text).count();
+            assert_eq!(
+                (count, ended.stderr.len() < bytes + 1000),
+                (1, true),
+                "{} of {bytes} bytes",
+                ended.stderr.len()
+            );
+        }
+    }
 }
 
 fn hangup(way: &Way) {

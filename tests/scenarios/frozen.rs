@@ -1,6 +1,9 @@
 //! Processes that stand still: a worker, at the start, in a task and at the end; rank 0; all of them.
 
-use std::time::{Duration, Instant};
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use rankpool::{Block, Error, Executor, FailureKind, Mode, Task};
 use rustix::process::{Pid, Signal, getpid, kill_process};
@@ -36,29 +39,46 @@ pub const TESTS: &[(&str, &[Mode], Test)] = &[
 
 /// Without recovery mpiexec ends the run for a rank that is killed: a frozen one is left until the end.
 pub const WITHOUT_RECOVERY: &[(&str, fn())] = &[
-    ("a rank that stands still costs its chunk only", || {
-        assert!(without_recovery("worker_freezes").expect(0).stdout.contains("40 results, 1 worker lost"));
+    ("a rank that stands still costs its chunk only, and the code of the run is left", || {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut command = without_recovery("worker_freezes");
+        let ended = start(command.env("RANKPOOL_CODE_FILE", file.path())).end().expect(0);
+        assert!(ended.stdout.contains("40 results, 1 worker lost"), "{ended:?}");
+        assert_eq!(std::fs::read_to_string(file.path()).unwrap(), "0\n", "{ended:?}");
     }),
     ("a rank that stands still is not left behind by a program that just returns", || {
         // mpiexec takes it for an error that ranks leave without MPI_Finalize.
-        assert!(without_recovery("limited_chunk").stdout.contains("all are done, 1 worker lost"));
+        assert!(
+            start(&mut without_recovery("limited_chunk"))
+                .end()
+                .stdout
+                .contains("all are done, 1 worker lost")
+        );
     }),
     ("a rank that is continued after it was given up does no harm", || {
-        assert!(without_recovery("continued").expect(0).stdout.contains("60 results, 1 worker lost"));
+        assert!(
+            start(&mut without_recovery("continued"))
+                .end()
+                .expect(0)
+                .stdout
+                .contains("60 results, 1 worker lost")
+        );
     }),
     ("large items for a rank that stands still do not hold up rank 0", || {
-        assert!(without_recovery("large_items").expect(0).stdout.contains("1 worker lost"));
+        assert!(start(&mut without_recovery("large_items")).end().expect(0).stdout.contains("1 worker lost"));
     }),
     ("a rank that stands still at the end does not hold up the run", || {
-        without_recovery("freezes_at_the_end").expect(0);
+        start(&mut without_recovery("freezes_at_the_end")).end().expect(0);
     }),
     ("a rank that stands still at the start ends the run", || {
-        refused_start(without_recovery("never_starts"));
+        refused_start(start(&mut without_recovery("never_starts")).end());
     }),
 ];
 
-fn without_recovery(scenario: &str) -> Ended {
-    start(under(3, &[], &program()).args(["inside", scenario, "comm", "2"])).end()
+fn without_recovery(scenario: &str) -> Command {
+    let mut command = under(3, &[], &program());
+    command.args(["inside", scenario, "comm", "2"]);
+    command
 }
 
 /// Runs the scenario if it is one of these.

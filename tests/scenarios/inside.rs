@@ -22,6 +22,7 @@ pub fn run(scenario: &str, mode: Mode, workers: i64) {
     let ended = match scenario {
         "panic_in_main" => panic_in_main(&pool),
         "error_in_main" => error_in_main(&pool),
+        "own_code" => own_code(&pool),
         "drop_waits" => drop_waits(pool),
         "shutdown_now" => shutdown_now(pool),
         "worker_dies" => worker_dies(&pool),
@@ -67,6 +68,13 @@ fn panic_in_main(pool: &Executor) -> Result<(), Error> {
 fn error_in_main(pool: &Executor) -> Result<(), Error> {
     pool.map(|n: u64| 10 / (4 - n), 0..10)?;
     Ok(())
+}
+
+/// The executor lives, and its workers work.
+fn own_code(pool: &Executor) -> Result<(), Error> {
+    pool.map(nap, [10; 4])?;
+    let _busy = pool.submit(nap, 600_000)?;
+    std::process::exit(3)
 }
 
 fn drop_waits(pool: Executor) -> Result<(), Error> {

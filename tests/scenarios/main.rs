@@ -58,6 +58,7 @@ const TESTS: &[(&str, &[Mode], Test)] = {
             &[Threads, Processes, Comm],
             ended_by_main,
         ),
+        ("a program that ends by an exit code of its own keeps it", EVERYWHERE, own_code),
         ("dropping waits for what was submitted", EVERYWHERE, drop_waits),
         ("shutdown_now cancels what has not started", EVERYWHERE, shutdown_now),
         ("a worker that dies costs nothing but time", PROCESSES, worker_dies),
@@ -146,6 +147,18 @@ fn ended_by_main(mode: Mode) {
     if mode != Mode::Comm {
         let refused = run("ended_by_main", mode, 0).expect(2);
         assert!(refused.stderr.contains("error: 0 workers cannot run anything"), "{refused:?}");
+    }
+}
+
+fn own_code(mode: Mode) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let mut command = command("own_code", mode, 2);
+    let ended = start(command.env("RANKPOOL_CODE_FILE", file.path())).end();
+    assert_eq!(std::fs::read_to_string(file.path()).unwrap(), "3\n", "{ended:?}");
+    if matches!(mode, Mode::Comm | Mode::Pool) {
+        assert_ne!(ended.code, 0, "{ended:?}");
+    } else {
+        ended.expect(3);
     }
 }
 
