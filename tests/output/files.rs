@@ -9,7 +9,7 @@ use std::{
 
 use rustix::process::Signal;
 
-use super::{ALL, COMM, Folder, PROCESSES, SERIAL, THREADS, Test, Way, bash, command, run};
+use super::{ALL, COMM, Folder, HEARING, PROCESSES, SERIAL, THREADS, Test, Way, bash, command, run};
 use crate::support::{LIMIT, start, wait};
 
 pub const TESTS: &[Test] = &[
@@ -336,7 +336,8 @@ fn ended_export(way: &Way) {
     let (out, csv) = (folder.file("out.h5"), folder.file("out.csv"));
     run(way, &["talk", "--n", "3000000", "--output", &out]).expect(0);
     for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
-        let running = start(&mut command(way, &["export", &out, "--csv", "--to", &csv]));
+        let export = command(way, &["export", &out, "--csv", "--to", &csv]);
+        let running = start(&mut bash(HEARING, &export));
         wait(LIMIT, PAUSE, "a partial file", || {
             let partial = folder.names().into_iter().find(|name| name.ends_with(".partial"));
             let length =

@@ -62,3 +62,6 @@ fn bash(line: &str, command: &Command) -> Command {
     }
     shell
 }
+
+/// A line for [`bash`]: the command obeys a hangup, though the tests may have been started by nohup.
+const HEARING: &str = r#"exec env --default-signal=HUP "$@""#;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use super::{ALL, Folder, PROCESSES, SERIAL, THREADS, Test, Way, bash, command};
+use super::{ALL, Folder, HEARING, PROCESSES, SERIAL, THREADS, Test, Way, bash, command};
 use crate::support::{Ended, start};
 
 pub const TESTS: &[Test] = &[
@@ -150,9 +150,7 @@ fn hangup(way: &Way) {
     let folder = Folder::new();
     let journal = folder.file("journal");
     let arguments = ["run", "talk", "--n", "60", "--sleep-ms", "50", "--journal", &journal];
-    // Whoever runs the tests may have made them deaf to it.
-    let line = r#"exec env --default-signal=HUP "$@""#;
-    let running = start(&mut bash(line, &command(way, &arguments)));
+    let running = start(&mut bash(HEARING, &command(way, &arguments)));
     std::thread::sleep(Duration::from_millis(900));
     running.signal(Signal::HUP);
     let ended = running.end().expect(75);
