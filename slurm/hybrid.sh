@@ -49,9 +49,10 @@ fi
 
 # 75: the run has stopped in time, and goes on from its journal when the job starts again. 137: its ranks were killed,
 # as srun does with all of them when one dies. The limits end a job that never gets further.
+# 139: rank 0 has died as MPI started, of a message that came too early. It is rare, and the next start goes well.
 case $code in
 75) restarts=100 ;;
-137) restarts=3 ;;
+137 | 139) restarts=3 ;;
 *) restarts=0 ;;
 esac
 if [ -z "$stopped" ] && [ "${SLURM_RESTART_COUNT:-0}" -lt "$restarts" ]; then
