@@ -16,7 +16,7 @@ use crate::{
     function::{self, Entry},
     launch::Mode,
     scheduler::{CallSpec, Chunk},
-    wire::{BatchBuilder, Piece, decode},
+    wire::{BatchBuilder, Piece, decode, nanos},
     worker::{Collect, Fold, Function, Node, append, catch, run_chunk},
 };
 
@@ -63,7 +63,7 @@ impl Options {
             first: 0,
             chunk: self.chunk,
             retries: self.retries,
-            retry_delay_nanos: self.retry_delay.as_nanos().try_into().unwrap_or(u64::MAX),
+            retry_delay_nanos: nanos(self.retry_delay),
             window_tasks: self.window,
             window_bytes: WINDOW_BYTES,
             ordered,
@@ -392,7 +392,7 @@ impl<'p, T: Function> Call<'p, T> {
             shared: shared.clone(),
             stateful: size_of::<T::State>() > 0,
             seed: self.options.seed.unwrap_or(self.pool.shared.seed),
-            limit_nanos: self.options.task_timeout.map_or(0, |limit| (limit.as_nanos() as u64).max(1)),
+            limit_nanos: self.options.task_timeout.map_or(0, |limit| nanos(limit).max(1)),
         })
     }
 

@@ -9,6 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::wire::nanos;
+
 /// Nanoseconds since this process first asked; never 0.
 pub(crate) fn now_nanos() -> u64 {
     static START: OnceLock<Instant> = OnceLock::new();
@@ -44,7 +46,7 @@ impl Board {
         let line = &self.0[thread];
         line.started.store(0, Ordering::Relaxed);
         fence(Ordering::Release);
-        line.limit.store(task.limit.as_nanos() as u64, Ordering::Relaxed);
+        line.limit.store(nanos(task.limit), Ordering::Relaxed);
         line.dispatch.store(task.dispatch, Ordering::Relaxed);
         line.task.store(task.task, Ordering::Relaxed);
         line.started.store(now_nanos(), Ordering::Release);
