@@ -145,6 +145,9 @@ pub(crate) fn from_offset(offset: u64) -> Option<Entry> {
 
 /// Makes a value of a type that has no memory, such as a function item or a closure that
 /// captures nothing. A type with memory does not compile, and the message says what to use.
+///
+/// A closure that captures values without memory has none either, and neither do the copies of what it captures that
+/// come out of this: they are made in another process than the one where the user had them.
 pub(crate) fn conjure<F: Copy>() -> F {
     const {
         assert!(

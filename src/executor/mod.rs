@@ -152,6 +152,11 @@ impl Shared {
 /// # Ok::<(), rankpool::Error>(())
 /// ```
 ///
+/// What counts is memory: a closure may capture values of types without any, such as `struct Metric;`, if they are
+/// `Copy`. Workers then have such a value without anybody having made it there. So do not capture a value whose
+/// existence proves something about this process, such as a token that a library gives to who has set it up: the proof
+/// does not hold on the workers. Set up there what tasks need, with [`map_init`](Executor::map_init).
+///
 /// All methods can be called from several threads at a time; maps in flight share the workers.
 ///
 /// Dropping an executor waits for what was submitted and then ends the workers, like
