@@ -139,7 +139,7 @@ impl<'p, T: Function> Call<'p, T> {
     }
 
     /// How long one task may run. A task over its time fails, its worker is given up, and the
-    /// others go on. In `serial` and `threads`, where a thread cannot be stopped, the map is refused.
+    /// others go on. What a state takes to be built ([`Executor::call_init`]) is no task's time. In `serial` and `threads`, where a thread cannot be stopped, the map is refused.
     pub fn task_timeout(mut self, limit: Duration) -> Self {
         self.options.task_timeout = Some(limit);
         self

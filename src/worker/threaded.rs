@@ -135,13 +135,12 @@ impl Hand {
                 states: &mut states,
                 around: &mut around,
             };
-            let (mut result, _) = run_message(&chunk, shared, place);
+            let (mut result, time) = run_message(&chunk, shared, place);
             result.overhead_nanos = overhead;
-            let busy = result.busy_nanos;
             if self.answers.send(ToRank0::Result(result)).is_err() {
                 return;
             }
-            overhead = (now_nanos() - received).saturating_sub(busy);
+            overhead = (now_nanos() - received).saturating_sub(time.end - time.start);
         }
     }
 }
