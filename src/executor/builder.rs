@@ -368,6 +368,7 @@ impl Builder {
             seed,
             progress,
             callbacks: OnceLock::new(),
+            courier: OnceLock::new(),
             mode,
             broken: reason,
         };

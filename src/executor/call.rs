@@ -248,6 +248,31 @@ impl<'p, T: Function> Call<'p, T> {
     /// Runs the function over the items and yields results in order, as they come. Items are
     /// pulled as the [`window`](Call::window) allows: an endless iterator is fine.
     ///
+    /// The iterator is asked for items on this thread, inside `next`, as far ahead as the window allows. An item that
+    /// was pulled is on its way within 2 ms, however long the iterator takes for the next one. But the loop over the
+    /// results stands still meanwhile. So an iterator that gets its items from that loop needs a window of no more
+    /// items than it can give before the loop gives it others; with 1, each item may come of the result before it:
+    ///
+    /// ```
+    /// # let pool = rankpool::Executor::builder().mode(rankpool::Mode::Serial).start()?;
+    /// let (next, items) = std::sync::mpsc::channel();
+    /// next.send(27u64).unwrap();
+    /// let mut next = Some(next);
+    /// let step = |n: u64| if n % 2 == 0 { n / 2 } else { 3 * n + 1 };
+    /// let mut steps = 0;
+    /// for result in pool.call(step).window(1).stream(items)? {
+    ///     steps += 1;
+    ///     match result? {
+    ///         1 => next = None, // Ends the iterator.
+    ///         n => next.as_ref().unwrap().send(n).unwrap(),
+    ///     }
+    /// }
+    /// assert_eq!(steps, 111);
+    /// # Ok::<(), rankpool::Error>(())
+    /// ```
+    ///
+    /// Where each result may give any number of new tasks, [`submit`](Call::submit) them.
+    ///
     /// # Errors
     /// When the call is refused. The stream yields the results before the first failure, then the
     /// failure, then ends; with [`keep_going`](Call::keep_going) it goes on.

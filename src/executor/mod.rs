@@ -3,6 +3,7 @@
 mod builder;
 mod call;
 mod command;
+mod courier;
 mod engine;
 mod flow;
 mod future;
@@ -31,6 +32,7 @@ pub use builder::Builder;
 pub(crate) use builder::SHORTEST_STALL;
 pub use call::Call;
 use command::{Command, Farewell};
+use courier::{Courier, Tray};
 use engine::Reason;
 pub use future::{Future, Status};
 pub use progress::{Progress, Share};
@@ -72,6 +74,7 @@ pub(crate) struct Shared {
     seed: u64,
     progress: Arc<Mutex<Progress>>,
     callbacks: OnceLock<mpsc::Sender<Job>>,
+    courier: OnceLock<Courier>,
     mode: Mode,
     /// Why nobody works any more, where that is not that all workers were lost.
     broken: Reason,
@@ -89,7 +92,18 @@ impl Shared {
     fn command(&self, command: Command) -> Result<(), Error> {
         let sent = self.commands.send(command);
         self.scheduler.unpark();
-        sent.map_err(|_| Error::new(ErrorKind::Cancelled, "the executor has ended"))
+        sent.map_err(|_| has_ended())
+    }
+
+    fn courier(&self) -> &Courier {
+        self.courier.get_or_init(Courier::start)
+    }
+
+    /// A tray for the items of this call, which the courier looks after.
+    fn tray(&self, call: CallId) -> Arc<Tray> {
+        let tray = Tray::new(call, self.commands.clone(), self.scheduler.clone());
+        self.courier().look_after(&tray);
+        tray
     }
 
     fn deserted(&self) -> Error {
@@ -136,6 +150,10 @@ impl Shared {
             }
         }
     }
+}
+
+fn has_ended() -> Error {
+    Error::new(ErrorKind::Cancelled, "the executor has ended")
 }
 
 /// Runs functions over many inputs on the workers of its [`Mode`]; see the [crate's tour](crate).
