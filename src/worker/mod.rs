@@ -5,9 +5,15 @@ mod prints;
 mod program;
 mod run;
 mod sink;
+mod slot;
 mod task;
 mod threaded;
 mod unwind;
+
+/// What [`slot`] is made of; a test has another one, which tries all orders.
+mod atomics {
+    pub(super) use std::sync::atomic::{AtomicU64, Ordering, fence};
+}
 
 use std::{
     collections::{HashMap, VecDeque},
