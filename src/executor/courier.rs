@@ -7,7 +7,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak,
+        Arc, Mutex, MutexGuard, TryLockError, Weak,
         atomic::{AtomicBool, Ordering},
         mpsc,
     },
@@ -16,7 +16,7 @@ use std::{
 };
 
 use super::{command::Command, has_ended};
-use crate::{error::Error, scheduler::CallId, wire::BatchBuilder};
+use crate::{error::Error, scheduler::CallId, sync::lock, wire::BatchBuilder};
 
 /// Items of a slow iterator do not wait longer than this for their block to fill.
 pub(super) const BLOCK_TIME: Duration = Duration::from_millis(2);
@@ -46,7 +46,7 @@ impl Tray {
 
     /// Holds the tray.
     pub(super) fn hold(&self) -> MutexGuard<'_, Block> {
-        self.block.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.block)
     }
 
     /// Whether the courier waits for whoever holds the tray; it is asked once.
@@ -145,7 +145,7 @@ impl Drop for Courier {
 
 impl Rounds {
     fn trays(&self) -> MutexGuard<'_, Vec<Weak<Tray>>> {
-        self.trays.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.trays)
     }
 
     fn go(&self) {

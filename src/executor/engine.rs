@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, OnceLock, PoisonError, mpsc},
+    sync::{Arc, Mutex, OnceLock, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -19,6 +19,7 @@ use crate::{
     fabric::{Ending, Fabric, Idle, News, Pause, WorkerInfo},
     launch,
     scheduler::{Action, CallId, CallSpec, Dispatch, Event, Scheduler, WorkerId},
+    sync::lock,
     wire::{ChunkMessage, ResultMessage, ToWorker},
 };
 
@@ -457,7 +458,7 @@ impl Engine {
     }
 
     fn tally(&self, change: impl FnOnce(&mut Progress, &Engine)) {
-        change(&mut self.progress.lock().unwrap_or_else(PoisonError::into_inner), self);
+        change(&mut lock(&self.progress), self);
     }
 }
 

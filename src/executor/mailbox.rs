@@ -2,12 +2,16 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Condvar, Mutex, MutexGuard},
     time::Instant,
 };
 
 use super::command::Sink;
-use crate::{scheduler::End, wire::Piece};
+use crate::{
+    scheduler::End,
+    sync::{lock, wait_until},
+    wire::Piece,
+};
 
 #[derive(Default)]
 struct Contents {
@@ -42,7 +46,7 @@ pub(super) struct Mailbox {
 
 impl Mailbox {
     fn lock(&self) -> MutexGuard<'_, Contents> {
-        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.contents)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -54,17 +58,7 @@ impl Mailbox {
     pub(super) fn take(&self, wanted: Wanted, deadline: Option<Instant>) -> (VecDeque<Piece>, Option<End>) {
         let mut contents = self.lock();
         contents.wanted = wanted;
-        while !contents.is_worth_it() {
-            let Some(deadline) = deadline else {
-                contents = self.worth_it.wait(contents).unwrap_or_else(PoisonError::into_inner);
-                continue;
-            };
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            contents = self.worth_it.wait_timeout(contents, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
+        contents = wait_until(&self.worth_it, contents, deadline, |contents| contents.is_worth_it());
         contents.wanted = Wanted { tasks: u64::MAX, bytes: u64::MAX };
         (contents.tasks, contents.bytes) = (0, 0);
         (std::mem::take(&mut contents.pieces), contents.end)

@@ -16,7 +16,7 @@ mod watch;
 
 use std::{
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicU64, Ordering},
         mpsc,
     },
@@ -50,6 +50,7 @@ use crate::{
     fabric::WorkerInfo,
     launch::{self, Mode},
     scheduler::{CallId, Chunk},
+    sync::lock,
     wire::encode,
     worker::{AsItIs, Each, Fallible, Function, Init, Returned, Verdict, With, catch},
 };
@@ -236,7 +237,7 @@ impl Executor {
 
     /// What has been done so far, over all calls.
     pub fn progress(&self) -> Progress {
-        self.shared.progress.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.shared.progress).clone()
     }
 
     /// `f` as a call whose options can be set: `pool.call(f).retries(2).map(items)`.

@@ -1,6 +1,7 @@
 //! Where am I: the launcher, the host, the CPUs, and which mode follows from them.
 
 mod allocation;
+mod child;
 mod code_file;
 mod detect;
 #[cfg(feature = "cli")]

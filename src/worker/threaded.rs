@@ -3,7 +3,7 @@
 use std::{
     collections::HashSet,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
@@ -16,7 +16,10 @@ use super::{
     Board, Desk, Identity, Link, LinkError, catch, now_nanos, or_end,
     run::{Place, SharedValue, States, Surroundings, run_message},
 };
-use crate::wire::{ChunkMessage, ToRank0, ToWorker};
+use crate::{
+    sync::lock,
+    wire::{ChunkMessage, ToRank0, ToWorker},
+};
 
 /// The longest time that a message from rank 0 waits to be seen while the threads work.
 const PAUSE: Duration = Duration::from_micros(50);
@@ -93,10 +96,6 @@ pub(super) fn serve(link: &mut dyn Link, identity: &Identity) -> Result<bool, Li
             link.send(message)?;
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// One task thread.

@@ -6,7 +6,7 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
     os::fd::OwnedFd,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -21,7 +21,7 @@ use super::{
     pulse::{Pulse, patience},
     watch::Watch,
 };
-use crate::{fabric::files, launch};
+use crate::{fabric::files, launch, sync::lock};
 
 /// The most connections that have not shown the token.
 const MOST_STRANGERS: usize = 32;
@@ -61,10 +61,6 @@ impl Post {
 
 /// The workers, by rank.
 pub(super) type Posts = Arc<Mutex<BTreeMap<u32, Post>>>;
-
-pub(super) fn lock(posts: &Posts) -> MutexGuard<'_, BTreeMap<u32, Post>> {
-    posts.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// The lifelines of all workers.
 pub(in crate::fabric) struct Lifelines {

@@ -24,11 +24,11 @@ use super::{
     Heard, Introduction, Report,
     door::{Door, Guest},
     keep_alive,
-    lines::{Posts, lock},
+    lines::Posts,
     pid_space,
     pulse::Clock,
 };
-use crate::launch;
+use crate::{launch, sync::lock};
 
 /// The number of the pipe in the epoll set whose end means that rank 0 leaves.
 const LEAVING: u64 = 0;
