@@ -10,8 +10,8 @@ use std::{
 
 use super::{
     Executor, Shared,
-    call::EMPTY_CHUNK,
     engine::{Engine, Reason},
+    options::EMPTY_CHUNK,
     progress::Progress,
 };
 #[cfg(feature = "mpi")]

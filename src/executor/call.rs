@@ -1,6 +1,6 @@
 //! A function with its options, ready to be mapped, streamed, reduced or submitted.
 
-use std::{marker::PhantomData, sync::Arc, time::Duration};
+use std::{marker::PhantomData, time::Duration};
 
 use bytes::Bytes;
 
@@ -10,6 +10,7 @@ use super::{
     flow::{Flow, Taste, not_done},
     future::Cell,
     items::Items,
+    options::CallOptions,
 };
 use crate::{
     error::{Error, ErrorKind, Failure, FailureKind, TaskError},
@@ -19,60 +20,6 @@ use crate::{
     wire::{BatchBuilder, Piece, decode, nanos},
     worker::{Collect, Fold, Function, Node, append, catch, run_chunk},
 };
-
-/// Tasks between the first result that the user has not taken and the last item pulled.
-const WINDOW_TASKS: u64 = 1 << 18;
-/// Bytes of items, and of results, that wait.
-const WINDOW_BYTES: u64 = 1 << 26;
-
-pub(super) const EMPTY_CHUNK: &str = "a chunk has at least 1 task: give a positive number or Chunk::Auto";
-
-/// The options of a call, without its types.
-#[derive(Clone, Debug)]
-pub(super) struct Options {
-    chunk: Chunk,
-    retries: u16,
-    retry_delay: Duration,
-    task_timeout: Option<Duration>,
-    pub(super) time_limit: Option<Duration>,
-    window: u64,
-    keep_going: bool,
-    announce: bool,
-    seed: Option<u64>,
-    pub(super) label: Option<Arc<str>>,
-}
-
-impl Options {
-    pub(super) fn spec(&self, ordered: bool, expected: Option<u64>) -> Result<CallSpec, Error> {
-        let refused = |text: &str| {
-            let label = self.label.as_ref().map(|label| format!("{label}: ")).unwrap_or_default();
-            Err(Error::usage(format!("{label}{text}")))
-        };
-        if self.chunk == Chunk::Fixed(0) {
-            return refused(EMPTY_CHUNK);
-        }
-        if self.window == 0 {
-            return refused("a window of 0 tasks lets nothing through: give a positive number");
-        }
-        if self.chunk == Chunk::Static && expected.is_none() {
-            return refused(
-                "static chunks need to know the number of tasks: use guided or auto for a lazy iterator",
-            );
-        }
-        Ok(CallSpec {
-            first: 0,
-            chunk: self.chunk,
-            retries: self.retries,
-            retry_delay_nanos: nanos(self.retry_delay),
-            window_tasks: self.window,
-            window_bytes: WINDOW_BYTES,
-            ordered,
-            announce: self.announce,
-            stop_at_error: !self.keep_going,
-            expected,
-        })
-    }
-}
 
 /// A function and its options; [`Executor::call`] and its relatives make one.
 ///
@@ -97,25 +44,20 @@ impl Options {
 pub struct Call<'p, T> {
     pool: &'p Executor,
     shared: Result<Option<Bytes>, Failure>,
-    options: Options,
+    options: CallOptions,
     function: PhantomData<fn(T)>,
 }
 
 impl<'p, T: Function> Call<'p, T> {
     pub(super) fn new(pool: &'p Executor, shared: Result<Option<Bytes>, Failure>) -> Call<'p, T> {
-        let options = Options {
-            chunk: pool.shared.chunk,
-            retries: 0,
-            retry_delay: Duration::ZERO,
-            task_timeout: None,
-            time_limit: None,
-            window: WINDOW_TASKS,
-            keep_going: false,
-            announce: false,
-            seed: None,
-            label: None,
-        };
+        let options = CallOptions { chunk: pool.shared.chunk, ..CallOptions::default() };
         Call { pool, shared, options, function: PhantomData }
+    }
+
+    /// All options at once, but for what is between this call and its caller.
+    pub(crate) fn options(mut self, options: CallOptions) -> Self {
+        self.options = options;
+        self
     }
 
     /// How many tasks go to a worker at a time; by default as [`Builder::chunk`](super::Builder::chunk) says.

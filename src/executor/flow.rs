@@ -10,11 +10,11 @@ use serde::Serialize;
 
 use super::{
     Shared,
-    call::Options,
     command::{Answer, Command, Record, Work},
     courier::{BLOCK_TIME, Tray},
     items::Items,
     mailbox::{Mailbox, Wanted},
+    options::CallOptions,
 };
 use crate::{
     error::{Error, ErrorKind, Failure, FailureKind, TaskError},
@@ -91,7 +91,7 @@ where
 {
     pub(super) fn start(
         shared: &'p Shared,
-        options: &Options,
+        options: &CallOptions,
         work: Work,
         ordered: bool,
         taste: Taste,

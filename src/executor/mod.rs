@@ -9,6 +9,7 @@ mod flow;
 mod future;
 mod items;
 mod mailbox;
+mod options;
 mod progress;
 mod stream;
 mod wait;
@@ -42,6 +43,7 @@ use watch::Watching;
 pub(crate) use {
     call::value,
     flow::Pieces,
+    options::CallOptions,
     watch::{Happening, Span, Watch},
 };
 
