@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind, Failure, FailureKind, TaskError},
-    function::{self, Entry},
+    function::{self, EntryPoint},
     launch::Mode,
     scheduler::{CallSpec, Chunk},
     wire::{BatchBuilder, Piece, decode, nanos},
@@ -291,7 +291,7 @@ impl<'p, T: Function> Call<'p, T> {
     where
         C: Fn(T::Value, T::Value) -> T::Value + Copy + Send + 'static,
     {
-        let entry: Entry = run_chunk::<T, Fold<T::Value, C>>;
+        let entry: EntryPoint = run_chunk::<T, Fold<T::Value, C>>;
         let mut flow = self.flow(items.into_iter(), entry, true, Taste::Everything)?;
         let mut nodes = Vec::new();
         while let Some(piece) = flow.next_piece()? {
@@ -344,7 +344,7 @@ impl<'p, T: Function> Call<'p, T> {
         error.labelled(self.options.label.as_ref())
     }
 
-    fn work(&self, entry: Entry) -> Result<Work, Error> {
+    fn work(&self, entry: EntryPoint) -> Result<Work, Error> {
         let mode = self.pool.mode();
         if self.options.task_timeout.is_some() && matches!(mode, Mode::Serial | Mode::Threads) {
             return Err(Error::usage(format!(
@@ -363,7 +363,7 @@ impl<'p, T: Function> Call<'p, T> {
         })
     }
 
-    fn flow<I>(&self, items: I, entry: Entry, ordered: bool, taste: Taste) -> Result<Flow<'p, I>, Error>
+    fn flow<I>(&self, items: I, entry: EntryPoint, ordered: bool, taste: Taste) -> Result<Flow<'p, I>, Error>
     where
         I: Iterator<Item = T::Item>,
     {
@@ -371,7 +371,7 @@ impl<'p, T: Function> Call<'p, T> {
     }
 }
 
-fn entry<T: Function>() -> Entry {
+fn entry<T: Function>() -> EntryPoint {
     run_chunk::<T, Collect>
 }
 

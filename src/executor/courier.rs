@@ -26,13 +26,13 @@ pub(super) struct Tray {
     call: CallId,
     commands: mpsc::Sender<Command>,
     scheduler: Thread,
-    block: Mutex<Block>,
+    block: Mutex<Filling>,
     /// The courier found the tray held.
     wanted: AtomicBool,
 }
 
 /// A block of items that fills.
-pub(super) struct Block {
+pub(super) struct Filling {
     pub(super) items: BatchBuilder,
     /// When the first of them was asked for.
     pub(super) began: Instant,
@@ -40,12 +40,12 @@ pub(super) struct Block {
 
 impl Tray {
     pub(super) fn new(call: CallId, commands: mpsc::Sender<Command>, scheduler: Thread) -> Arc<Tray> {
-        let block = Mutex::new(Block { items: BatchBuilder::default(), began: Instant::now() });
+        let block = Mutex::new(Filling { items: BatchBuilder::default(), began: Instant::now() });
         Arc::new(Tray { call, commands, scheduler, block, wanted: AtomicBool::new(false) })
     }
 
     /// Holds the tray.
-    pub(super) fn hold(&self) -> MutexGuard<'_, Block> {
+    pub(super) fn hold(&self) -> MutexGuard<'_, Filling> {
         lock(&self.block)
     }
 
@@ -58,7 +58,7 @@ impl Tray {
     ///
     /// # Errors
     /// When the executor has ended.
-    pub(super) fn send(&self, block: &mut Block) -> Result<(), Error> {
+    pub(super) fn send(&self, block: &mut Filling) -> Result<(), Error> {
         let items = block.items.finish();
         let sent = self.commands.send(Command::Feed { call: self.call, items });
         self.scheduler.unpark();

@@ -468,7 +468,7 @@ mod tests {
     use crate::{
         error::ErrorKind,
         executor::{
-            command::{Answer, Sink, Work},
+            command::{Answer, Recipient, Work},
             items::Items,
         },
         scheduler::{CallSpec, Chunk, End},
@@ -507,7 +507,7 @@ mod tests {
 
     struct Waiting(mpsc::Sender<End>);
 
-    impl Sink for Waiting {
+    impl Recipient for Waiting {
         fn deliver(&self, _: Piece) {}
 
         fn finish(&self, end: End) {

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use super::{
     Shared,
     call::value,
-    command::{Command, Sink},
+    command::{Command, Recipient},
     flow::{STOPPED, not_done},
 };
 use crate::{
@@ -131,7 +131,7 @@ impl Cell {
     }
 }
 
-impl Sink for Cell {
+impl Recipient for Cell {
     fn try_start(&self) -> bool {
         let mut state = self.lock();
         if matches!(state.stage, Stage::Pending) {

@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use super::command::Sink;
+use super::command::Recipient;
 use crate::{
     scheduler::End,
     sync::{lock, wait_until},
@@ -14,7 +14,7 @@ use crate::{
 };
 
 #[derive(Default)]
-struct Contents {
+struct Arrivals {
     pieces: VecDeque<Piece>,
     tasks: u64,
     bytes: u64,
@@ -30,7 +30,7 @@ pub(super) struct Wanted {
     pub(super) bytes: u64,
 }
 
-impl Contents {
+impl Arrivals {
     fn is_worth_it(&self) -> bool {
         self.end.is_some()
             || (!self.pieces.is_empty()
@@ -40,12 +40,12 @@ impl Contents {
 
 #[derive(Default)]
 pub(super) struct Mailbox {
-    contents: Mutex<Contents>,
+    contents: Mutex<Arrivals>,
     worth_it: Condvar,
 }
 
 impl Mailbox {
-    fn lock(&self) -> MutexGuard<'_, Contents> {
+    fn lock(&self) -> MutexGuard<'_, Arrivals> {
         lock(&self.contents)
     }
 
@@ -65,7 +65,7 @@ impl Mailbox {
     }
 }
 
-impl Sink for Mailbox {
+impl Recipient for Mailbox {
     fn deliver(&self, piece: Piece) {
         let mut contents = self.lock();
         contents.tasks += piece.count;

@@ -63,7 +63,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// The name of the thread that runs callbacks.
 const CALLBACKS: &str = "rankpool-callbacks";
 
-type Job = Box<dyn FnOnce() + Send>;
+type Callback = Box<dyn FnOnce() + Send>;
 
 /// What the executor, its futures and its streams share.
 pub(crate) struct Shared {
@@ -76,7 +76,7 @@ pub(crate) struct Shared {
     chunk: Chunk,
     seed: u64,
     progress: Arc<Mutex<Progress>>,
-    callbacks: OnceLock<mpsc::Sender<Job>>,
+    callbacks: OnceLock<mpsc::Sender<Callback>>,
     courier: OnceLock<Courier>,
     mode: Mode,
     /// Why nobody works any more, where that is not that all workers were lost.
@@ -127,9 +127,9 @@ impl Shared {
     }
 
     /// Runs `job` on the callback thread, after those that came before.
-    fn call_back(&self, job: Job) {
+    fn call_back(&self, job: Callback) {
         let callbacks = self.callbacks.get_or_init(|| {
-            let (jobs, queue) = mpsc::channel::<Job>();
+            let (jobs, queue) = mpsc::channel::<Callback>();
             let run = move || {
                 for job in queue {
                     // The panic hook has reported it; the next callback is not to suffer.

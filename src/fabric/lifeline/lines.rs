@@ -19,7 +19,7 @@ use super::{
     GOODBYE, Heard, LARGEST_CODE, PING,
     door::Door,
     pulse::{Pulse, patience},
-    watch::Watch,
+    watch::Lookout,
 };
 use crate::{fabric::files, launch, sync::lock};
 
@@ -96,7 +96,7 @@ impl Lifelines {
         // Strangers leave descriptors for workers, and for what else rank 0 opens.
         let room = (files::free().saturating_sub(workers) / 2).clamp(1, MOST_STRANGERS);
         let door = Door::new(listener, token, room);
-        Watch::start(door, woken, stall, posts.clone(), out, ending.clone())?;
+        Lookout::start(door, woken, stall, posts.clone(), out, ending.clone())?;
         Ok(Lifelines { token, port, addresses, heard, posts, ending, alive: Some(alive) })
     }
 

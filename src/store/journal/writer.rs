@@ -57,7 +57,7 @@ impl Entry {
 }
 
 #[derive(Default)]
-struct Contents {
+struct Waiting {
     entries: VecDeque<Entry>,
     bytes: u64,
     /// Entries that were appended, and of them those that are on disk.
@@ -75,7 +75,7 @@ struct Contents {
 /// The queue before the journal's thread.
 #[derive(Default)]
 pub(crate) struct Queue {
-    contents: Mutex<Contents>,
+    contents: Mutex<Waiting>,
     /// There is something to write.
     filled: Condvar,
     /// There is room, or something has reached the disk.
@@ -83,7 +83,7 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    fn lock(&self) -> MutexGuard<'_, Contents> {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
         lock(&self.contents)
     }
 
@@ -109,8 +109,8 @@ impl Queue {
         self.room().map(drop)
     }
 
-    fn room(&self) -> Result<MutexGuard<'_, Contents>, Error> {
-        let free = |contents: &mut Contents| contents.bytes < QUEUE_BYTES || contents.broken.is_some();
+    fn room(&self) -> Result<MutexGuard<'_, Waiting>, Error> {
+        let free = |contents: &mut Waiting| contents.bytes < QUEUE_BYTES || contents.broken.is_some();
         let contents = wait_until(&self.emptied, self.lock(), None, free);
         match &contents.broken {
             Some(why) => Err(Error::new(ErrorKind::Storage, why.clone())),
@@ -118,7 +118,7 @@ impl Queue {
         }
     }
 
-    fn put(&self, mut contents: MutexGuard<'_, Contents>, entry: Entry) {
+    fn put(&self, mut contents: MutexGuard<'_, Waiting>, entry: Entry) {
         contents.bytes += entry.size();
         contents.appended += 1;
         contents.entries.push_back(entry);
@@ -208,7 +208,7 @@ impl Drop for Writer {
 }
 
 /// Neighbouring results that are becoming one record.
-struct Run {
+struct Stretch {
     start: u64,
     count: u64,
     /// Bytes of each value.
@@ -237,7 +237,7 @@ struct Log {
     /// Where the last record ends that the file has.
     written: u64,
     buffer: Vec<u8>,
-    run: Option<Run>,
+    run: Option<Stretch>,
     trace: TraceBlock,
     unsynced: u64,
     last_flush: Instant,
@@ -297,7 +297,7 @@ impl Log {
             (self.unsynced > 0).then(|| self.last_sync + SYNC_TIME)
         };
         let ready =
-            |contents: &mut Contents| !contents.entries.is_empty() || contents.closed || contents.urgent;
+            |contents: &mut Waiting| !contents.entries.is_empty() || contents.closed || contents.urgent;
         let mut contents = wait_until(&queue.filled, queue.lock(), due, ready);
         let mut entries = Vec::new();
         let mut bytes = 0;
@@ -356,7 +356,7 @@ impl Log {
             }
             _ => {
                 self.close_run()?;
-                self.run = Some(Run { start, count, size, payload: bytes.to_vec() });
+                self.run = Some(Stretch { start, count, size, payload: bytes.to_vec() });
             }
         }
         Ok(())
