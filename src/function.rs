@@ -13,7 +13,7 @@ use std::{ptr::NonNull, sync::OnceLock};
 use crate::error::{Error, ErrorKind};
 
 /// The entry that every call's code has: runs one chunk. See [`crate::worker::program`].
-pub(crate) type Entry = fn(&mut crate::worker::ChunkRun<'_>);
+pub(crate) type EntryPoint = fn(&mut crate::worker::ChunkRun<'_>);
 
 /// The executable as it lies in this process.
 struct Image {
@@ -119,7 +119,7 @@ pub(crate) fn build() -> &'static str {
 ///
 /// # Errors
 /// When the code is not in the executable itself but in a shared library.
-pub(crate) fn to_offset(entry: Entry) -> Result<u64, Error> {
+pub(crate) fn to_offset(entry: EntryPoint) -> Result<u64, Error> {
     let offset = (entry as usize).wrapping_sub(image().bias);
     if image().code.iter().any(|segment| segment.contains(&offset)) {
         Ok(offset as u64)
@@ -133,18 +133,21 @@ pub(crate) fn to_offset(entry: Entry) -> Result<u64, Error> {
 }
 
 /// The entry that rank 0 named by `offset`; `None` outside the executable's code.
-pub(crate) fn from_offset(offset: u64) -> Option<Entry> {
+pub(crate) fn from_offset(offset: u64) -> Option<EntryPoint> {
     let offset = usize::try_from(offset).ok()?;
     if !image().code.iter().any(|segment| segment.contains(&offset)) {
         return None;
     }
-    // SAFETY: rank 0 made the offset with `to_offset` from an `Entry` of the same build, which the
+    // SAFETY: rank 0 made the offset with `to_offset` from an `EntryPoint` of the same build, which the
     // handshake compared; it was range-checked against this image's code.
-    Some(unsafe { std::mem::transmute::<usize, Entry>(image().bias + offset) })
+    Some(unsafe { std::mem::transmute::<usize, EntryPoint>(image().bias + offset) })
 }
 
 /// Makes a value of a type that has no memory, such as a function item or a closure that
 /// captures nothing. A type with memory does not compile, and the message says what to use.
+///
+/// A closure that captures values without memory has none either, and neither do the copies of what it captures that
+/// come out of this: they are made in another process than the one where the user had them.
 pub(crate) fn conjure<F: Copy>() -> F {
     const {
         assert!(

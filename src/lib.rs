@@ -61,6 +61,7 @@ mod say;
 mod scheduler;
 #[cfg(feature = "cli")]
 mod store;
+mod sync;
 mod task_set;
 mod wire;
 mod worker;

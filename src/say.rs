@@ -6,7 +6,7 @@ use std::{
     borrow::Cow,
     collections::VecDeque,
     fmt::Write,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Condvar, Mutex, MutexGuard},
     thread,
     time::{Duration, Instant},
 };
@@ -15,6 +15,8 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
 };
+
+use crate::sync::{self, wait_until};
 
 /// Bytes that may wait to be written.
 const QUEUE_BYTES: usize = 1 << 18;
@@ -54,7 +56,7 @@ static FILLED: Condvar = Condvar::new();
 static EMPTIED: Condvar = Condvar::new();
 
 fn lock() -> MutexGuard<'static, Queue> {
-    QUEUE.lock().unwrap_or_else(PoisonError::into_inner)
+    sync::lock(&QUEUE)
 }
 
 /// Tells people a line, or several, on standard error; control characters are shown and not sent. Never waits.
@@ -135,7 +137,7 @@ fn write() {
                 queue.gone += 1;
                 EMPTIED.notify_all();
             }
-            None => queue = FILLED.wait(queue).unwrap_or_else(PoisonError::into_inner),
+            None => queue = wait_until(&FILLED, queue, None, |queue| !queue.texts.is_empty()),
         }
     }
 }
@@ -171,13 +173,12 @@ pub(crate) fn flush() {
     let mut queue = lock();
     let wanted = queue.put;
     // Who did not read when it was last waited for is not waited for again.
-    while queue.gone < wanted && queue.writer == Some(true) && queue.stuck_at != Some(queue.gone) {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            queue.stuck_at = Some(queue.gone);
-            return;
-        }
-        queue = EMPTIED.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;
+    let moves = |queue: &Queue| {
+        queue.gone < wanted && queue.writer == Some(true) && queue.stuck_at != Some(queue.gone)
+    };
+    queue = wait_until(&EMPTIED, queue, Some(deadline), |queue| !moves(queue));
+    if moves(&queue) {
+        queue.stuck_at = Some(queue.gone);
     }
 }
 

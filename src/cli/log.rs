@@ -5,7 +5,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::Mutex,
 };
 
 use tracing::{Event, Subscriber};
@@ -24,6 +24,7 @@ use crate::{
     job, launch,
     paths::{Named, kind},
     say::{put, shown},
+    sync::lock,
 };
 
 /// What is logged.
@@ -167,7 +168,7 @@ impl Write for Log<'_> {
             put(shown(&String::from_utf8_lossy(record)).into_owned().into_bytes());
             return Ok(record.len());
         };
-        let mut file = self.0.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut file = lock(&self.0.file);
         let file = match &mut *file {
             Some(file) => file,
             none => {

@@ -3,7 +3,7 @@
 use std::{
     io::{self, IsTerminal},
     sync::{
-        Mutex, PoisonError,
+        Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::{self, Thread},
@@ -16,6 +16,7 @@ use super::settings::Show;
 use crate::{
     executor::Executor,
     say::{put, say},
+    sync::lock,
 };
 
 /// Columns of a terminal that does not tell.
@@ -34,7 +35,7 @@ static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
 
 /// Prints a line to standard error, above the bar if there is one.
 pub(super) fn print(line: &str) {
-    match &*BAR.lock().unwrap_or_else(PoisonError::into_inner) {
+    match &*lock(&BAR) {
         Some(bar) => bar.suspend(|| say(line)),
         None => say(line),
     }
@@ -53,7 +54,7 @@ struct Screen(Mutex<String>);
 
 impl Screen {
     fn add(&self, text: &str) -> io::Result<()> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_str(text);
+        lock(&self.0).push_str(text);
         Ok(())
     }
 
@@ -99,7 +100,7 @@ impl TermLike for Screen {
     }
 
     fn flush(&self) -> io::Result<()> {
-        let text = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let text = std::mem::take(&mut *lock(&self.0));
         if !text.is_empty() {
             put(text.into_bytes());
         }
@@ -159,7 +160,7 @@ impl View<'_> {
             ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
         );
         bar.set_prefix(self.job);
-        *BAR.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar.clone());
+        *lock(&BAR) = Some(bar.clone());
         while !self.is_over() {
             let progress = self.pool.progress();
             let total = self.total.load(Ordering::Relaxed);
@@ -175,7 +176,7 @@ impl View<'_> {
             ));
             thread::park_timeout(REDRAW);
         }
-        *BAR.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *lock(&BAR) = None;
         bar.finish_and_clear();
     }
 

@@ -7,7 +7,7 @@ use std::{
     os::fd::AsRawFd,
     process::ExitCode,
     sync::{
-        Mutex, PoisonError,
+        Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
@@ -29,6 +29,7 @@ use crate::{
     launch,
     paths::Named,
     say::{self, say},
+    sync::lock,
 };
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use serde_json::Value;
@@ -199,7 +200,7 @@ impl Ui for Teller {
     }
 
     fn failed(&self, error: &TaskError) {
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failures = lock(&self.failures);
         failures.count += 1;
         if failures.count <= TOLD {
             progress::print(&format!("{}: {error}", self.job));
@@ -260,7 +261,7 @@ impl Teller {
     }
 
     fn close_failures(&self) {
-        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let failures = lock(&self.failures);
         let mut counted: Vec<_> = failures.by_message.iter().collect();
         counted.sort_by_key(|(_, (count, _))| std::cmp::Reverse(*count));
         for (message, (count, tasks)) in counted.iter().take(TOLD as usize) {

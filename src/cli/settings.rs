@@ -6,12 +6,11 @@ use clap::{Args, ValueEnum};
 
 use crate::{
     error::Error,
-    executor::{Builder, Executor, SHORTEST_STALL},
+    executor::{Builder, CallOptions, Executor, SHORTEST_STALL},
     job::{self, Keep, MaxFailures},
     launch::{self, Mode},
     paths::Named,
     scheduler::Chunk,
-    task_set::TaskSet,
 };
 
 /// How progress is shown.
@@ -163,10 +162,13 @@ impl Settings {
         streams: [PathBuf; 2],
     ) -> job::Options {
         job::Options {
-            chunk: self.chunk,
-            retries: self.retries,
-            retry_delay: self.retry_delay.unwrap_or_default(),
-            task_timeout: self.task_timeout,
+            call: CallOptions {
+                chunk: self.chunk,
+                retries: self.retries,
+                retry_delay: self.retry_delay.unwrap_or_default(),
+                task_timeout: self.task_timeout,
+                ..CallOptions::default()
+            },
             max_failures: self.max_failures,
             seed: self.seed,
             events: files.events.clone(),
@@ -181,33 +183,8 @@ impl Settings {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Results")]
 pub(super) struct Files {
-    /// Write the results to this HDF5 file; an existing one is refused
-    #[arg(long, short = 'o', value_name = "FILE")]
-    output: Option<Named>,
-    /// Where the journal is kept until the run has ended; FILE.journal beside the output by default
-    #[arg(long, value_name = "PATH", conflicts_with = "no_journal")]
-    journal: Option<Named>,
-    /// Keep no journal: a run that is interrupted begins anew
-    #[arg(long, requires = "output")]
-    no_journal: bool,
-    /// Go on from the journal: tasks whose outcomes are in it are not run again
-    #[arg(long)]
-    resume: bool,
-    /// With --resume, run the tasks again that failed
-    #[arg(long, requires = "resume")]
-    retry_failed: bool,
-    /// Replace an existing output, and an existing journal unless --resume goes on from it
-    #[arg(long)]
-    force: bool,
-    /// Compress the results, at a level of 1 to 9
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=9))]
-    compress: u8,
-    /// Run only these tasks, as in 3,17,40-60
-    #[arg(long, value_name = "TASKS")]
-    only: Option<TaskSet>,
-    /// Run only the tasks that failed in the run that left this file, and take over its results
-    #[arg(long, value_name = "FILE", requires = "output")]
-    failed_from: Option<Named>,
+    #[command(flatten)]
+    keep: Keep,
     /// Append what happens to this file, a JSON object a line
     #[arg(long, value_name = "FILE")]
     events: Option<Named>,
@@ -216,10 +193,10 @@ pub(super) struct Files {
 impl Files {
     /// What no single flag shows.
     pub(super) fn check(&self) -> Result<(), Error> {
-        if self.resume && self.output.is_none() && self.journal.is_none() {
+        if self.keep.resume && self.keep.output.is_none() && self.keep.journal.is_none() {
             return Err(Error::usage("--resume goes on from a journal: name it by --output or --journal"));
         }
-        if self.compress > 0 && self.output.is_none() {
+        if self.keep.compress > 0 && self.keep.output.is_none() {
             return Err(Error::usage("--compress is for an output: name it by --output"));
         }
         Ok(())
@@ -227,30 +204,21 @@ impl Files {
 
     /// The run can be resumed.
     pub(super) fn has_journal(&self) -> bool {
-        !self.no_journal && (self.output.is_some() || self.journal.is_some())
+        !self.keep.no_journal && (self.keep.output.is_some() || self.keep.journal.is_some())
     }
 
     /// A file that both would write.
     pub(super) fn shared_with(&self, other: &Files) -> Option<&Named> {
         let both = |one: &'_ Option<Named>, other: &Option<Named>| one.is_some() && one == other;
-        let output = self.output.as_ref().filter(|_| both(&self.output, &other.output));
-        output.or(self.journal.as_ref().filter(|_| both(&self.journal, &other.journal)))
+        let output = self.keep.output.as_ref().filter(|_| both(&self.keep.output, &other.keep.output));
+        output.or(self.keep.journal.as_ref().filter(|_| both(&self.keep.journal, &other.keep.journal)))
     }
 
     fn keep(&self) -> Keep {
         // Slurm has put the job back into the queue and started it again: it goes on where it was.
         let again = launch::allocation().is_some_and(|allocation| allocation.restarts > 0);
-        Keep {
-            output: self.output.clone(),
-            journal: self.journal.clone(),
-            no_journal: self.no_journal,
-            resume: self.resume || (again && self.has_journal()),
-            retry_failed: self.retry_failed,
-            force: self.force,
-            compress: self.compress,
-            only: self.only.clone(),
-            failed_from: self.failed_from.clone(),
-        }
+        let resume = self.keep.resume || (again && self.has_journal());
+        Keep { resume, ..self.keep.clone() }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -20,6 +20,7 @@ use super::{program, progress};
 use crate::{
     error::{Error, ErrorKind},
     launch,
+    sync::lock,
 };
 
 /// How long a worker that is to end waits for rank 0 to end it: rank 0 has the signal as well, and would take the
@@ -40,10 +41,6 @@ static STOP: Mutex<Option<Stop>> = Mutex::new(None);
 
 /// What leaves on disk what is known, before a signal ends the run.
 static COMMIT: Mutex<Option<Commit>> = Mutex::new(None);
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// Rank 0 is up and is ended by `stop`.
 pub(super) fn stop_by(stop: impl Fn(i32) + Send + 'static) {

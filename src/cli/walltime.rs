@@ -32,7 +32,7 @@ pub(super) fn watch(
     settings: &Settings,
     resumable: bool,
 ) -> Result<(), Error> {
-    let watch = Watch {
+    let watch = Alarm {
         drain: pool.drain(),
         job,
         walltime: settings.walltime.and_then(|walltime| began.checked_add(walltime)),
@@ -46,7 +46,7 @@ pub(super) fn watch(
         .map_err(|error| Error::new(ErrorKind::Internal, format!("no thread for the walltime: {error}")))
 }
 
-struct Watch {
+struct Alarm {
     drain: Drain,
     job: &'static str,
     /// When the run must have ended, as the user says.
@@ -55,7 +55,7 @@ struct Watch {
     resumable: bool,
 }
 
-impl Watch {
+impl Alarm {
     fn run(self) {
         let mut end = if self.resumable { self.limit() } else { None };
         loop {

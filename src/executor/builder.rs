@@ -10,8 +10,8 @@ use std::{
 
 use super::{
     Executor, Shared,
-    call::EMPTY_CHUNK,
     engine::{Engine, Reason},
+    options::EMPTY_CHUNK,
     progress::Progress,
 };
 #[cfg(feature = "mpi")]
@@ -317,8 +317,25 @@ impl Builder {
         Ok(())
     }
 
+    /// Sets what MPI and numerical libraries are told by the environment, before there is another thread.
+    #[cfg(feature = "mpi")]
+    fn set_variables(&self) {
+        if self.oversubscribe {
+            pool::allow_oversubscription();
+        }
+        if let Ok(Launcher::Mpi { rank: rank @ 1.., .. }) = launch::detect(launch::variable)
+            && let Some(workers) = launch::workers_here(rank, launch::variable)
+        {
+            launch::limit_library_threads(workers * self.threads_per_worker);
+        }
+    }
+
     /// Starts the scheduler's thread, which starts the fabric; waits until the workers are ready.
     fn launch(self, choice: Choice) -> Result<Executor, Error> {
+        #[cfg(feature = "mpi")]
+        if let Choice::Mpi(_) = choice {
+            self.set_variables();
+        }
         let (commands, orders) = mpsc::channel();
         let (report, reported) = mpsc::channel();
         let progress = Arc::new(Mutex::new(Progress::default()));
@@ -368,6 +385,7 @@ impl Builder {
             seed,
             progress,
             callbacks: OnceLock::new(),
+            courier: OnceLock::new(),
             mode,
             broken: reason,
         };
@@ -395,7 +413,7 @@ impl Builder {
                 let count = count_workers(self.workers, launch::cpu_limit())?;
                 // A socket pair's end and a lifeline for each.
                 files::make_room(count, 2, true)?;
-                let processes = processes::Processes::start(count)?;
+                let processes = processes::Processes::start(count, self.threads_per_worker)?;
                 let ranks = processes.ranks();
                 let (remote, workers) = Remote::start(processes, ranks, settings)?;
                 Ok(Started { spin: remote.spin(), fabric: Box::new(remote), workers, mode: Mode::Processes })
@@ -438,9 +456,6 @@ impl Builder {
                 return Err(strangers(name, size, "cannot join them"));
             }
             _ => {}
-        }
-        if self.oversubscribe {
-            pool::allow_oversubscription();
         }
         // A pool spawns replacements while it runs.
         let threads = if mode == Mode::Pool { Threads::Several } else { Threads::One };

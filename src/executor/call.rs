@@ -1,6 +1,6 @@
 //! A function with its options, ready to be mapped, streamed, reduced or submitted.
 
-use std::{marker::PhantomData, sync::Arc, time::Duration};
+use std::{marker::PhantomData, time::Duration};
 
 use bytes::Bytes;
 
@@ -10,69 +10,16 @@ use super::{
     flow::{Flow, Taste, not_done},
     future::Cell,
     items::Items,
+    options::CallOptions,
 };
 use crate::{
     error::{Error, ErrorKind, Failure, FailureKind, TaskError},
-    function::{self, Entry},
+    function::{self, EntryPoint},
     launch::Mode,
     scheduler::{CallSpec, Chunk},
-    wire::{BatchBuilder, Piece, decode},
+    wire::{BatchBuilder, Piece, decode, nanos},
     worker::{Collect, Fold, Function, Node, append, catch, run_chunk},
 };
-
-/// Tasks between the first result that the user has not taken and the last item pulled.
-const WINDOW_TASKS: u64 = 1 << 18;
-/// Bytes of items, and of results, that wait.
-const WINDOW_BYTES: u64 = 1 << 26;
-
-pub(super) const EMPTY_CHUNK: &str = "a chunk has at least 1 task: give a positive number or Chunk::Auto";
-
-/// The options of a call, without its types.
-#[derive(Clone, Debug)]
-pub(super) struct Options {
-    chunk: Chunk,
-    retries: u16,
-    retry_delay: Duration,
-    task_timeout: Option<Duration>,
-    pub(super) time_limit: Option<Duration>,
-    window: u64,
-    keep_going: bool,
-    announce: bool,
-    seed: Option<u64>,
-    pub(super) label: Option<Arc<str>>,
-}
-
-impl Options {
-    pub(super) fn spec(&self, ordered: bool, expected: Option<u64>) -> Result<CallSpec, Error> {
-        let refused = |text: &str| {
-            let label = self.label.as_ref().map(|label| format!("{label}: ")).unwrap_or_default();
-            Err(Error::usage(format!("{label}{text}")))
-        };
-        if self.chunk == Chunk::Fixed(0) {
-            return refused(EMPTY_CHUNK);
-        }
-        if self.window == 0 {
-            return refused("a window of 0 tasks lets nothing through: give a positive number");
-        }
-        if self.chunk == Chunk::Static && expected.is_none() {
-            return refused(
-                "static chunks need to know the number of tasks: use guided or auto for a lazy iterator",
-            );
-        }
-        Ok(CallSpec {
-            first: 0,
-            chunk: self.chunk,
-            retries: self.retries,
-            retry_delay_nanos: self.retry_delay.as_nanos().try_into().unwrap_or(u64::MAX),
-            window_tasks: self.window,
-            window_bytes: WINDOW_BYTES,
-            ordered,
-            announce: self.announce,
-            stop_at_error: !self.keep_going,
-            expected,
-        })
-    }
-}
 
 /// A function and its options; [`Executor::call`] and its relatives make one.
 ///
@@ -97,25 +44,20 @@ impl Options {
 pub struct Call<'p, T> {
     pool: &'p Executor,
     shared: Result<Option<Bytes>, Failure>,
-    options: Options,
+    options: CallOptions,
     function: PhantomData<fn(T)>,
 }
 
 impl<'p, T: Function> Call<'p, T> {
     pub(super) fn new(pool: &'p Executor, shared: Result<Option<Bytes>, Failure>) -> Call<'p, T> {
-        let options = Options {
-            chunk: pool.shared.chunk,
-            retries: 0,
-            retry_delay: Duration::ZERO,
-            task_timeout: None,
-            time_limit: None,
-            window: WINDOW_TASKS,
-            keep_going: false,
-            announce: false,
-            seed: None,
-            label: None,
-        };
+        let options = CallOptions { chunk: pool.shared.chunk, ..CallOptions::default() };
         Call { pool, shared, options, function: PhantomData }
+    }
+
+    /// All options at once, but for what is between this call and its caller.
+    pub(crate) fn options(mut self, options: CallOptions) -> Self {
+        self.options = options;
+        self
     }
 
     /// How many tasks go to a worker at a time; by default as [`Builder::chunk`](super::Builder::chunk) says.
@@ -139,7 +81,7 @@ impl<'p, T: Function> Call<'p, T> {
     }
 
     /// How long one task may run. A task over its time fails, its worker is given up, and the
-    /// others go on. In `serial` and `threads`, where a thread cannot be stopped, the map is refused.
+    /// others go on. What a state takes to be built ([`Executor::call_init`]) is no task's time. In `serial` and `threads`, where a thread cannot be stopped, the map is refused.
     pub fn task_timeout(mut self, limit: Duration) -> Self {
         self.options.task_timeout = Some(limit);
         self
@@ -248,6 +190,31 @@ impl<'p, T: Function> Call<'p, T> {
     /// Runs the function over the items and yields results in order, as they come. Items are
     /// pulled as the [`window`](Call::window) allows: an endless iterator is fine.
     ///
+    /// The iterator is asked for items on this thread, inside `next`, as far ahead as the window allows. An item that
+    /// was pulled is on its way within 2 ms, however long the iterator takes for the next one. But the loop over the
+    /// results stands still meanwhile. So an iterator that gets its items from that loop needs a window of no more
+    /// items than it can give before the loop gives it others; with 1, each item may come of the result before it:
+    ///
+    /// ```
+    /// # let pool = rankpool::Executor::builder().mode(rankpool::Mode::Serial).start()?;
+    /// let (next, items) = std::sync::mpsc::channel();
+    /// next.send(27u64).unwrap();
+    /// let mut next = Some(next);
+    /// let step = |n: u64| if n % 2 == 0 { n / 2 } else { 3 * n + 1 };
+    /// let mut steps = 0;
+    /// for result in pool.call(step).window(1).stream(items)? {
+    ///     steps += 1;
+    ///     match result? {
+    ///         1 => next = None, // Ends the iterator.
+    ///         n => next.as_ref().unwrap().send(n).unwrap(),
+    ///     }
+    /// }
+    /// assert_eq!(steps, 111);
+    /// # Ok::<(), rankpool::Error>(())
+    /// ```
+    ///
+    /// Where each result may give any number of new tasks, [`submit`](Call::submit) them.
+    ///
     /// # Errors
     /// When the call is refused. The stream yields the results before the first failure, then the
     /// failure, then ends; with [`keep_going`](Call::keep_going) it goes on.
@@ -324,7 +291,7 @@ impl<'p, T: Function> Call<'p, T> {
     where
         C: Fn(T::Value, T::Value) -> T::Value + Copy + Send + 'static,
     {
-        let entry: Entry = run_chunk::<T, Fold<T::Value, C>>;
+        let entry: EntryPoint = run_chunk::<T, Fold<T::Value, C>>;
         let mut flow = self.flow(items.into_iter(), entry, true, Taste::Everything)?;
         let mut nodes = Vec::new();
         while let Some(piece) = flow.next_piece()? {
@@ -377,7 +344,7 @@ impl<'p, T: Function> Call<'p, T> {
         error.labelled(self.options.label.as_ref())
     }
 
-    fn work(&self, entry: Entry) -> Result<Work, Error> {
+    fn work(&self, entry: EntryPoint) -> Result<Work, Error> {
         let mode = self.pool.mode();
         if self.options.task_timeout.is_some() && matches!(mode, Mode::Serial | Mode::Threads) {
             return Err(Error::usage(format!(
@@ -392,11 +359,11 @@ impl<'p, T: Function> Call<'p, T> {
             shared: shared.clone(),
             stateful: size_of::<T::State>() > 0,
             seed: self.options.seed.unwrap_or(self.pool.shared.seed),
-            limit_nanos: self.options.task_timeout.map_or(0, |limit| (limit.as_nanos() as u64).max(1)),
+            limit_nanos: self.options.task_timeout.map_or(0, |limit| nanos(limit).max(1)),
         })
     }
 
-    fn flow<I>(&self, items: I, entry: Entry, ordered: bool, taste: Taste) -> Result<Flow<'p, I>, Error>
+    fn flow<I>(&self, items: I, entry: EntryPoint, ordered: bool, taste: Taste) -> Result<Flow<'p, I>, Error>
     where
         I: Iterator<Item = T::Item>,
     {
@@ -404,7 +371,7 @@ impl<'p, T: Function> Call<'p, T> {
     }
 }
 
-fn entry<T: Function>() -> Entry {
+fn entry<T: Function>() -> EntryPoint {
     run_chunk::<T, Collect>
 }
 

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Who waits for the outcomes of a call.
-pub(super) trait Sink: Send + Sync {
+pub(super) trait Recipient: Send + Sync {
     /// A first chunk is about to leave; false when it must not.
     fn try_start(&self) -> bool {
         true
@@ -24,9 +24,9 @@ pub(super) trait Sink: Send + Sync {
     fn finish(&self, end: End);
 }
 
-/// A sink that is never left without an end: dropped, it says that nobody will work any more, unless
+/// A recipient that is never left without an end: dropped, it says that nobody will work any more, unless
 /// the end was told before.
-pub(super) struct Answer(pub(super) Arc<dyn Sink>);
+pub(super) struct Answer(pub(super) Arc<dyn Recipient>);
 
 impl Drop for Answer {
     fn drop(&mut self) {

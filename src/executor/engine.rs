@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, OnceLock, PoisonError, mpsc},
+    sync::{Arc, Mutex, OnceLock, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -19,6 +19,7 @@ use crate::{
     fabric::{Ending, Fabric, Idle, News, Pause, WorkerInfo, sleep_exactly},
     launch,
     scheduler::{Action, CallId, CallSpec, Dispatch, Event, Scheduler, WorkerId},
+    sync::lock,
     wire::{ChunkMessage, ResultMessage, ToWorker},
 };
 
@@ -458,7 +459,7 @@ impl Engine {
     }
 
     fn tally(&self, change: impl FnOnce(&mut Progress, &Engine)) {
-        change(&mut self.progress.lock().unwrap_or_else(PoisonError::into_inner), self);
+        change(&mut lock(&self.progress), self);
     }
 }
 
@@ -468,7 +469,7 @@ mod tests {
     use crate::{
         error::ErrorKind,
         executor::{
-            command::{Answer, Sink, Work},
+            command::{Answer, Recipient, Work},
             items::Items,
         },
         scheduler::{CallSpec, Chunk, End},
@@ -507,7 +508,7 @@ mod tests {
 
     struct Waiting(mpsc::Sender<End>);
 
-    impl Sink for Waiting {
+    impl Recipient for Waiting {
         fn deliver(&self, _: Piece) {}
 
         fn finish(&self, end: End) {

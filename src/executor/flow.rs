@@ -10,26 +10,29 @@ use serde::Serialize;
 
 use super::{
     Shared,
-    call::Options,
     command::{Answer, Command, Record, Work},
+    courier::{BLOCK_TIME, Tray},
     items::Items,
     mailbox::{Mailbox, Wanted},
+    options::CallOptions,
 };
 use crate::{
     error::{Error, ErrorKind, Failure, FailureKind, TaskError},
     scheduler::{CallId, CallSpec, End},
     task_set::TaskSet,
-    wire::{BatchBuilder, Piece},
+    wire::Piece,
     worker::catch,
 };
 
 /// Items are handed over in blocks of about this size.
 const BLOCK_BYTES: usize = 1 << 20;
 const BLOCK_TASKS: usize = 1 << 13;
-/// A slow iterator's items do not wait longer than this for their block to fill.
-const BLOCK_TIME: Duration = Duration::from_millis(2);
 /// The scheduler is told of what was consumed when it is this part of the window, or when nothing else is there to do.
 const TOLD_PART: u64 = 64;
+/// An iterator that gives so many items in a row at this pace or faster, and promises as many more, is not expected
+/// to pause: the tray is held while it works, since to let it go and take it again costs as much as such an item.
+const STEADY: usize = 64;
+const STEADY_PACE: Duration = Duration::from_micros(1);
 /// A thread that collects everything anyway is woken for this many tasks at a time.
 const COLLECT_TASKS: u64 = 1 << 12;
 
@@ -51,6 +54,11 @@ pub(super) struct Flow<'p, I> {
     mailbox: Arc<Mailbox>,
     taste: Taste,
     items: Option<I>,
+    tray: Arc<Tray>,
+    /// The iterator is not expected to pause.
+    steady: bool,
+    /// The last item but those of a steady iterator took long.
+    slow: bool,
     /// Tasks that are not run.
     skip: TaskSet,
     window_tasks: u64,
@@ -83,7 +91,7 @@ where
 {
     pub(super) fn start(
         shared: &'p Shared,
-        options: &Options,
+        options: &CallOptions,
         work: Work,
         ordered: bool,
         taste: Taste,
@@ -103,6 +111,9 @@ where
             mailbox,
             taste,
             items: Some(items),
+            tray: shared.tray(call),
+            steady: false,
+            slow: false,
             skip: TaskSet::default(),
             window_tasks,
             window_bytes,
@@ -237,69 +248,112 @@ where
         Ok(())
     }
 
-    /// Pulls items while the window has room, block by block, until results are there.
+    /// Pulls items while the window has room, block by block, until results are there. What was pulled is sent while
+    /// the iterator works on the next item, if that takes long: see [`Tray`].
     fn feed(&mut self) -> Result<(), Error> {
-        let Some(items) = &mut self.items else {
+        if self.slow && !self.mailbox.is_empty() {
+            return Ok(()); // The results need not wait for another slow item.
+        }
+        let Some(mut items) = self.items.take() else {
             return Ok(());
         };
-        let mut block = BatchBuilder::default();
+        let tray = self.tray.clone();
         let mut closed = false;
         while !closed {
-            let began = Instant::now();
+            let mut block = tray.hold();
+            block.began = Instant::now();
+            let (mut count, mut size) = (0, 0);
             let used = self.taken + self.skipped;
             let mut room = used.saturating_add(self.window_tasks).saturating_sub(self.pulled);
-            while !closed && room > 0 && block.len() < BLOCK_TASKS && block.size() < BLOCK_BYTES {
+            self.slow = false;
+            while room > 0 && count < BLOCK_TASKS && size < BLOCK_BYTES {
                 // At least one task is always let through, whatever its size.
                 if self.pulled > self.taken + self.skipped
-                    && self.fed_bytes + block.size() as u64 >= self.window_bytes
+                    && self.fed_bytes + size as u64 >= self.window_bytes
                 {
                     break;
                 }
                 if let Some((start, end)) = self.skip.run_at(self.pulled) {
-                    if block.len() > 0 {
+                    if count > 0 {
                         break;
                     }
-                    let found = items.take(usize::try_from(end - start).unwrap_or(usize::MAX)).count() as u64;
-                    closed = found < end - start;
+                    let most = usize::try_from(end - start).unwrap_or(usize::MAX);
+                    let found = items.by_ref().take(most).count() as u64;
                     self.pulled += found;
                     self.skipped += found;
                     self.shared.command(Command::Skip { call: self.call, tasks: found })?;
+                    closed = found < end - start;
+                    if closed {
+                        break;
+                    }
                     continue;
                 }
-                let Some(item) = items.next() else {
+                let item = if self.steady {
+                    items.next()
+                } else {
+                    if count > 0 {
+                        self.shared.courier().wake();
+                    }
+                    drop(block);
+                    let item = items.next();
+                    block = tray.hold();
+                    item
+                };
+                if block.items.len() < count {
+                    // The courier has been here.
+                    self.sent(count, size);
+                    (count, size, self.slow) = (0, 0, true);
+                }
+                let Some(item) = item else {
                     closed = true;
                     break;
                 };
-                let encoded = catch(|| block.push(&item)).and_then(|pushed| {
+                let encoded = catch(|| block.items.push(&item)).and_then(|pushed| {
                     pushed.map_err(|error| Failure::new(FailureKind::Codec, format!("the item {error}")))
                 });
                 if let Err(failure) = encoded {
                     self.unencodable.insert(self.pulled, failure);
-                    block.push_hole();
+                    block.items.push_hole();
                 }
+                (count, size) = (block.items.len(), block.items.size());
                 self.pulled += 1;
                 room -= 1;
-                let looks = block.len().is_multiple_of(64) || block.len().is_power_of_two();
-                if looks && began.elapsed() > BLOCK_TIME {
+                let looks = count.is_multiple_of(STEADY) || count.is_power_of_two();
+                self.slow |= looks && block.began.elapsed() > BLOCK_TIME;
+                if self.slow || self.steady && tray.is_wanted() {
+                    self.steady = false;
                     break;
                 }
+                if count.is_multiple_of(STEADY) {
+                    let quick = block.began.elapsed() < STEADY_PACE * count as u32;
+                    self.steady = quick && items.size_hint().0 >= STEADY;
+                }
             }
-            if block.len() == 0 {
+            if count > 0 {
+                tray.send(&mut block)?;
+            }
+            drop(block);
+            if count == 0 {
                 break;
             }
-            self.fed_tasks += block.len() as u64;
-            self.fed.push_back((self.fed_tasks, block.size() as u64));
-            self.fed_bytes += block.size() as u64;
-            self.shared.command(Command::Feed { call: self.call, items: block.finish() })?;
+            self.sent(count, size);
             if !self.mailbox.is_empty() {
                 break;
             }
         }
         if closed {
-            self.items = None;
             self.shared.command(Command::Close { call: self.call })?;
+        } else {
+            self.items = Some(items);
         }
         Ok(())
+    }
+
+    /// A block has left.
+    fn sent(&mut self, tasks: usize, bytes: usize) {
+        self.fed_tasks += tasks as u64;
+        self.fed_bytes += bytes as u64;
+        self.fed.push_back((self.fed_tasks, bytes as u64));
     }
 }
 

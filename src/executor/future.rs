@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     hash::{Hash, Hasher},
     marker::PhantomData,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
 
@@ -13,12 +13,13 @@ use serde::de::DeserializeOwned;
 use super::{
     Shared,
     call::value,
-    command::{Command, Sink},
+    command::{Command, Recipient},
     flow::{STOPPED, not_done},
 };
 use crate::{
     error::{Failure, FailureKind, TaskError},
     scheduler::{CallId, End},
+    sync::{lock, wait_until},
     wire::{Batch, Piece},
 };
 
@@ -67,27 +68,13 @@ pub(super) struct Bell {
 
 impl Bell {
     fn ring(&self, number: usize) {
-        self.ended.lock().unwrap_or_else(PoisonError::into_inner).push_back(number);
+        lock(&self.ended).push_back(number);
         self.rung.notify_all();
     }
 
     /// The number of the next future that ended; `None` at the deadline.
     pub(super) fn next(&self, deadline: Option<Instant>) -> Option<usize> {
-        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            if let Some(number) = ended.pop_front() {
-                return Some(number);
-            }
-            let Some(deadline) = deadline else {
-                ended = self.rung.wait(ended).unwrap_or_else(PoisonError::into_inner);
-                continue;
-            };
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return None;
-            }
-            ended = self.rung.wait_timeout(ended, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
+        wait_until(&self.rung, lock(&self.ended), deadline, |ended| !ended.is_empty()).pop_front()
     }
 }
 
@@ -115,7 +102,7 @@ impl Cell {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Ends the task, once; later outcomes are dropped.
@@ -144,7 +131,7 @@ impl Cell {
     }
 }
 
-impl Sink for Cell {
+impl Recipient for Cell {
     fn try_start(&self) -> bool {
         let mut state = self.lock();
         if matches!(state.stage, Stage::Pending) {
@@ -266,20 +253,11 @@ impl<R> Future<R> {
     }
 
     fn outcome(&self, deadline: Option<Instant>) -> Option<Arc<Outcome>> {
-        let mut state = self.cell.lock();
-        loop {
-            if let Stage::Done(outcome) | Stage::Cancelled(outcome) = &state.stage {
-                return Some(outcome.clone());
-            }
-            let Some(deadline) = deadline else {
-                state = self.cell.ended.wait(state).unwrap_or_else(PoisonError::into_inner);
-                continue;
-            };
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return None;
-            }
-            state = self.cell.ended.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        let open = |state: &mut State| matches!(state.stage, Stage::Pending | Stage::Running);
+        let state = wait_until(&self.cell.ended, self.cell.lock(), deadline, |state| !open(state));
+        match &state.stage {
+            Stage::Done(outcome) | Stage::Cancelled(outcome) => Some(outcome.clone()),
+            Stage::Pending | Stage::Running => None,
         }
     }
 

@@ -7,12 +7,12 @@ use crate::wire::Batch;
 /// The items of a call that may still be sent.
 #[derive(Default)]
 pub(super) struct Items {
-    blocks: VecDeque<Block>,
+    blocks: VecDeque<Fed>,
     fed: u64,
 }
 
 /// Items that came together.
-struct Block {
+struct Fed {
     start: u64,
     count: u64,
     items: Batch,
@@ -20,7 +20,7 @@ struct Block {
     open: u64,
 }
 
-impl Block {
+impl Fed {
     fn end(&self) -> u64 {
         self.start + self.count
     }
@@ -37,7 +37,7 @@ impl Items {
 
     pub(super) fn feed(&mut self, items: Batch) {
         let count = items.len() as u64;
-        self.blocks.push_back(Block { start: self.fed, count, items, open: count });
+        self.blocks.push_back(Fed { start: self.fed, count, items, open: count });
         self.fed += count;
     }
 

@@ -2,15 +2,19 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Condvar, Mutex, MutexGuard},
     time::Instant,
 };
 
-use super::command::Sink;
-use crate::{scheduler::End, wire::Piece};
+use super::command::Recipient;
+use crate::{
+    scheduler::End,
+    sync::{lock, wait_until},
+    wire::Piece,
+};
 
 #[derive(Default)]
-struct Contents {
+struct Arrivals {
     pieces: VecDeque<Piece>,
     tasks: u64,
     bytes: u64,
@@ -26,7 +30,7 @@ pub(super) struct Wanted {
     pub(super) bytes: u64,
 }
 
-impl Contents {
+impl Arrivals {
     fn is_worth_it(&self) -> bool {
         self.end.is_some()
             || (!self.pieces.is_empty()
@@ -36,13 +40,13 @@ impl Contents {
 
 #[derive(Default)]
 pub(super) struct Mailbox {
-    contents: Mutex<Contents>,
+    contents: Mutex<Arrivals>,
     worth_it: Condvar,
 }
 
 impl Mailbox {
-    fn lock(&self) -> MutexGuard<'_, Contents> {
-        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Arrivals> {
+        lock(&self.contents)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -54,24 +58,14 @@ impl Mailbox {
     pub(super) fn take(&self, wanted: Wanted, deadline: Option<Instant>) -> (VecDeque<Piece>, Option<End>) {
         let mut contents = self.lock();
         contents.wanted = wanted;
-        while !contents.is_worth_it() {
-            let Some(deadline) = deadline else {
-                contents = self.worth_it.wait(contents).unwrap_or_else(PoisonError::into_inner);
-                continue;
-            };
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            contents = self.worth_it.wait_timeout(contents, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
+        contents = wait_until(&self.worth_it, contents, deadline, |contents| contents.is_worth_it());
         contents.wanted = Wanted { tasks: u64::MAX, bytes: u64::MAX };
         (contents.tasks, contents.bytes) = (0, 0);
         (std::mem::take(&mut contents.pieces), contents.end)
     }
 }
 
-impl Sink for Mailbox {
+impl Recipient for Mailbox {
     fn deliver(&self, piece: Piece) {
         let mut contents = self.lock();
         contents.tasks += piece.count;

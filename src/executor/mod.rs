@@ -3,11 +3,13 @@
 mod builder;
 mod call;
 mod command;
+mod courier;
 mod engine;
 mod flow;
 mod future;
 mod items;
 mod mailbox;
+mod options;
 mod progress;
 mod stream;
 mod wait;
@@ -15,7 +17,7 @@ mod watch;
 
 use std::{
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicU64, Ordering},
         mpsc,
     },
@@ -31,6 +33,7 @@ pub use builder::Builder;
 pub(crate) use builder::SHORTEST_STALL;
 pub use call::Call;
 use command::{Command, Farewell};
+use courier::{Courier, Tray};
 use engine::Reason;
 pub use future::{Future, Status};
 pub use progress::{Progress, Share};
@@ -40,6 +43,7 @@ use watch::Watching;
 pub(crate) use {
     call::value,
     flow::Pieces,
+    options::CallOptions,
     watch::{Happening, Span, Watch},
 };
 
@@ -48,6 +52,7 @@ use crate::{
     fabric::WorkerInfo,
     launch::{self, Mode},
     scheduler::{CallId, Chunk},
+    sync::lock,
     wire::encode,
     worker::{AsItIs, Each, Fallible, Function, Init, Returned, Verdict, With, catch},
 };
@@ -58,7 +63,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// The name of the thread that runs callbacks.
 const CALLBACKS: &str = "rankpool-callbacks";
 
-type Job = Box<dyn FnOnce() + Send>;
+type Callback = Box<dyn FnOnce() + Send>;
 
 /// What the executor, its futures and its streams share.
 pub(crate) struct Shared {
@@ -71,7 +76,8 @@ pub(crate) struct Shared {
     chunk: Chunk,
     seed: u64,
     progress: Arc<Mutex<Progress>>,
-    callbacks: OnceLock<mpsc::Sender<Job>>,
+    callbacks: OnceLock<mpsc::Sender<Callback>>,
+    courier: OnceLock<Courier>,
     mode: Mode,
     /// Why nobody works any more, where that is not that all workers were lost.
     broken: Reason,
@@ -89,7 +95,18 @@ impl Shared {
     fn command(&self, command: Command) -> Result<(), Error> {
         let sent = self.commands.send(command);
         self.scheduler.unpark();
-        sent.map_err(|_| Error::new(ErrorKind::Cancelled, "the executor has ended"))
+        sent.map_err(|_| has_ended())
+    }
+
+    fn courier(&self) -> &Courier {
+        self.courier.get_or_init(Courier::start)
+    }
+
+    /// A tray for the items of this call, which the courier looks after.
+    fn tray(&self, call: CallId) -> Arc<Tray> {
+        let tray = Tray::new(call, self.commands.clone(), self.scheduler.clone());
+        self.courier().look_after(&tray);
+        tray
     }
 
     fn deserted(&self) -> Error {
@@ -110,9 +127,9 @@ impl Shared {
     }
 
     /// Runs `job` on the callback thread, after those that came before.
-    fn call_back(&self, job: Job) {
+    fn call_back(&self, job: Callback) {
         let callbacks = self.callbacks.get_or_init(|| {
-            let (jobs, queue) = mpsc::channel::<Job>();
+            let (jobs, queue) = mpsc::channel::<Callback>();
             let run = move || {
                 for job in queue {
                     // The panic hook has reported it; the next callback is not to suffer.
@@ -138,6 +155,10 @@ impl Shared {
     }
 }
 
+fn has_ended() -> Error {
+    Error::new(ErrorKind::Cancelled, "the executor has ended")
+}
+
 /// Runs functions over many inputs on the workers of its [`Mode`]; see the [crate's tour](crate).
 ///
 /// Functions are function items and closures that capture nothing: workers are other processes
@@ -151,6 +172,11 @@ impl Shared {
 /// pool.map(move |n: u64| factor * n, 0..10)?; // use map_with(&factor, |factor, n| factor * n, 0..10)
 /// # Ok::<(), rankpool::Error>(())
 /// ```
+///
+/// What counts is memory: a closure may capture values of types without any, such as `struct Metric;`, if they are
+/// `Copy`. Workers then have such a value without anybody having made it there. So do not capture a value whose
+/// existence proves something about this process, such as a token that a library gives to who has set it up: the proof
+/// does not hold on the workers. Set up there what tasks need, with [`map_init`](Executor::map_init).
 ///
 /// All methods can be called from several threads at a time; maps in flight share the workers.
 ///
@@ -213,7 +239,7 @@ impl Executor {
 
     /// What has been done so far, over all calls.
     pub fn progress(&self) -> Progress {
-        self.shared.progress.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.shared.progress).clone()
     }
 
     /// `f` as a call whose options can be set: `pool.call(f).retries(2).map(items)`.

@@ -55,6 +55,8 @@ impl Limits {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::nanos;
+
     const SECOND: Duration = Duration::from_secs(1);
 
     fn chunk(dispatch: u64, count: u64, limit: Duration) -> ChunkMessage {
@@ -66,7 +68,7 @@ mod tests {
             attempt: 1,
             program: 0,
             seed: 0,
-            limit_nanos: limit.as_nanos() as u64,
+            limit_nanos: nanos(limit),
             items: None,
         }
     }

@@ -43,8 +43,8 @@ pub(crate) struct Pool {
 
 /// Lets a spawn start more workers than there are slots. To be called before MPI starts.
 pub(crate) fn allow_oversubscription() {
-    // SAFETY: called by the scheduler's thread at the start, while the caller waits inside
-    // Builder::start, which asks to be called before the program starts threads of its own.
+    // SAFETY: called inside Builder::start, which asks to be called before the program starts threads of its own, and
+    // before MPI starts threads. Those of this crate use the environment by std::env alone, which has a lock.
     unsafe {
         std::env::set_var("OMPI_MCA_rmaps_base_oversubscribe", "1");
         std::env::set_var("PRTE_MCA_rmaps_default_mapping_policy", ":oversubscribe");

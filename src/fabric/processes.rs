@@ -45,6 +45,8 @@ pub(crate) struct Processes {
     /// Children that were killed, and have not been seen to end.
     killed: Vec<Child>,
     next_rank: u32,
+    /// Tasks at a time on this host.
+    tasks: u32,
     /// Knows which children have sent something: a round does not ask them all.
     arrivals: OwnedFd,
     /// Children for whom frames wait.
@@ -59,8 +61,8 @@ struct Connected {
 }
 
 impl Processes {
-    /// Starts `count` children as workers 1 to `count`.
-    pub(crate) fn start(count: usize) -> Result<Processes, Error> {
+    /// Starts `count` children as workers 1 to `count`, each of which runs tasks on so many threads.
+    pub(crate) fn start(count: usize, threads: u32) -> Result<Processes, Error> {
         let arrivals = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|error| {
             Error::new(ErrorKind::Launch, format!("worker processes cannot be listened to: {error}"))
         })?;
@@ -68,6 +70,7 @@ impl Processes {
             children: BTreeMap::new(),
             killed: Vec::new(),
             next_rank: 1,
+            tasks: (count as u32).saturating_mul(threads),
             arrivals,
             leaving: BTreeSet::new(),
             broken: Vec::new(),
@@ -93,6 +96,7 @@ impl Processes {
             .arg0(arguments.next().unwrap_or_default())
             .args(arguments)
             .env(launch::CHILD, std::process::id().to_string())
+            .envs(launch::library_threads(self.tasks))
             .stdin(Stdio::from(OwnedFd::from(there)))
             .spawn()
             .map_err(failed)?;

@@ -51,9 +51,10 @@ pub(crate) fn serve_remote<L: Link>(
     if let Some(surroundings) = &welcome.surroundings {
         launch::adopt(surroundings);
     }
+    // Spawned workers could not know it before; others have been told by their parent, or have found out.
+    launch::limit_library_threads(welcome.workers_on_host * welcome.threads);
     launch::keep_freed_memory();
     let_out_from_now();
-    launch::limit_library_threads(here.cpus.len(), welcome.workers_on_host * welcome.threads);
     let board = Arc::new(Board::new(welcome.threads));
     let connected = lifeline::connect(&welcome.lifeline, welcome.token, welcome.rank, board.clone());
     adjust(link, welcome.spin);

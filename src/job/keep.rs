@@ -1,5 +1,6 @@
 //! What a run keeps on disk: which files it is to have, and whether it may have them.
 
+use clap::Args;
 use serde_json::Value;
 
 use super::{Job, Report, parameters};
@@ -17,24 +18,35 @@ use crate::{
     task_set::TaskSet,
 };
 
-/// The files that a run is to leave, as the user asked for them.
-#[derive(Clone, Debug, Default)]
+/// The files that a run is to leave, as the user asked for them: the flags of the command line.
+#[derive(Args, Clone, Debug, Default)]
 pub(crate) struct Keep {
+    /// Write the results to this HDF5 file; an existing one is refused
+    #[arg(long, short = 'o', value_name = "FILE")]
     pub(crate) output: Option<Named>,
-    /// The journal's file; beside the output when it is not named.
+    /// Where the journal is kept until the run has ended; FILE.journal beside the output by default
+    #[arg(long, value_name = "PATH", conflicts_with = "no_journal")]
     pub(crate) journal: Option<Named>,
+    /// Keep no journal: a run that is interrupted begins anew
+    #[arg(long, requires = "output")]
     pub(crate) no_journal: bool,
-    /// Go on from the journal.
+    /// Go on from the journal: tasks whose outcomes are in it are not run again
+    #[arg(long)]
     pub(crate) resume: bool,
-    /// Run the tasks again that failed.
+    /// With --resume, run the tasks again that failed
+    #[arg(long, requires = "resume")]
     pub(crate) retry_failed: bool,
-    /// Replace what is there.
+    /// Replace an existing output, and an existing journal unless --resume goes on from it
+    #[arg(long)]
     pub(crate) force: bool,
-    /// The level of compression, 0 for none.
+    /// Compress the results, at a level of 1 to 9
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=9))]
     pub(crate) compress: u8,
-    /// Run only these tasks.
+    /// Run only these tasks, as in 3,17,40-60
+    #[arg(long, value_name = "TASKS")]
     pub(crate) only: Option<TaskSet>,
-    /// Run only the tasks that failed in the run that left this file, and take over the others.
+    /// Run only the tasks that failed in the run that left this file, and take over its results
+    #[arg(long, value_name = "FILE", requires = "output")]
     pub(crate) failed_from: Option<Named>,
 }
 

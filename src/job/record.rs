@@ -3,7 +3,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -17,6 +17,7 @@ use crate::{
         file::ResultFile,
         journal::{Entry, Queue},
     },
+    sync::lock,
 };
 
 /// Notes that are kept in memory, about.
@@ -55,7 +56,7 @@ pub(super) struct Shared(Arc<Mutex<Notes>>);
 
 impl Shared {
     pub(super) fn lock(&self) -> MutexGuard<'_, Notes> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -16,10 +16,9 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind, TaskError},
-    executor::{Call, Executor, Pieces},
+    executor::{Call, CallOptions, Executor, Pieces},
     launch,
     paths::Named,
-    scheduler::Chunk,
     store::{
         file::{Fit, ResultFile},
         journal::{Complete, Entry, Journal},
@@ -31,10 +30,7 @@ use crate::{
 /// How a job is to be run.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
-    pub(crate) chunk: Chunk,
-    pub(crate) retries: u16,
-    pub(crate) retry_delay: Duration,
-    pub(crate) task_timeout: Option<Duration>,
+    pub(crate) call: CallOptions,
     pub(crate) max_failures: Option<MaxFailures>,
     pub(crate) seed: u64,
     pub(crate) events: Option<Named>,
@@ -118,18 +114,8 @@ fn call<'p, J: Job>(
     pool: &'p Executor,
     options: &Options,
 ) -> Call<'p, impl Function<Item = J::Item, Value = J::Output> + use<J>> {
-    let call = pool
-        .try_call_with(job, J::task)
-        .label(J::NAME)
-        .chunk(options.chunk)
-        .retries(options.retries)
-        .retry_delay(options.retry_delay)
-        .seed(options.seed)
-        .keep_going();
-    match options.task_timeout {
-        Some(limit) => call.task_timeout(limit),
-        None => call,
-    }
+    let call = pool.try_call_with(job, J::task).options(options.call.clone());
+    call.label(J::NAME).seed(options.seed).keep_going()
 }
 
 /// A run that was stopped, or whose file cannot be written, leaves the journal, as far as it came.
@@ -331,7 +317,7 @@ impl<J: Job> Run<'_, J> {
             utilisation: notes.busy.as_secs_f64() / (f64::from(slots.max(1)) * map_s),
             slowest_task: notes.slowest.map(|(task, time)| SlowestTask { task, seconds: time.as_secs_f64() }),
             rank_0_peak_bytes: launch::peak_memory(),
-            chunk: self.options.chunk.to_string(),
+            chunk: self.options.call.chunk.to_string(),
             seed: self.options.seed,
             results_digest: gathered.digest.clone(),
             files: Vec::new(),

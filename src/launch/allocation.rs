@@ -8,7 +8,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::variable;
+use super::{child::end_within, variable};
 
 /// How long `squeue` may take to answer; a controller under load takes seconds.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -88,16 +88,9 @@ fn squeue(job: &str) -> Option<String> {
         .stderr(Stdio::null())
         .spawn();
     let mut child = child.inspect_err(|error| tracing::debug!("squeue: {error}")).ok()?;
-    let began = std::time::Instant::now();
-    while child.try_wait().ok()?.is_none() {
-        if began.elapsed() > PATIENCE {
-            tracing::warn!("squeue did not answer within {PATIENCE:?}: the time left is not known");
-            // It may have ended by itself meanwhile.
-            let _ = child.kill();
-            let _ = child.wait();
-            return None;
-        }
-        std::thread::sleep(Duration::from_millis(10));
+    if end_within(&mut child, PATIENCE).ok()?.is_none() {
+        tracing::warn!("squeue did not answer within {PATIENCE:?}: the time left is not known");
+        return None;
     }
     let output = child.wait_with_output().ok()?;
     String::from_utf8(output.stdout).ok()

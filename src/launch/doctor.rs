@@ -3,12 +3,15 @@
 use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use serde::Serialize;
 
-use super::{Launcher, allocation, cpu_limit, detect, executable, here, is_foreign, on_path, variable};
+use super::{
+    Launcher, allocation, child::end_within, cpu_limit, detect, executable, here, is_foreign, on_path,
+    variable,
+};
 
 /// How long one trial may take.
 const TRIAL: Duration = Duration::from_secs(30);
@@ -299,7 +302,6 @@ fn probe(launcher: &mut Command, probe: &[&str]) -> Result<String, String> {
 
 /// What the command prints, if it ends well in time.
 fn run(command: &mut Command) -> Result<String, String> {
-    let began = Instant::now();
     let out = tempfile().map_err(|error| error.to_string())?;
     let copy = |file: &std::fs::File| file.try_clone().map(Stdio::from).map_err(|error| error.to_string());
     let mut child = command
@@ -308,17 +310,8 @@ fn run(command: &mut Command) -> Result<String, String> {
         .stderr(copy(&out)?)
         .spawn()
         .map_err(|error| error.to_string())?;
-    let status = loop {
-        match child.try_wait().map_err(|error| error.to_string())? {
-            Some(status) => break status,
-            None if began.elapsed() > TRIAL => {
-                let _ = child.kill();
-                let _ = child.wait();
-                return Err(format!("no end within {TRIAL:?}"));
-            }
-            None => std::thread::sleep(Duration::from_millis(10)),
-        }
-    };
+    let ended = end_within(&mut child, TRIAL).map_err(|error| error.to_string())?;
+    let status = ended.ok_or_else(|| format!("no end within {TRIAL:?}"))?;
     let text = read_back(out).map_err(|error| error.to_string())?;
     if status.success() {
         return Ok(text);

@@ -1,11 +1,13 @@
 //! Where am I: the launcher, the host, the CPUs, and which mode follows from them.
 
 mod allocation;
+mod child;
 mod code_file;
 mod detect;
 #[cfg(feature = "cli")]
 pub(crate) mod doctor;
 mod leave;
+mod library_threads;
 mod mode;
 #[cfg(feature = "mpi")]
 mod recovery;
@@ -37,6 +39,9 @@ pub(crate) use leave::tell_code;
 pub(crate) use leave::{
     end_orphaned, end_run, exit, exit_now, forget_old_code, leave_code, leave_the_word_to_rank_0,
 };
+#[cfg(feature = "mpi")]
+pub(crate) use library_threads::workers_here;
+pub(crate) use library_threads::{library_threads, limit_library_threads};
 pub use mode::Mode;
 pub(crate) use mode::{Choice, choose, count_workers};
 #[cfg(feature = "mpi")]
@@ -247,28 +252,6 @@ pub(crate) fn give_back_freed_memory() {
         drop(std::hint::black_box(Vec::<u8>::with_capacity(96 << 10)));
         if keeps {
             libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT);
-        }
-    }
-}
-
-/// Tells numerical libraries in this process how many threads they may start, unless the user
-/// has: the CPUs of the process divided by those who share them.
-pub(crate) fn limit_library_threads(cpus: usize, sharers: u32) {
-    const LIBRARIES: [&str; 6] = [
-        "OMP_NUM_THREADS",
-        "OPENBLAS_NUM_THREADS",
-        "MKL_NUM_THREADS",
-        "BLIS_NUM_THREADS",
-        "VECLIB_MAXIMUM_THREADS",
-        "NUMEXPR_NUM_THREADS",
-    ];
-    let threads = (cpus / sharers.max(1) as usize).max(1).to_string();
-    for name in LIBRARIES {
-        if std::env::var_os(name).is_none() {
-            // SAFETY: this runs in a worker process before its first task, while the main thread
-            // waits inside Builder::start, which asks to be called before the program starts
-            // threads of its own. MPI's threads read no environment after MPI_Init.
-            unsafe { std::env::set_var(name, &threads) };
         }
     }
 }

@@ -61,9 +61,11 @@ pub(crate) fn adopt(surroundings: &Surroundings) {
         if odd || name.as_bytes().contains(&b'=') || std::env::var_os(name).as_deref() == Some(value) {
             continue;
         }
-        // SAFETY: this runs in a worker process before its first task, while the main thread waits inside
-        // Builder::start, which asks to be called before the program starts threads of its own. MPI's threads
-        // read no environment after MPI_Init.
+        // SAFETY: this runs in a spawned worker before its first task, while the main thread waits inside
+        // Builder::start, which asks to be called before the program starts threads of its own; those of this crate use
+        // the environment by std::env alone, which has a lock. MPI is started already, since there is no other way to
+        // hear of rank 0. Its threads wait for messages between processes, and the MPI libraries read their variables
+        // in MPI_Init.
         unsafe { std::env::set_var(name, value) };
     }
     if let Some(folder) = &surroundings.folder {

@@ -37,7 +37,9 @@ pub(super) fn leave_out_bridges() {
     let bridges = bridges.join(",");
     tracing::info!("bridges to this host's own guests are left out by Open MPI: {bridges}");
     let value = if excluded.is_empty() { bridges } else { format!("{excluded},{bridges}") };
-    // SAFETY: this runs in Builder::start, which asks to be called before the program starts threads of its own.
+    // SAFETY: this runs while the program waits in Builder::start, which asks to be called before it starts threads of
+    // its own, and before MPI starts threads. Those of this crate use the environment by std::env alone, which has a
+    // lock.
     unsafe { std::env::set_var(variable(EXCLUDE), value) };
 }
 

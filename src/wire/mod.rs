@@ -12,6 +12,7 @@ mod frame;
 mod handshake;
 mod message;
 mod reply;
+mod time;
 
 pub(crate) use batch::{Batch, BatchBuilder};
 pub use block::Block;
@@ -22,6 +23,7 @@ pub(crate) use frame::{Frame, HEADER_BYTES, Header};
 pub(crate) use handshake::{Hello, PROTOCOL, Ready, Surroundings, Welcome};
 pub(crate) use message::{ChunkMessage, ResultMessage, ToRank0, ToWorker};
 pub(crate) use reply::{Piece, ReplyBuilder};
+pub(crate) use time::nanos;
 
 /// Reads any bytes as a frame and as what a frame may carry: for the fuzzer.
 #[cfg(fuzzing)]

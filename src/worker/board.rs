@@ -2,12 +2,12 @@
 //! the time limits, which works when the task's own thread is stuck.
 
 use std::{
-    sync::{
-        OnceLock,
-        atomic::{AtomicU64, Ordering, fence},
-    },
+    sync::OnceLock,
     time::{Duration, Instant},
 };
+
+use super::slot::Slot;
+use crate::wire::nanos;
 
 /// Nanoseconds since this process first asked; never 0.
 pub(crate) fn now_nanos() -> u64 {
@@ -15,17 +15,8 @@ pub(crate) fn now_nanos() -> u64 {
     START.get_or_init(Instant::now).elapsed().as_nanos() as u64 + 1
 }
 
-#[derive(Default)]
-struct Line {
-    /// When the task started; 0 while none with a limit runs.
-    started: AtomicU64,
-    limit: AtomicU64,
-    dispatch: AtomicU64,
-    task: AtomicU64,
-}
-
-/// A line for each task thread.
-pub(crate) struct Board(Vec<Line>);
+/// A slot for each task thread. Its mark is the time when the task started.
+pub(crate) struct Board(Vec<Slot>);
 
 /// A task with a limit on its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,21 +28,15 @@ pub(crate) struct Limited {
 
 impl Board {
     pub(crate) fn new(threads: u32) -> Board {
-        Board((0..threads).map(|_| Line::default()).collect())
+        Board((0..threads).map(|_| Slot::new()).collect())
     }
 
     pub(super) fn start(&self, thread: usize, task: Limited) {
-        let line = &self.0[thread];
-        line.started.store(0, Ordering::Relaxed);
-        fence(Ordering::Release);
-        line.limit.store(task.limit.as_nanos() as u64, Ordering::Relaxed);
-        line.dispatch.store(task.dispatch, Ordering::Relaxed);
-        line.task.store(task.task, Ordering::Relaxed);
-        line.started.store(now_nanos(), Ordering::Release);
+        self.0[thread].set(now_nanos(), [nanos(task.limit), task.dispatch, task.task]);
     }
 
     pub(super) fn stop(&self, thread: usize) {
-        self.0[thread].started.store(0, Ordering::Release);
+        self.0[thread].clear();
     }
 
     /// The first task that is over its limit. `now` is the time of the reader, who looks every `beat` by a clock that
@@ -59,21 +44,15 @@ impl Board {
     pub(crate) fn overdue(&self, seen: &mut Seen, now: Duration, beat: Duration) -> Option<Limited> {
         seen.0.resize_with(self.0.len(), Default::default);
         let mut first = None;
-        for (line, (known, began)) in self.0.iter().zip(&mut seen.0) {
-            let started = line.started.load(Ordering::Acquire);
-            let found = Limited {
-                dispatch: line.dispatch.load(Ordering::Relaxed),
-                task: line.task.load(Ordering::Relaxed),
-                limit: Duration::from_nanos(line.limit.load(Ordering::Relaxed)),
-            };
-            fence(Ordering::Acquire);
-            let same = line.started.load(Ordering::Relaxed) == started;
+        for (slot, (known, began)) in self.0.iter().zip(&mut seen.0) {
+            let Some((started, [limit, dispatch, task])) = slot.read() else { continue };
+            let found = Limited { dispatch, task, limit: Duration::from_nanos(limit) };
             if *known != started {
                 // It has begun since the last look, and has run for no more than a beat.
                 let age = Duration::from_nanos(now_nanos().saturating_sub(started)).min(beat);
                 (*known, *began) = (started, now.saturating_sub(age));
             }
-            if started != 0 && same && now - *began > found.limit {
+            if now - *began > found.limit {
                 first = first.or(Some(found));
             }
         }

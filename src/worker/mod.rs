@@ -5,9 +5,15 @@ mod prints;
 mod program;
 mod run;
 mod sink;
+mod slot;
 mod task;
 mod threaded;
 mod unwind;
+
+/// What [`slot`] is made of; a test has another one, which tries all orders.
+mod atomics {
+    pub(super) use std::sync::atomic::{AtomicU64, Ordering, fence};
+}
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -121,14 +127,14 @@ pub(crate) fn serve(link: &mut dyn Link, identity: &Identity) -> Result<bool, Li
                     states: &mut states,
                     around: &mut here,
                 };
-                let (mut result, started) = run_message(&chunk, shared, place);
+                let (mut result, time) = run_message(&chunk, shared, place);
                 if let Some(error) = here.broken {
                     return Err(error);
                 }
-                result.overhead_nanos = started - free;
-                free = started + result.busy_nanos;
+                result.overhead_nanos = time.start - free;
+                free = time.end;
                 let more = link.has_arrived() || !desk.inbox.is_empty();
-                let waits = results.may_wait(result.busy_nanos, free, more);
+                let waits = results.may_wait(time.end - time.start, free, more);
                 link.post(ToRank0::Result(result));
                 if !waits {
                     link.flush()?;

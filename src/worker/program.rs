@@ -26,6 +26,7 @@ pub trait Function: 'static {
     #[doc(hidden)]
     type State: Send + 'static;
 
+    /// Builds the state; what is not this library's code in it runs in [`ChunkRun::build`].
     #[doc(hidden)]
     fn prepare(run: &ChunkRun<'_>) -> Result<Self::State, Failure>;
     #[doc(hidden)]
@@ -40,10 +41,9 @@ pub(crate) fn run_chunk<P: Function, K: Sink<P::Value>>(run: &mut ChunkRun<'_>) 
         run.enter(k);
         let mut prepared = match state.take() {
             Some(state) => Ok(state),
-            None => catch(|| P::prepare(run))
-                .and_then(|state| state)
-                .map_err(|failure| Failure { kind: FailureKind::Init, ..failure }),
+            None => P::prepare(run).map_err(|failure| Failure { kind: FailureKind::Init, ..failure }),
         };
+        run.begin(k);
         let outcome = match &mut prepared {
             Ok(state) => catch(|| {
                 let item = decode(run.items.get(k))
@@ -205,7 +205,7 @@ where
     type State = Arc<S>;
 
     fn prepare(run: &ChunkRun<'_>) -> Result<Arc<S>, Failure> {
-        run.shared()
+        run.build(|| run.shared())?
     }
 
     fn run(shared: &mut Arc<S>, item: A) -> Result<V::Value, Failure> {
@@ -229,8 +229,8 @@ where
     type Value = V::Value;
     type State = S;
 
-    fn prepare(_: &ChunkRun<'_>) -> Result<S, Failure> {
-        Ok(conjure::<I>()())
+    fn prepare(run: &ChunkRun<'_>) -> Result<S, Failure> {
+        run.build(conjure::<I>())
     }
 
     fn run(state: &mut S, item: A) -> Result<V::Value, Failure> {

@@ -2,7 +2,9 @@
 
 use std::{
     any::Any,
+    cell::Cell,
     collections::HashMap,
+    ops::Range,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -14,6 +16,7 @@ use super::{
     board::{Board, Limited, now_nanos},
     prints,
     task::Task,
+    unwind::catch,
 };
 use crate::{
     error::{Failure, FailureKind},
@@ -69,6 +72,8 @@ pub struct ChunkRun<'a> {
     started: u64,
     listened: u64,
     looked: u64,
+    /// The time that went into states since the clock was last read, and in all.
+    built: Cell<(u64, u64)>,
     /// Tasks done when the clock was last read.
     timed: u64,
     /// The task that took longest, and its nanoseconds; of tasks between two looks the mean.
@@ -86,12 +91,12 @@ pub(super) struct Place<'a> {
     pub(super) around: &'a mut dyn Surroundings,
 }
 
-/// Runs a chunk; also tells when it began.
+/// Runs a chunk; also tells when it began and when it ended.
 pub(super) fn run_message(
     chunk: &ChunkMessage,
     shared: Option<Arc<SharedValue>>,
     place: Place<'_>,
-) -> (ResultMessage, u64) {
+) -> (ResultMessage, Range<u64>) {
     let started = now_nanos();
     let mut reply = ReplyBuilder::new(chunk.start);
     let result = |reply: ReplyBuilder, busy_nanos, (slowest, slowest_nanos)| ResultMessage {
@@ -108,7 +113,7 @@ pub(super) fn run_message(
     let (Some(items), Some(entry)) = (&chunk.items, function::from_offset(chunk.program)) else {
         let failure = Failure::new(FailureKind::Codec, "the chunk arrived damaged");
         (0..chunk.count).for_each(|_| reply.failed(failure.clone()));
-        return (result(reply, 0, (chunk.start, 0)), started);
+        return (result(reply, 0, (chunk.start, 0)), started..started);
     };
     let mut run = ChunkRun {
         chunk,
@@ -124,6 +129,7 @@ pub(super) fn run_message(
         started,
         listened: started,
         looked: started,
+        built: Cell::default(),
         timed: 0,
         slowest: (chunk.start, 0),
         next_look: 1,
@@ -133,7 +139,7 @@ pub(super) fn run_message(
     prints::let_out();
     let ended = now_nanos();
     run.time_tasks(run.reply.len(), ended);
-    (result(run.reply, ended - started, run.slowest), started)
+    (result(run.reply, ended - started - run.built.get().1, run.slowest), started..ended)
 }
 
 impl ChunkRun<'_> {
@@ -143,13 +149,27 @@ impl ChunkRun<'_> {
     }
 
     pub(super) fn enter(&self, k: usize) {
-        let index = self.chunk.start + k as u64;
-        self.task.enter(index);
+        self.task.enter(self.chunk.start + k as u64);
+    }
+
+    /// The time of task `k` begins.
+    pub(super) fn begin(&self, k: usize) {
         if self.chunk.limit_nanos > 0 {
             let limit = Duration::from_nanos(self.chunk.limit_nanos);
-            let task = Limited { dispatch: self.chunk.dispatch, task: index, limit };
-            self.board.start(self.thread, task);
+            let task = self.chunk.start + k as u64;
+            self.board.start(self.thread, Limited { dispatch: self.chunk.dispatch, task, limit });
         }
+    }
+
+    /// Runs code that builds a state. Its time is no task's: it has no limit, and the means of tasks do not have it.
+    pub(super) fn build<S>(&self, code: impl FnOnce() -> S) -> Result<S, Failure> {
+        self.board.stop(self.thread);
+        let began = now_nanos();
+        let state = catch(code);
+        let took = now_nanos() - began;
+        let (since_look, all) = self.built.get();
+        self.built.set((since_look + took, all + took));
+        state
     }
 
     pub(super) fn leave(&self) {
@@ -189,7 +209,10 @@ impl ChunkRun<'_> {
 
     /// Takes note of the time that the tasks took since the clock was last read.
     fn time_tasks(&mut self, done: u64, now: u64) {
-        let mean = (now - self.looked).checked_div(done.saturating_sub(self.timed)).unwrap_or(0);
+        let (built, all) = self.built.get();
+        self.built.set((0, all));
+        let took = now - self.looked - built;
+        let mean = took.checked_div(done.saturating_sub(self.timed)).unwrap_or(0);
         if mean > self.slowest.1 {
             self.slowest = (self.chunk.start + done - 1, mean);
         }
@@ -213,7 +236,7 @@ impl ChunkRun<'_> {
             }
         }
         let left = self.chunk.count - done;
-        let mean = ((now - self.started) / done).max(1);
+        let mean = ((now - self.started - self.built.get().1) / done).max(1);
         let early = (ASK_NANOS / mean).min(self.chunk.count * 15 / 100).max(1);
         if !self.asked && left > 0 && left <= early {
             self.asked = true;

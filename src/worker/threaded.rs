@@ -3,7 +3,7 @@
 use std::{
     collections::HashSet,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
@@ -16,7 +16,10 @@ use super::{
     Board, Desk, Identity, Link, LinkError, catch, now_nanos, or_end,
     run::{Place, SharedValue, States, Surroundings, run_message},
 };
-use crate::wire::{ChunkMessage, ToRank0, ToWorker};
+use crate::{
+    sync::lock,
+    wire::{ChunkMessage, ToRank0, ToWorker},
+};
 
 /// The longest time that a message from rank 0 waits to be seen while the threads work.
 const PAUSE: Duration = Duration::from_micros(50);
@@ -95,10 +98,6 @@ pub(super) fn serve(link: &mut dyn Link, identity: &Identity) -> Result<bool, Li
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// One task thread.
 struct Hand {
     rank: u32,
@@ -135,13 +134,12 @@ impl Hand {
                 states: &mut states,
                 around: &mut around,
             };
-            let (mut result, _) = run_message(&chunk, shared, place);
+            let (mut result, time) = run_message(&chunk, shared, place);
             result.overhead_nanos = overhead;
-            let busy = result.busy_nanos;
             if self.answers.send(ToRank0::Result(result)).is_err() {
                 return;
             }
-            overhead = (now_nanos() - received).saturating_sub(busy);
+            overhead = (now_nanos() - received).saturating_sub(time.end - time.start);
         }
     }
 }

@@ -177,6 +177,14 @@ fn library_threads(pool: &Executor) -> Result<(), Error> {
     let expected = (pool.workers()[0].cpus.len() / 2).max(1).to_string();
     assert_eq!(values[..3], [expected.clone(), expected.clone(), expected]);
     assert_eq!(values[3], "77", "what the user has set stays");
+    if pool.mode() == Mode::Processes {
+        // Libraries that are linked in read it before `main` begins.
+        let at_start = |name: String| {
+            let variables = std::fs::read_to_string("/proc/self/environ").unwrap_or_default();
+            variables.split('\0').any(|variable| variable.starts_with(&name))
+        };
+        assert_eq!(pool.map(at_start, names.map(String::from))?, [true; 4]);
+    }
     println!("told");
     Ok(())
 }

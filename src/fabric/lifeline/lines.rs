@@ -6,7 +6,7 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
     os::fd::OwnedFd,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -19,9 +19,9 @@ use super::{
     GOODBYE, Heard, LARGEST_CODE, PING,
     door::Door,
     pulse::{Pulse, patience},
-    watch::Watch,
+    watch::Lookout,
 };
-use crate::{fabric::files, launch};
+use crate::{fabric::files, launch, sync::lock};
 
 /// The most connections that have not shown the token.
 const MOST_STRANGERS: usize = 32;
@@ -62,10 +62,6 @@ impl Post {
 /// The workers, by rank.
 pub(super) type Posts = Arc<Mutex<BTreeMap<u32, Post>>>;
 
-pub(super) fn lock(posts: &Posts) -> MutexGuard<'_, BTreeMap<u32, Post>> {
-    posts.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// The lifelines of all workers.
 pub(in crate::fabric) struct Lifelines {
     pub(in crate::fabric) token: [u8; 16],
@@ -100,7 +96,7 @@ impl Lifelines {
         // Strangers leave descriptors for workers, and for what else rank 0 opens.
         let room = (files::free().saturating_sub(workers) / 2).clamp(1, MOST_STRANGERS);
         let door = Door::new(listener, token, room);
-        Watch::start(door, woken, stall, posts.clone(), out, ending.clone())?;
+        Lookout::start(door, woken, stall, posts.clone(), out, ending.clone())?;
         Ok(Lifelines { token, port, addresses, heard, posts, ending, alive: Some(alive) })
     }
 

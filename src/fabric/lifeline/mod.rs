@@ -25,7 +25,7 @@ use rustix::net::sockopt;
 pub(super) use lines::Lifelines;
 pub(super) use worker::{connect, leave};
 
-use crate::worker::Limited;
+use crate::{wire::nanos, worker::Limited};
 
 /// Rank 0 leaves in order: that the connection ends after it does not mean that rank 0 was killed.
 const GOODBYE: u8 = u8::MAX;
@@ -95,9 +95,7 @@ impl Report {
     fn to_bytes(self) -> [u8; Self::BYTES] {
         let words = match self {
             Report::Alive => [1, 0, 0, 0],
-            Report::Overdue(Limited { dispatch, task, limit }) => {
-                [2, dispatch, task, limit.as_nanos() as u64]
-            }
+            Report::Overdue(Limited { dispatch, task, limit }) => [2, dispatch, task, nanos(limit)],
             Report::Drain => [3, 0, 0, 0],
         };
         std::array::from_fn(|k| words[k / 8].to_le_bytes()[k % 8])

@@ -24,11 +24,11 @@ use super::{
     Heard, Introduction, Report,
     door::{Door, Guest},
     keep_alive,
-    lines::{Posts, lock},
+    lines::Posts,
     pid_space,
     pulse::Clock,
 };
-use crate::launch;
+use crate::{launch, sync::lock};
 
 /// The number of the pipe in the epoll set whose end means that rank 0 leaves.
 const LEAVING: u64 = 0;
@@ -45,7 +45,7 @@ struct Line {
     received: Vec<u8>,
 }
 
-pub(super) struct Watch {
+pub(super) struct Lookout {
     poll: OwnedFd,
     _leaving: OwnedFd,
     door: Door,
@@ -57,7 +57,7 @@ pub(super) struct Watch {
     scheduler: Thread,
 }
 
-impl Watch {
+impl Lookout {
     /// Starts the thread, which wakes this one when there is news. It ends when the other end of `leaving` closes.
     pub(super) fn start(
         mut door: Door,
@@ -72,7 +72,7 @@ impl Watch {
         door.open(&poll);
         let scheduler = thread::current();
         let lines = HashMap::new();
-        let watch = Watch { poll, _leaving: leaving, door, lines, posts, stall, out, ending, scheduler };
+        let watch = Lookout { poll, _leaving: leaving, door, lines, posts, stall, out, ending, scheduler };
         thread::Builder::new().name("rankpool-lifelines".into()).spawn(move || watch.run()).map(drop)
     }
 

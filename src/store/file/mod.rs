@@ -16,8 +16,6 @@ mod raw;
 mod read_column;
 mod reader;
 mod scales;
-#[cfg(test)]
-mod tests;
 
 use std::{fs, path::Path, str::FromStr};
 

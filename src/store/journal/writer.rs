@@ -5,7 +5,7 @@ use std::{
     fs::File,
     io::{self, Seek, SeekFrom, Write},
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard},
     thread,
     time::{Duration, Instant},
 };
@@ -18,6 +18,7 @@ use crate::{
     error::{Error, ErrorKind, Failure},
     paths::explain,
     store::{TraceBlock, TraceRow},
+    sync::{lock, wait_until},
     wire::{Piece, encode},
 };
 
@@ -56,7 +57,7 @@ impl Entry {
 }
 
 #[derive(Default)]
-struct Contents {
+struct Waiting {
     entries: VecDeque<Entry>,
     bytes: u64,
     /// Entries that were appended, and of them those that are on disk.
@@ -74,7 +75,7 @@ struct Contents {
 /// The queue before the journal's thread.
 #[derive(Default)]
 pub(crate) struct Queue {
-    contents: Mutex<Contents>,
+    contents: Mutex<Waiting>,
     /// There is something to write.
     filled: Condvar,
     /// There is room, or something has reached the disk.
@@ -82,8 +83,8 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    fn lock(&self) -> MutexGuard<'_, Contents> {
-        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        lock(&self.contents)
     }
 
     /// Appends an entry without waiting for room.
@@ -108,18 +109,16 @@ impl Queue {
         self.room().map(drop)
     }
 
-    fn room(&self) -> Result<MutexGuard<'_, Contents>, Error> {
-        let mut contents = self.lock();
-        while contents.bytes >= QUEUE_BYTES && contents.broken.is_none() {
-            contents = self.emptied.wait(contents).unwrap_or_else(PoisonError::into_inner);
-        }
+    fn room(&self) -> Result<MutexGuard<'_, Waiting>, Error> {
+        let free = |contents: &mut Waiting| contents.bytes < QUEUE_BYTES || contents.broken.is_some();
+        let contents = wait_until(&self.emptied, self.lock(), None, free);
         match &contents.broken {
             Some(why) => Err(Error::new(ErrorKind::Storage, why.clone())),
             None => Ok(contents),
         }
     }
 
-    fn put(&self, mut contents: MutexGuard<'_, Contents>, entry: Entry) {
+    fn put(&self, mut contents: MutexGuard<'_, Waiting>, entry: Entry) {
         contents.bytes += entry.size();
         contents.appended += 1;
         contents.entries.push_back(entry);
@@ -136,11 +135,14 @@ impl Queue {
     pub(crate) fn commit(&self) -> Result<(), Error> {
         let mut contents = self.lock();
         let wanted = contents.appended;
-        while contents.synced < wanted && !contents.over {
-            contents.urgent = true;
-            self.filled.notify_one();
-            contents = self.emptied.wait(contents).unwrap_or_else(PoisonError::into_inner);
-        }
+        contents = wait_until(&self.emptied, contents, None, |contents| {
+            let done = contents.synced >= wanted || contents.over;
+            if !done {
+                contents.urgent = true;
+                self.filled.notify_one();
+            }
+            done
+        });
         contents.broken.clone().map_or(Ok(()), |why| Err(Error::new(ErrorKind::Storage, why)))
     }
 }
@@ -206,7 +208,7 @@ impl Drop for Writer {
 }
 
 /// Neighbouring results that are becoming one record.
-struct Run {
+struct Stretch {
     start: u64,
     count: u64,
     /// Bytes of each value.
@@ -235,7 +237,7 @@ struct Log {
     /// Where the last record ends that the file has.
     written: u64,
     buffer: Vec<u8>,
-    run: Option<Run>,
+    run: Option<Stretch>,
     trace: TraceBlock,
     unsynced: u64,
     last_flush: Instant,
@@ -288,23 +290,15 @@ impl Log {
 
     /// Takes some of what is in the queue, as soon as something is there or a flush or sync is due.
     fn wait(&self, queue: &Queue) -> Taken {
-        let mut contents = queue.lock();
-        while contents.entries.is_empty() && !contents.closed && !contents.urgent {
-            let pending = self.is_pending();
-            let due = if pending {
-                FLUSH_TIME.saturating_sub(self.last_flush.elapsed())
-            } else {
-                SYNC_TIME.saturating_sub(self.last_sync.elapsed())
-            };
+        let due = if self.is_pending() {
+            Some(self.last_flush + FLUSH_TIME)
+        } else {
             // Without anything to write or to sync there is nothing to wake up for.
-            let due = if pending || self.unsynced > 0 { due } else { Duration::from_secs(3600) };
-            let (again, timeout) =
-                queue.filled.wait_timeout(contents, due).unwrap_or_else(PoisonError::into_inner);
-            contents = again;
-            if timeout.timed_out() {
-                break;
-            }
-        }
+            (self.unsynced > 0).then(|| self.last_sync + SYNC_TIME)
+        };
+        let ready =
+            |contents: &mut Waiting| !contents.entries.is_empty() || contents.closed || contents.urgent;
+        let mut contents = wait_until(&queue.filled, queue.lock(), due, ready);
         let mut entries = Vec::new();
         let mut bytes = 0;
         while bytes < TAKEN_BYTES
@@ -362,7 +356,7 @@ impl Log {
             }
             _ => {
                 self.close_run()?;
-                self.run = Some(Run { start, count, size, payload: bytes.to_vec() });
+                self.run = Some(Stretch { start, count, size, payload: bytes.to_vec() });
             }
         }
         Ok(())

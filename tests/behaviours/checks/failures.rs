@@ -5,7 +5,7 @@ use std::time::Duration;
 use rankpool::{Executor, FailureKind, Mode, Task};
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::{Picky, Shy, checks, good_at_third, same};
+use super::{Picky, Shy, checks, good_at_third, nap, same};
 
 checks![
     a_panic_names_task_rank_host_and_place,
@@ -18,6 +18,8 @@ checks![
     a_result_that_cannot_be_decoded_is_its_tasks_error,
     retries_show_the_attempt_and_stop_at_success,
     a_task_timeout_is_refused_where_a_thread_cannot_be_stopped,
+    a_task_timeout_may_be_longer_than_can_be_counted,
+    the_time_that_a_state_takes_to_build_is_no_tasks_time,
 ];
 
 fn a_panic_names_task_rank_host_and_place(pool: &Executor) {
@@ -142,5 +144,28 @@ fn a_task_timeout_is_refused_where_a_thread_cannot_be_stopped(pool: &Executor) {
             assert!(error.exit_code() == 2 && error.to_string().contains("processes"), "{error}");
         }
         _ => assert_eq!(outcome.unwrap(), [0, 1, 2]),
+    }
+}
+
+fn limits_tasks(pool: &Executor) -> bool {
+    !matches!(pool.mode(), Mode::Serial | Mode::Threads)
+}
+
+fn a_task_timeout_may_be_longer_than_can_be_counted(pool: &Executor) {
+    if limits_tasks(pool) {
+        // In nanoseconds it is 2^64 and 290 ms.
+        let limit = Duration::from_secs(18_446_744_074);
+        assert_eq!(pool.call(nap).task_timeout(limit).map([700]).unwrap(), [700]);
+        assert_eq!(pool.call(nap).task_timeout(Duration::MAX).map([700]).unwrap(), [700]);
+        assert_eq!(pool.progress().lost, 0);
+    }
+}
+
+fn the_time_that_a_state_takes_to_build_is_no_tasks_time(pool: &Executor) {
+    if limits_tasks(pool) {
+        let lost = pool.progress().lost;
+        let call = pool.call_init(|| nap(1000), |state, n: u64| *state + nap(n));
+        assert_eq!(call.task_timeout(Duration::from_millis(300)).map([1, 2, 3]).unwrap(), [1001, 1002, 1003]);
+        assert_eq!(pool.progress().lost, lost);
     }
 }

@@ -22,6 +22,8 @@ checks![
     stream_over_an_endless_iterator_pulls_no_more_than_its_window,
     stream_gives_what_comes_before_a_failure_then_the_failure_then_ends,
     stream_that_keeps_going_gives_every_outcome,
+    items_that_were_pulled_are_run_while_the_iterator_pauses,
+    a_loop_may_feed_the_iterator_of_its_own_stream_within_the_window,
     a_time_limit_returns_what_is_done_and_says_what_is_not,
     unordered_gives_every_index_once,
     options_that_make_no_sense_are_refused,
@@ -97,6 +99,50 @@ fn stream_gives_what_comes_before_a_failure_then_the_failure_then_ends(pool: &Ex
         let error = stream.next().unwrap().unwrap_err();
         assert_eq!(error.task().unwrap().index(), 7);
         assert!(stream.next().is_none());
+    }
+}
+
+fn items_that_were_pulled_are_run_while_the_iterator_pauses(pool: &Executor) {
+    // Some items at the beginning of a stream, and many.
+    for quick in [1, 3, 200, 1_003] {
+        let folder = tempfile::tempdir().unwrap();
+        let done = |n: u64| folder.path().join(n.to_string());
+        let patience = Instant::now() + Duration::from_secs(10);
+        // The pause ends when the tasks of all items before it have run.
+        let ended = || {
+            while !(0..quick).all(|n| done(n).exists()) {
+                if Instant::now() > patience {
+                    return false;
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            true
+        };
+        let mut next = 0;
+        let items = std::iter::from_fn(|| {
+            let n = next;
+            next += 1;
+            (n < quick || n == quick && ended()).then(|| done(n))
+        });
+        let touch = |path: std::path::PathBuf| std::fs::write(path, "").is_ok();
+        let run = pool.call(touch).chunk(1).stream(items).unwrap().filter(|result| matches!(result, Ok(true))).count();
+        assert_eq!(run as u64, quick + 1);
+    }
+}
+
+fn a_loop_may_feed_the_iterator_of_its_own_stream_within_the_window(pool: &Executor) {
+    for window in [1, 4] {
+        let (more, items) = std::sync::mpsc::channel();
+        (0..window).for_each(|n| more.send(n).unwrap());
+        let (mut more, mut results) = (Some(more), 0);
+        for result in pool.call(same).window(window).stream(items).unwrap() {
+            results += 1;
+            match result.unwrap() {
+                n if n < 40 => more.iter().for_each(|more| more.send(n + window).unwrap()),
+                _ => more = None,
+            }
+        }
+        assert_eq!(results, 40 + window, "window {window}");
     }
 }
 
