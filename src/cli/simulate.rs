@@ -43,7 +43,7 @@ struct Flags {
     /// Tasks that may be handed out beyond the first one that is not done; without it, as many as there are
     #[arg(long, value_name = "TASKS", value_parser = whole)]
     window: Option<u64>,
-    /// Two levels: rank 0 schedules leaders, and each leader so many workers; 0 is one level
+    /// Two levels: rank 0 schedules leaders, and each leader at most so many workers; 0 is one level
     #[arg(long, value_name = "N", value_delimiter = ',', default_value = "0")]
     per_leader: Vec<u32>,
     /// How often a worker is lost, per hour

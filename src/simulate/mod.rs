@@ -183,22 +183,22 @@ pub(crate) fn simulate(setting: &Setting) -> Outcome {
 impl Simulation<'_> {
     fn new(setting: &Setting) -> Simulation<'_> {
         let workers = setting.workers as usize;
-        let per_post = setting.per_leader.map_or(workers, |n| n as usize);
-        let leaders = setting.per_leader.map_or(0, |_| workers.div_ceil(per_post));
+        let leaders = setting.per_leader.map_or(0, |most| workers.div_ceil(most as usize));
         let times = Times::new(setting.spread, setting.tasks, setting.seed);
-        let first_post = usize::from(leaders > 0);
-        let hands = (0..workers).map(|number| {
-            let (post, place) = (first_post + number / per_post, number % per_post);
-            Hand::new(post, WorkerId(place as u32 + 1), times.slowness(number))
+        // Spread evenly: rank 0 takes its leaders for equals.
+        let teams = leaders.max(1);
+        let first = |team: usize| team * workers / teams;
+        let hands = (0..teams).flat_map(|team| (first(team)..first(team + 1)).map(move |number| (team, number)));
+        let hands = hands.map(|(team, number)| {
+            let place = (number - first(team)) as u32 + 1;
+            Hand::new(team + usize::from(leaders > 0), WorkerId(place), times.slowness(number))
         });
         Simulation {
             setting,
             queue: BinaryHeap::new(),
             number: 0,
             posts: (0..=leaders).map(|_| Post::new(setting.overhead)).collect(),
-            leaders: (0..leaders)
-                .map(|leader| Leader::new(leader * per_post, per_post.min(workers - leader * per_post)))
-                .collect(),
+            leaders: (0..leaders).map(|team| Leader::new(first(team), first(team + 1) - first(team))).collect(),
             hands: hands.collect(),
             living: workers,
             ended: false,
