@@ -60,6 +60,8 @@ mod rows;
 mod say;
 mod scheduler;
 #[cfg(feature = "cli")]
+mod simulate;
+#[cfg(feature = "cli")]
 mod store;
 mod sync;
 mod task_set;

@@ -7,12 +7,14 @@ mod export;
 mod list;
 mod log;
 mod out;
+mod plot;
 mod progress;
 mod run;
 mod settings;
 #[cfg(feature = "hdf5")]
 mod show;
 mod signals;
+mod simulate;
 mod slurm;
 mod variables;
 mod walltime;
@@ -79,7 +81,7 @@ macro_rules! jobs {
     };
 }
 
-/// The `main` of a program that runs jobs: `list`, `run`, `show`, `export`, `slurm` and `doctor`, with every flag, for the
+/// The `main` of a program that runs jobs: `list`, `run`, `show`, `export`, `simulate`, `slurm` and `doctor`, with every flag, for the
 /// given jobs. On a worker it serves and does not return.
 ///
 /// Exit codes: 0 all tasks done, 1 some tasks failed, 2 bad usage, 70 internal error or no worker
@@ -100,13 +102,14 @@ fn command_line(jobs: &Jobs) -> ExitCode {
         Err(error) => return refuse(&error, &command(jobs)),
     };
     let ended = match matches.subcommand() {
-        Some(("list" | "doctor" | "show" | "export" | "slurm", matches))
+        Some(("list" | "doctor" | "show" | "export" | "simulate" | "slurm", matches))
             if !launch::is_first(launch::variable) && !doctor::is_probe(matches) =>
         {
             Ok(ExitCode::SUCCESS)
         }
         Some(("list", _)) => list::execute(&jobs.entries),
         Some(("doctor", matches)) => doctor::execute(matches, &command(jobs)),
+        Some(("simulate", matches)) => simulate::execute(matches),
         Some(("slurm", matches)) => slurm::execute(matches, jobs),
         #[cfg(feature = "hdf5")]
         Some(("show", matches)) => show::execute(matches),
@@ -148,6 +151,7 @@ fn command(jobs: &Jobs) -> Command {
         .subcommand(Command::new("list").about("List the jobs"))
         .subcommand(run.after_help(examples::of_run(&job)))
         .subcommand(slurm::command(&job))
+        .subcommand(simulate::command())
         .subcommand(doctor::command());
     #[cfg(feature = "hdf5")]
     let program = program.subcommand(show::command()).subcommand(export::command());

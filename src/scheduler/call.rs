@@ -1,6 +1,6 @@
 //! One call: which of its tasks are where.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use super::{
     Dispatch, WorkerId,
@@ -15,6 +15,13 @@ const CHUNK_BYTES: u64 = 4 << 20;
 /// The longest that an automatic chunk is expected to take, in nanoseconds. What rank 0 spends on a chunk is
 /// nothing beside it, and nobody learns of a chunk's results before its end: neither progress nor a journal.
 const CHUNK_NANOS: f64 = 2e8;
+
+/// What is left of the weight of the tasks so far in the mean of their times with each chunk that comes back.
+const FADING: f64 = 63.0 / 64.0;
+
+/// The mean square of task times over the square of their mean, above which they are uneven: 2 is an exponential
+/// distribution, and small samples vary.
+const UNEVEN: f64 = 3.0;
 
 /// The longest wait before a task is tried again.
 const LONGEST_DELAY_NANOS: u64 = 3600 * 1_000_000_000;
@@ -133,9 +140,14 @@ pub(super) struct Call {
     pub(super) out_of_time: bool,
     /// In the scheduler's queue of runnable calls.
     pub(super) enlisted: bool,
-    seen: BTreeSet<WorkerId>,
-    /// Nanoseconds that tasks took, and how many tasks.
-    timed: (u64, u64),
+    /// Whether each worker has had a chunk, by its number.
+    seen: Vec<bool>,
+    /// Nanoseconds that tasks took, and how many tasks; what was long ago counts for less.
+    timed: (f64, f64),
+    /// Squares of the mean times of chunks, each for its tasks; fading as `timed`.
+    squares: f64,
+    /// The mean time of a task in the last chunks; one with longer tasks counts for half.
+    recent_nanos: f64,
     /// Bytes of the results, and of how many tasks.
     sized: (u64, u64),
     /// What a worker spends around a chunk, smoothed.
@@ -164,8 +176,10 @@ impl Call {
             ended: false,
             out_of_time: false,
             enlisted: false,
-            seen: BTreeSet::new(),
-            timed: (0, 0),
+            seen: Vec::new(),
+            timed: (0.0, 0.0),
+            squares: 0.0,
+            recent_nanos: 0.0,
             sized: (0, 0),
             overhead_nanos: 3_000.0,
             spec,
@@ -228,6 +242,15 @@ impl Call {
         }
     }
 
+    /// True once for each worker.
+    fn is_new(&mut self, worker: WorkerId) -> bool {
+        let place = worker.0 as usize;
+        if self.seen.len() <= place {
+            self.seen.resize(place + 1, false);
+        }
+        !std::mem::replace(&mut self.seen[place], true)
+    }
+
     /// Tasks that are handed out next begin behind those that are skipped.
     fn pass_skipped(&mut self) {
         while let Some(&(start, count)) = self.skipped.front()
@@ -258,6 +281,11 @@ impl Call {
         }
     }
 
+    /// At least so many tasks may go now.
+    pub(super) fn waiting(&self) -> u64 {
+        self.queued.len() as u64 + self.fresh_end().saturating_sub(self.next)
+    }
+
     pub(super) fn is_runnable(&self) -> bool {
         #[cfg(test)]
         LOOKS.set(LOOKS.get() + 1);
@@ -276,6 +304,7 @@ impl Call {
     pub(super) fn take(
         &mut self,
         worker: WorkerId,
+        width: u32,
         slots: u64,
         cost_nanos: f64,
         time_left: Option<u64>,
@@ -285,11 +314,13 @@ impl Call {
             self.out_of_time = true;
             return None;
         }
+        let most =
+            if self.spec.chunk == Chunk::Auto { self.fitting(slots).max(u64::from(width)) } else { u64::MAX };
         if let Some(entry) = self.queued.first_entry()
             && *entry.key() < self.stop_before
         {
             let range = entry.remove();
-            let count = range.count.min(in_time);
+            let count = range.count.min(in_time).min(most);
             if count < range.count {
                 self.requeue(Range { start: range.start + count, count: range.count - count, ..range });
             }
@@ -301,16 +332,17 @@ impl Call {
         }
         let expected = self.spec.expected.filter(|_| !self.closed).map_or(0, |tasks| self.spec.first + tasks);
         let end_of_all = self.fed.max(expected);
+        let first_for_worker = self.spec.chunk == Chunk::Auto && self.is_new(worker);
         let size = self.policy.next(&View {
             total: end_of_all - self.spec.first,
             left: end_of_all - self.next,
             slots,
-            first_for_worker: self.spec.chunk == Chunk::Auto && self.seen.insert(worker),
+            first_for_worker,
+            width: u64::from(width),
             mean_nanos: self.mean_nanos(),
             cost_nanos,
             overhead_nanos: self.overhead_nanos,
         });
-        let most = if self.spec.chunk == Chunk::Auto { self.fitting(slots) } else { u64::MAX };
         let run = self.skipped.front().map_or(u64::MAX, |(start, _)| start - self.next);
         let count = size.min(most).min(in_time).min(end - self.next).min(run);
         let range = Range { start: self.next, count, attempt: 1, losses: 0 };
@@ -320,14 +352,25 @@ impl Call {
     }
 
     pub(super) fn measured(&mut self, tasks: u64, busy_nanos: u64, overhead_nanos: u64) {
-        self.timed.0 += busy_nanos;
-        self.timed.1 += tasks;
+        if tasks > 0 {
+            let (busy, tasks) = (busy_nanos as f64, tasks as f64);
+            self.timed = (FADING * self.timed.0 + busy, FADING * self.timed.1 + tasks);
+            let mean = busy / tasks;
+            self.squares = FADING * self.squares + busy * mean;
+            let weight = if mean > self.recent_nanos { 0.5 } else { 0.125 };
+            self.recent_nanos += weight * (mean - self.recent_nanos);
+        }
         self.overhead_nanos += (overhead_nanos as f64 - self.overhead_nanos) / 8.0;
     }
 
-    /// The mean time of a task so far.
+    /// The mean time of a task so far, as far as it is remembered.
     pub(super) fn mean_nanos(&self) -> Option<f64> {
-        (self.timed.1 > 0).then(|| (self.timed.0 as f64 / self.timed.1 as f64).max(1.0))
+        (self.timed.1 > 0.0).then(|| (self.timed.0 / self.timed.1).max(1.0))
+    }
+
+    /// Some tasks take far longer than others: more so than by an exponential distribution.
+    pub(super) fn is_uneven(&self) -> bool {
+        self.mean_nanos().is_some_and(|mean| self.squares > UNEVEN * mean * mean * self.timed.1)
     }
 
     /// How many tasks are expected to be done one after the other in that many nanoseconds. While nothing
@@ -345,7 +388,11 @@ impl Call {
         self.held_bytes += piece.size();
         self.sized.0 += piece.size();
         self.sized.1 += piece.count;
-        if self.spec.ordered {
+        if self.spec.ordered && piece.start == self.cursor {
+            self.cursor += piece.count;
+            self.unused += piece.count;
+            emit(piece);
+        } else if self.spec.ordered {
             self.held.insert(piece.start, Held::Piece(piece));
         } else {
             self.mark(piece.start, piece.count);
@@ -390,7 +437,8 @@ impl Call {
     fn fitting(&self, slots: u64) -> u64 {
         let mean = (self.sized.0 / self.sized.1.max(1)).max(1);
         let by_size = (self.spec.window_bytes / (2 * slots.max(1))).min(CHUNK_BYTES) / mean;
-        let by_time = self.mean_nanos().map_or(u64::MAX, |mean| (CHUNK_NANOS / mean) as u64);
+        let by_time =
+            self.mean_nanos().map_or(u64::MAX, |mean| (CHUNK_NANOS / mean.max(self.recent_nanos)) as u64);
         by_size.min(by_time).max(1)
     }
 

@@ -20,7 +20,7 @@ use crate::error::ParseError;
 /// `Auto` sends each worker one task as a probe. From then on, with m the mean time of a task, s
 /// rank 0's measured cost of a chunk and w a worker's, `floor = max(1, ceil(max(2Ps, 20(s + w)) / m))`
 /// keeps rank 0 below half of its capacity and the overhead below 5 %, and the chunk is
-/// `max(floor, ceil(R / 2P))`, or `ceil(R / P)` once R is below floor x P. Its results are kept to
+/// `max(floor, ceil(R / 2P))`, or `max(ceil(R / P), ceil(Ps / m))` once R is below floor x P. Its results are kept to
 /// 4 MiB, as far as the sizes of earlier ones foretell.
 ///
 /// Results never depend on it.
@@ -94,6 +94,8 @@ pub(crate) struct View {
     pub(crate) slots: u64,
     /// The worker has had no chunk of this call yet.
     pub(crate) first_for_worker: bool,
+    /// Tasks that the worker runs at a time.
+    pub(crate) width: u64,
     /// Mean time of a task, encoding included, in nanoseconds; `None` until one came back.
     pub(crate) mean_nanos: Option<f64>,
     /// Rank 0's time for a chunk.
@@ -119,7 +121,7 @@ impl Policy {
     pub(crate) fn next(&mut self, view: &View) -> u64 {
         let slots = view.slots.max(1);
         let size = match self.chunk {
-            Chunk::Fixed(tasks) => tasks,
+            Chunk::Fixed(tasks) => tasks.saturating_mul(view.width),
             Chunk::Static => view.total.div_ceil(slots),
             Chunk::Guided => view.left.div_ceil(slots),
             Chunk::Factoring => {
@@ -137,15 +139,18 @@ impl Policy {
 
 fn auto(view: &View, slots: u64) -> u64 {
     let Some(mean) = view.mean_nanos.filter(|_| !view.first_for_worker) else {
-        return 1;
+        return view.width;
     };
     let worth = (2.0 * slots as f64 * view.cost_nanos).max(20.0 * (view.cost_nanos + view.overhead_nanos));
     let floor = ((worth / mean.max(1.0)).ceil() as u64).max(1);
-    if view.left < floor.saturating_mul(slots) {
-        view.left.div_ceil(slots)
+    // With smaller ones rank 0 would be the limit.
+    let least = (slots as f64 * view.cost_nanos / mean.max(1.0)).ceil() as u64;
+    let size = if view.left < floor.saturating_mul(slots) {
+        view.left.div_ceil(slots).max(least)
     } else {
         floor.max(view.left.div_ceil(2 * slots))
-    }
+    };
+    size.max(view.width)
 }
 
 #[cfg(test)]
@@ -162,6 +167,7 @@ mod tests {
                 left,
                 slots,
                 first_for_worker: (sizes.len() as u64) < slots,
+                width: 1,
                 mean_nanos,
                 cost_nanos: 1_000.0,
                 overhead_nanos: 4_000.0,

@@ -110,6 +110,13 @@ pub(crate) struct Dispatch {
     pub(super) expected_nanos: f64,
     /// A chunk that is expected to take no longer is short.
     pub(super) short_nanos: f64,
+    /// When it is expected to end, where it may be cut short for others; else 0.
+    pub(super) ends: u64,
+    /// The next chunk may wait behind it from its beginning: it is one task, which is not likely to take far longer than
+    /// others. Its worker has no moment to ask.
+    pub(super) precedes: bool,
+    /// It is to be cut short.
+    pub(super) cut: bool,
 }
 
 impl Dispatch {

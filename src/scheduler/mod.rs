@@ -8,15 +8,17 @@
 mod call;
 mod chunk;
 mod event;
+mod fleet;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub(crate) use call::CallSpec;
 use call::{Call, Range};
 pub use chunk::Chunk;
 pub(crate) use event::{Action, CallId, Dispatch, End, Event, WorkerId};
+use fleet::{Fleet, Worker};
 
 use crate::{
     error::{Failure, FailureKind, Place},
@@ -34,41 +36,20 @@ const SHORT_NANOS: f64 = 50_000.0;
 /// A task slot has no more chunks than this, however short they are.
 const MOST_AHEAD: usize = 64;
 
-#[derive(Debug)]
-struct Worker {
-    alive: bool,
-    slots: usize,
-    host: String,
-    outstanding: VecDeque<Dispatch>,
-    /// Of these, those that are not known to be short.
-    long: usize,
-    asked: bool,
-    in_idle: bool,
-    in_eager: bool,
-}
+/// A longer chunk is sent its successor before its end only while this many tasks wait for each slot: what waits behind
+/// a task that takes long is stuck, and near the end of a call others would have to wait for it.
+const PLENTY: u64 = 4;
 
-impl Worker {
-    fn is_idle(&self) -> bool {
-        self.alive && self.outstanding.len() < self.slots
-    }
+/// A chunk is cut short for workers without work only if it is expected to go on for this time: its worker
+/// listens once in a millisecond.
+const WORTH_CUTTING_NANOS: u64 = 2_000_000;
 
-    /// Busy, and wants its next chunk before the present one ends.
-    fn is_eager(&self) -> bool {
-        let few = |most| self.outstanding.len() < most * self.slots;
-        self.alive && (self.asked && few(2) || self.long == 0 && few(MOST_AHEAD) && !self.is_far_ahead())
-    }
-
-    /// Has short chunks for long enough.
-    fn is_far_ahead(&self) -> bool {
-        let Some(front) = self.outstanding.front() else { return false };
-        let ahead: f64 = self.outstanding.iter().map(|dispatch| dispatch.expected_nanos).sum();
-        ahead >= front.short_nanos * self.slots as f64
-    }
-}
+/// A chunk that takes so much longer than expected is cut short: its tasks are not those that it was made for.
+const OVERDUE_NANOS: u64 = 400_000_000;
 
 #[derive(Debug, Default)]
 pub(crate) struct Scheduler {
-    workers: HashMap<WorkerId, Worker>,
+    workers: Fleet,
     /// Boxed, so that a call takes no memory beyond its own end: there may be very many.
     calls: BTreeMap<CallId, Box<Call>>,
     /// When the first waiting task of a call is due, of every call that has one.
@@ -79,6 +60,12 @@ pub(crate) struct Scheduler {
     eager: VecDeque<WorkerId>,
     /// Task slots of the living workers.
     slots: u64,
+    living: usize,
+    /// Automatic chunks of several tasks that are with workers, by when they are expected to end; without those that
+    /// are to be cut short.
+    ends: BTreeSet<(u64, WorkerId, u64)>,
+    /// Chunks that are being cut short.
+    cut: usize,
     /// Chunks that are with workers.
     in_flight: usize,
     /// Workers that have a chunk.
@@ -103,7 +90,7 @@ impl Scheduler {
         match event {
             Event::Joined { worker, slots, host } => self.joined(worker, slots, host),
             Event::Requested { worker } => {
-                if let Some(state) = self.workers.get_mut(&worker) {
+                if let Some(state) = self.workers.get_mut(worker) {
                     state.asked = true;
                 }
                 self.offer(worker);
@@ -136,6 +123,11 @@ impl Scheduler {
                 {
                     self.with_call(call, |state| state.release(now));
                 }
+                while let Some(&(ends, worker, epoch)) = self.ends.first()
+                    && ends.saturating_add(OVERDUE_NANOS) <= now
+                {
+                    self.cut(ends, worker, epoch);
+                }
             }
             Event::Limited { at } => {
                 self.limit = Some(at);
@@ -160,9 +152,23 @@ impl Scheduler {
         self.now = nanos;
     }
 
-    /// When a task that waits to be tried again may go: a [`Event::Tick`] is due then.
+    /// This worker runs so many tasks of a chunk at a time: it is a leader.
+    pub(crate) fn set_width(&mut self, worker: WorkerId, width: u32) {
+        if let Some(state) = self.workers.get_mut(worker) {
+            state.width = width;
+        }
+    }
+
+    /// When a task that waits to be tried again may go, or a chunk is overdue: a [`Event::Tick`] is due then.
     pub(crate) fn next_due(&self) -> Option<u64> {
-        self.due.first().map(|(due, _)| *due)
+        let again = self.due.first().map(|(due, _)| *due);
+        let overdue = self.ends.first().map(|(ends, ..)| ends.saturating_add(OVERDUE_NANOS));
+        again.into_iter().chain(overdue).min()
+    }
+
+    /// Tasks that may go and that no worker has been given yet.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.calls.values().map(|call| call.waiting()).sum()
     }
 
     /// Chunks that are with workers.
@@ -181,23 +187,14 @@ impl Scheduler {
     }
 
     fn joined(&mut self, worker: WorkerId, slots: u32, host: String) {
-        let state = Worker {
-            alive: true,
-            slots: slots as usize,
-            host,
-            outstanding: VecDeque::new(),
-            long: 0,
-            asked: false,
-            in_idle: false,
-            in_eager: false,
-        };
         self.slots += u64::from(slots);
-        self.workers.insert(worker, state);
+        self.living += 1;
+        self.workers.insert(worker, Worker::new(slots, host));
         self.offer(worker);
     }
 
     fn returned(&mut self, worker: WorkerId, epoch: u64, pieces: Vec<Piece>, busy: u64, overhead: u64) {
-        let Some(state) = self.workers.get_mut(&worker) else {
+        let Some(state) = self.workers.get_mut(worker) else {
             return;
         };
         let Some(at) = state.outstanding.iter().position(|d| d.epoch == epoch) else {
@@ -207,6 +204,10 @@ impl Scheduler {
             return;
         };
         let host = state.host.clone();
+        self.forget(&dispatch);
+        let Some(state) = self.workers.get_mut(worker) else {
+            return;
+        };
         state.long -= usize::from(!dispatch.is_short());
         self.in_flight -= 1;
         self.busy -= usize::from(state.outstanding.is_empty());
@@ -238,12 +239,11 @@ impl Scheduler {
         if next < end
             && let Some(call) = self.calls.get_mut(&dispatch.call)
         {
-            call.requeue(Range {
-                start: next,
-                count: end - next,
-                attempt: dispatch.attempt,
-                losses: dispatch.losses,
-            });
+            let rest =
+                Range { start: next, count: end - next, attempt: dispatch.attempt, losses: dispatch.losses };
+            // What was cut off is for all that are without work.
+            let shares = if dispatch.cut { (self.living - self.busy).max(1) } else { 1 };
+            rest.split(rest.count.div_ceil(shares as u64)).for_each(|part| call.requeue(part));
         }
     }
 
@@ -291,18 +291,18 @@ impl Scheduler {
     }
 
     fn lost(&mut self, worker: WorkerId, culprit: Option<(u64, u64, Failure)>) {
-        let Some(state) = self.workers.get_mut(&worker).filter(|state| state.alive) else {
+        let Some(state) = self.workers.remove(worker) else {
             return;
         };
-        state.alive = false;
-        let (slots, host) = (state.slots, state.host.clone());
-        let outstanding = std::mem::take(&mut state.outstanding);
+        let Worker { slots, host, outstanding, .. } = *state;
         self.slots -= slots as u64;
+        self.living -= 1;
         self.in_flight -= outstanding.len();
         self.busy -= usize::from(!outstanding.is_empty());
         // Short chunks in a row leave their results together: of all of them nobody knows which one it was at.
         let suspects = outstanding.iter().take_while(|dispatch| dispatch.is_short()).count().max(slots);
         for (place, dispatch) in outstanding.into_iter().enumerate() {
+            self.forget(&dispatch);
             let Some(call) = self.calls.get_mut(&dispatch.call) else {
                 continue;
             };
@@ -401,9 +401,7 @@ impl Scheduler {
         if self.calls.get(&id).is_none_or(|call| call.in_flight == 0) {
             return; // Most submitted tasks: the workers need not be looked through.
         }
-        let mut workers: Vec<_> = self.workers.iter().collect();
-        workers.sort_by_key(|(worker, _)| **worker);
-        for (&worker, state) in workers {
+        for (worker, state) in self.workers.iter() {
             for dispatch in state.outstanding.iter().filter(|d| d.call == id && d.start >= task) {
                 self.actions.push(Action::Revoke { worker, call: id, dispatch: dispatch.epoch });
             }
@@ -412,7 +410,7 @@ impl Scheduler {
 
     /// Puts the worker into the queue for work that it belongs to.
     fn offer(&mut self, worker: WorkerId) {
-        let Some(state) = self.workers.get_mut(&worker) else {
+        let Some(state) = self.workers.get_mut(worker) else {
             return;
         };
         if state.is_idle() {
@@ -426,14 +424,57 @@ impl Scheduler {
 
     fn dispatch(&mut self) {
         while let Some(call) = self.next_call() {
-            let Some(worker) = self.next_worker() else {
-                break;
+            let Some(worker) = self.next_worker(call) else {
+                return;
             };
             if !self.may_have(call, worker) {
                 self.offer(worker);
-                break;
+                return;
             }
             self.hand_out(call, worker);
+        }
+        self.spread();
+    }
+
+    /// Nothing is left to hand out: cuts chunks short that have tasks for the workers that are without work.
+    fn spread(&mut self) {
+        let now = self.now;
+        while !self.draining
+            && self.busy + self.cut < self.living
+            && let (Some(&first), Some(&last)) = (self.ends.first(), self.ends.last())
+        {
+            let mean = |(_, worker, epoch): (u64, WorkerId, u64)| {
+                let worker = self.workers.get(worker)?;
+                let dispatch = worker.outstanding.iter().find(|dispatch| dispatch.epoch == epoch)?;
+                Some((2.0 * dispatch.expected_nanos / dispatch.count as f64) as u64)
+            };
+            let worth = |chunk| mean(chunk).unwrap_or(0).max(WORTH_CUTTING_NANOS);
+            let (ends, worker, epoch) = match () {
+                () if last.0 >= now.saturating_add(worth(last)) => last,
+                // Its tasks take longer than was expected, and nobody knows how many are left.
+                () if first.0.saturating_add(worth(first)) <= now => first,
+                () => return,
+            };
+            self.cut(ends, worker, epoch);
+        }
+    }
+
+    /// Has a chunk cut short; its worker answers behind the task that it is at.
+    fn cut(&mut self, ends: u64, worker: WorkerId, epoch: u64) {
+        self.ends.remove(&(ends, worker, epoch));
+        let outstanding = self.workers.get_mut(worker).map(|state| &mut state.outstanding);
+        if let Some(dispatch) = outstanding.and_then(|all| all.iter_mut().find(|d| d.epoch == epoch)) {
+            dispatch.cut = true;
+            self.cut += 1;
+            self.actions.push(Action::Revoke { worker, call: dispatch.call, dispatch: epoch });
+        }
+    }
+
+    /// A dispatch is no longer with its worker.
+    fn forget(&mut self, dispatch: &Dispatch) {
+        self.cut -= usize::from(dispatch.cut);
+        if dispatch.ends > 0 && !dispatch.cut {
+            self.ends.remove(&(dispatch.ends, dispatch.worker, dispatch.epoch));
         }
     }
 
@@ -453,9 +494,10 @@ impl Scheduler {
         None
     }
 
-    fn next_worker(&mut self) -> Option<WorkerId> {
+    /// The worker that a chunk of this call goes to.
+    fn next_worker(&mut self, call: CallId) -> Option<WorkerId> {
         while let Some(id) = self.idle.pop_front() {
-            let Some(worker) = self.workers.get_mut(&id) else {
+            let Some(worker) = self.workers.get_mut(id) else {
                 continue;
             };
             worker.in_idle = false;
@@ -463,12 +505,20 @@ impl Scheduler {
                 return Some(id);
             }
         }
-        while let Some(id) = self.eager.pop_front() {
-            let Some(worker) = self.workers.get_mut(&id) else {
+        while let Some(&id) = self.eager.front() {
+            let Some(worker) = self.workers.get_mut(id) else {
+                self.eager.pop_front();
                 continue;
             };
-            worker.in_eager = false;
-            if worker.is_eager() {
+            let eager = worker.is_eager();
+            if eager && worker.long > 0 && !self.has_plenty(call) {
+                return None;
+            }
+            self.eager.pop_front();
+            if let Some(worker) = self.workers.get_mut(id) {
+                worker.in_eager = false;
+            }
+            if eager {
                 return Some(id);
             }
         }
@@ -478,18 +528,24 @@ impl Scheduler {
     /// Whether the next chunk of a call may go to this worker ahead of time. Tasks that were in flight on a lost worker
     /// go to an idle one: if it is lost, too, they were it.
     fn may_have(&self, id: CallId, worker: WorkerId) -> bool {
-        let (Some(call), Some(worker)) = (self.calls.get(&id), self.workers.get(&worker)) else {
+        let (Some(call), Some(worker)) = (self.calls.get(&id), self.workers.get(worker)) else {
             return true;
         };
         worker.is_idle() || !call.next_is_suspect() && call.has_room()
     }
 
+    /// There are tasks enough for all workers, in this call and behind it.
+    fn has_plenty(&self, call: CallId) -> bool {
+        let waiting = self.calls.get(&call).map_or(0, |call| call.waiting());
+        waiting.saturating_add(self.runnable.len() as u64 - 1) >= PLENTY * self.slots
+    }
+
     fn hand_out(&mut self, id: CallId, worker: WorkerId) {
-        let (Some(call), Some(state)) = (self.calls.get_mut(&id), self.workers.get_mut(&worker)) else {
+        let (Some(call), Some(state)) = (self.calls.get_mut(&id), self.workers.get_mut(worker)) else {
             return;
         };
         let time_left = self.limit.map(|limit| limit.saturating_sub(self.now));
-        let Some(range) = call.take(worker, self.slots, self.cost_nanos, time_left) else {
+        let Some(range) = call.take(worker, state.width, self.slots, self.cost_nanos, time_left) else {
             // Its time is over.
             self.offer(worker);
             self.call_changed(id);
@@ -497,6 +553,10 @@ impl Scheduler {
         };
         self.epoch += 1;
         self.in_flight += 1;
+        let mean_nanos = call.mean_nanos().unwrap_or(0.0);
+        let begins = state.outstanding.back().map_or(0, |before| before.ends).max(self.now);
+        let expected = (range.count as f64 * mean_nanos) as u64;
+        let several = call.spec.chunk == Chunk::Auto && range.count > 1 && mean_nanos > 0.0;
         let dispatch = Dispatch {
             epoch: self.epoch,
             worker,
@@ -507,7 +567,13 @@ impl Scheduler {
             losses: range.losses,
             expected_nanos: call.mean_nanos().map_or(f64::INFINITY, |mean| mean * range.count as f64),
             short_nanos: SHORT_NANOS.max(4.0 * call.overhead_nanos),
+            ends: if several { begins.saturating_add(expected).max(1) } else { 0 },
+            precedes: range.count == 1 && range.losses == 0 && mean_nanos > 0.0 && !call.is_uneven(),
+            cut: false,
         };
+        if several {
+            self.ends.insert((dispatch.ends, worker, dispatch.epoch));
+        }
         call.leaves(&dispatch);
         state.asked = false;
         self.busy += usize::from(state.outstanding.is_empty());
@@ -522,8 +588,8 @@ impl Scheduler {
     #[cfg(test)]
     pub(crate) fn sanity_check(&self) {
         for (id, call) in &self.calls {
-            let flying: Vec<&Dispatch> =
-                self.workers.values().flat_map(|w| &w.outstanding).filter(|d| d.call == *id).collect();
+            let all = self.workers.iter().flat_map(|(_, worker)| &worker.outstanding);
+            let flying: Vec<&Dispatch> = all.filter(|d| d.call == *id).collect();
             let tasks: u64 = flying.iter().map(|dispatch| dispatch.count).sum();
             assert_eq!((flying.len(), tasks), (call.in_flight, call.flying), "{id:?}: in flight");
             assert!(!(call.ended && call.in_flight == 0), "{id:?}: ended and not forgotten");
@@ -536,14 +602,18 @@ impl Scheduler {
         let open = self.calls.iter().filter(|(_, call)| !call.ended);
         let due: BTreeSet<_> = open.filter_map(|(id, call)| Some((call.next_due()?, *id))).collect();
         assert_eq!(due, self.due, "when calls are due");
-        let flying: usize = self.workers.values().map(|worker| worker.outstanding.len()).sum();
-        assert_eq!(flying, self.in_flight);
-        let busy = self.workers.values().filter(|worker| !worker.outstanding.is_empty()).count();
+        let flying = || self.workers.iter().flat_map(|(_, worker)| &worker.outstanding);
+        assert_eq!(flying().count(), self.in_flight);
+        let busy = self.workers.iter().filter(|(_, worker)| !worker.outstanding.is_empty()).count();
         assert_eq!(busy, self.busy);
-        for (id, worker) in &self.workers {
-            assert!(worker.alive || worker.outstanding.is_empty(), "{id:?}: lost, with work");
+        let slots: usize = self.workers.iter().map(|(_, worker)| worker.slots).sum();
+        assert_eq!((slots as u64, self.workers.iter().count()), (self.slots, self.living));
+        let listed = flying().filter(|d| d.ends > 0 && !d.cut).map(|d| (d.ends, d.worker, d.epoch));
+        assert_eq!(listed.collect::<BTreeSet<_>>(), self.ends, "chunks that may be cut");
+        assert_eq!(flying().filter(|d| d.cut).count(), self.cut);
+        for (id, worker) in self.workers.iter() {
             let long = worker.outstanding.iter().filter(|dispatch| !dispatch.is_short()).count();
-            assert_eq!(long, worker.long * usize::from(worker.alive), "{id:?}: chunks that are not short");
+            assert_eq!(long, worker.long, "{id:?}: chunks that are not short");
             let most = if long > 0 { MOST_AHEAD + 2 } else { MOST_AHEAD };
             assert!(worker.outstanding.len() <= most * worker.slots, "{id:?}: too many chunks");
             assert!(!worker.is_idle() || worker.in_idle, "{id:?}: idle and not offered");

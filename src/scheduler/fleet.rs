@@ -1,0 +1,83 @@
+//! The living workers, by their numbers.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use super::{Dispatch, MOST_AHEAD, WorkerId};
+
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub(super) slots: usize,
+    /// Tasks of one chunk that run at a time: more than one at a leader.
+    pub(super) width: u32,
+    pub(super) host: Arc<str>,
+    pub(super) outstanding: VecDeque<Dispatch>,
+    /// Of these, those that are not known to be short.
+    pub(super) long: usize,
+    pub(super) asked: bool,
+    pub(super) in_idle: bool,
+    pub(super) in_eager: bool,
+}
+
+impl Worker {
+    pub(super) fn new(slots: u32, host: String) -> Worker {
+        Worker {
+            slots: slots as usize,
+            width: 1,
+            host: host.into(),
+            outstanding: VecDeque::new(),
+            long: 0,
+            asked: false,
+            in_idle: false,
+            in_eager: false,
+        }
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.outstanding.len() < self.slots
+    }
+
+    /// Busy, and wants its next chunk before the present one ends.
+    pub(super) fn is_eager(&self) -> bool {
+        let few = |most| self.outstanding.len() < most * self.slots;
+        let next = self.asked || self.outstanding.iter().all(|dispatch| dispatch.precedes);
+        next && few(2) || self.long == 0 && few(MOST_AHEAD) && !self.is_far_ahead()
+    }
+
+    /// Has short chunks for long enough.
+    fn is_far_ahead(&self) -> bool {
+        let Some(front) = self.outstanding.front() else { return false };
+        let ahead: f64 = self.outstanding.iter().map(|dispatch| dispatch.expected_nanos).sum();
+        ahead >= front.short_nanos * self.slots as f64
+    }
+}
+
+/// Their numbers are ranks: there are few gaps, but those of the lost.
+#[derive(Debug, Default)]
+pub(super) struct Fleet(Vec<Option<Box<Worker>>>);
+
+impl Fleet {
+    pub(super) fn insert(&mut self, id: WorkerId, worker: Worker) {
+        let place = id.0 as usize;
+        if self.0.len() <= place {
+            self.0.resize_with(place + 1, || None);
+        }
+        self.0[place] = Some(Box::new(worker));
+    }
+
+    pub(super) fn remove(&mut self, id: WorkerId) -> Option<Box<Worker>> {
+        self.0.get_mut(id.0 as usize)?.take()
+    }
+
+    pub(super) fn get(&self, id: WorkerId) -> Option<&Worker> {
+        self.0.get(id.0 as usize)?.as_deref()
+    }
+
+    pub(super) fn get_mut(&mut self, id: WorkerId) -> Option<&mut Worker> {
+        self.0.get_mut(id.0 as usize)?.as_deref_mut()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (WorkerId, &Worker)> {
+        let living = self.0.iter().enumerate();
+        living.filter_map(|(place, worker)| Some((WorkerId(place as u32), worker.as_deref()?)))
+    }
+}
