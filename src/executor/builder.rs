@@ -22,6 +22,7 @@ use crate::{
         Fabric, WorkerInfo, files, processes,
         remote::{Remote, Settings},
         threads,
+        trial::Trial,
     },
     launch::{self, Choice, Launcher, Mode, Siblings, choose, count_workers},
     scheduler::Chunk,
@@ -57,6 +58,11 @@ pub struct Builder {
     chunk: Chunk,
     stall: Option<Duration>,
     seed: u64,
+    #[cfg_attr(
+        not(feature = "mpi"),
+        expect(dead_code, reason = "without MPI there are no messages to time")
+    )]
+    trial: Option<Trial>,
     /// What was wrong with a variable; said at the start, by rank 0 alone.
     unreadable: Option<String>,
 }
@@ -80,6 +86,7 @@ impl Default for Builder {
             chunk: Chunk::Auto,
             stall: Some(STALL),
             seed: 0,
+            trial: None,
             unreadable: None,
         }
     }
@@ -188,6 +195,13 @@ impl Builder {
     /// [`Chunk::Auto`] by default.
     pub fn chunk(mut self, chunk: impl Into<Chunk>) -> Builder {
         self.chunk = chunk.into();
+        self
+    }
+
+    /// Messages are timed before the workers serve.
+    #[cfg(feature = "cli")]
+    pub(crate) fn trial(mut self, trial: Trial) -> Builder {
+        self.trial = Some(trial);
         self
     }
 
@@ -444,7 +458,10 @@ impl Builder {
         }
         // A pool spawns replacements while it runs.
         let threads = if mode == Mode::Pool { Threads::Several } else { Threads::One };
-        let world = World::initialise(threads)?;
+        let mut world = World::initialise(threads)?;
+        if let Some(trial) = &self.trial {
+            world.before_use(trial.clone().before_use());
+        }
         if let Some(parent) = world.parent()? {
             launch::becomes_worker();
             turns_out(Role::Worker);
