@@ -23,7 +23,7 @@ cargo build --release
 cargo bench --bench table --no-run
 mpicc -O2 benches/floor.c -o target/floor
 if ! { [ -x $peers/bin/python ] && $peers/bin/python -c 'import mpi4py, schwimmbad, joblib'; } 2>/dev/null &&
-    ! { python3 -m venv $peers && $peers/bin/pip install -q --disable-pip-version-check mpi4py schwimmbad joblib; }; then
+    ! { python3 -m venv $peers && $peers/bin/pip install -q --disable-pip-version-check -r benches/requirements.txt; }; then
     echo "no Python environment: the peers are left out" >&2
 fi
 rm -f $lines

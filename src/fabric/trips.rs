@@ -16,7 +16,7 @@ use super::{
 use crate::{
     error::{Error, ErrorKind},
     mpi::{self, Communicator, Side},
-    wire::{Frame, Header, Kind},
+    wire::{Frame, ToWorker},
 };
 
 impl Trial {
@@ -45,7 +45,7 @@ impl Trial {
         for bytes in &self.sizes {
             found.frame_blocks.push(mean(&frame_trips(&mut port, first, *bytes, self.time)?));
         }
-        send(&mut port, first, &Frame::bare(Kind::Shutdown))?;
+        send(&mut port, first, &ToWorker::Shutdown { finalise: false }.pack())?;
         found.took = began.elapsed();
         *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
         Ok(())
@@ -65,7 +65,8 @@ impl Trial {
         let mut port = Port::new(communicator, Some(0));
         loop {
             let frame = receive(&mut port)?;
-            if frame.header.kind == Kind::Shutdown {
+            // The last one is empty.
+            if frame.body().is_empty() {
                 return Ok(());
             }
             send(&mut port, 0, &frame)?;
@@ -80,7 +81,7 @@ fn mean(trips: &[Duration]) -> Duration {
 fn frame_trips(port: &mut Port, worker: u32, bytes: usize, time: Duration) -> Result<Vec<Duration>, Error> {
     let body = Bytes::from(vec![1; bytes]);
     let mut trip = || {
-        send(port, worker, &Frame::new(Header::new(Kind::Chunk), body.clone()))?;
+        send(port, worker, &ToWorker::Share { call: 0, value: body.clone() }.pack())?;
         receive(port).map(drop)
     };
     trip()?;
