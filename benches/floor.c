@@ -16,7 +16,7 @@ static const char *kind = "ranks";
 static void master(MPI_Comm comm, int first, int workers, char *block) {
   long value = 0;
   for (int ahead = 1; ahead <= 4; ahead *= 4) {
-    const int tasks = 300000;
+    const int tasks = strcmp(kind, "ranks") ? 50000 : 300000;
     double began = 0;
     for (int warm = 1; warm >= 0; warm--) {
       const int count = warm ? 10000 : tasks;
@@ -36,8 +36,9 @@ static void master(MPI_Comm comm, int first, int workers, char *block) {
     printf("{\"what\":\"floor\",\"kind\":\"%s\",\"workers\":%d,\"ahead\":%d,\"tasks_per_s\":%.0f}\n", kind, workers, ahead,
            tasks / (MPI_Wtime() - began));
   }
-  for (int bytes = 1 << 10; workers == 1 && bytes <= LARGEST; bytes *= bytes == 1 << 16 ? 16 : 64) {
-    const int rounds = bytes == LARGEST ? 8 : bytes == 1 << 20 ? 500 : 5000;
+  static const int sizes[] = {1 << 10, 1 << 16, 1 << 20, LARGEST}, rounds_of[] = {20000, 5000, 500, 8};
+  for (int at = 0; workers == 1 && at < 4; at++) {
+    const int bytes = sizes[at], rounds = rounds_of[at];
     double began = 0;
     for (int k = -1; k < rounds; k++) {
       if (k == 0) began = MPI_Wtime();

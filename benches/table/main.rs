@@ -83,12 +83,12 @@ fn taken(lines: &Lines) -> String {
     let date =
         Command::new("date").arg("+%-d %B %Y").output().map(|output| output.stdout).unwrap_or_default();
     let date = String::from_utf8_lossy(&date).trim().to_string();
-    let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpus.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let processors = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let cpus = processors.lines().filter(|line| line.starts_with("processor")).count();
+    let model = processors.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let model = model.map_or("unknown", |(_, model)| model);
     let mpi = lines.0.iter().find_map(|line| line["mpi"].as_str()).unwrap_or("no MPI");
     let version = lines.0.iter().find_map(|line| line["version"].as_str()).unwrap_or("?");
-    let cpus = lines.0.iter().find_map(|line| line["cpus"].as_u64()).unwrap_or(0);
     let quick = if lines.0.iter().any(|line| line["quick"] == true) { ", quickly" } else { "" };
     format!("Taken{quick} on {date}: rankpool {version}, {mpi}, {cpus} CPUs ({model}).\n")
 }

@@ -22,7 +22,6 @@ use super::{
 };
 use crate::{
     error::Error,
-    executor::Executor,
     fabric::trial::Trial,
     function, launch,
     say::{self, say},
@@ -68,6 +67,9 @@ fn start(matches: &ArgMatches) -> Result<ExitCode, Error> {
     let flags = Flags::from_arg_matches(matches).map_err(|error| Error::usage(error.to_string()))?;
     let folder = flags.folder.clone().unwrap_or_else(std::env::temp_dir);
     if !folder.is_dir() {
+        if !launch::is_first(launch::variable) {
+            launch::leave_the_word_to_rank_0();
+        }
         return Err(Error::usage(format!("--folder {}: there is no such folder", folder.display())));
     }
     log::start(None)?;
@@ -99,9 +101,11 @@ fn start(matches: &ArgMatches) -> Result<ExitCode, Error> {
     pool.exit(code)
 }
 
+/// The MPI library, without the words on its build.
 #[cfg(feature = "mpi")]
 fn library() -> String {
-    crate::mpi::library_version()
+    let version = crate::mpi::library_version();
+    version.split(',').next().unwrap_or_default().to_string()
 }
 
 #[cfg(not(feature = "mpi"))]
@@ -109,8 +113,15 @@ fn library() -> String {
     String::new()
 }
 
+const BESIDE: &str = "bare MPI: messages without rankpool, in the same processes, before the workers served;
+          for tasks 4 on the way to each worker, else there and back, one at a time
+ratio:    1 is as fast as they are
+";
+const ALONE: &str = "This mode sends nothing by MPI: there are no bare messages to compare with.
+";
+
 fn tell(flags: &Flags, bench: &tasks::Bench<'_>, figures: &[Figure]) -> Result<(), Error> {
-    let pool: &Executor = bench.pool;
+    let pool = bench.pool;
     let mpi = bench.found.is_some().then(library);
     let here = launch::here();
     say::flush();
@@ -124,20 +135,15 @@ fn tell(flags: &Flags, bench: &tasks::Bench<'_>, figures: &[Figure]) -> Result<(
         });
         return out::print(format!("{whole}\n").as_bytes());
     }
-    let workers = pool.num_workers();
+    let count = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
     let title = format!(
-        "mode {}, {workers} {}, on {} with {} CPUs{}",
+        "mode {}, {}; rank 0 on {} with {}{}",
         pool.mode(),
-        if workers == 1 { "worker" } else { "workers" },
+        count(pool.num_workers(), "worker"),
         here.host,
-        here.cpus.len(),
-        mpi.as_ref().map_or_else(String::new, |library| format!(", {library}")),
+        count(here.cpus.len(), "CPU"),
+        mpi.as_ref().map_or_else(String::new, |library| format!("; {library}")),
     );
-    let foot = if mpi.is_some() {
-        "bare MPI: messages without rankpool, in the same processes, before the workers served; for tasks 4 on the way to \
-         each worker, for blocks there and back, one at a time. A ratio of 1 is as fast as they are."
-    } else {
-        "This mode sends nothing by MPI, so there are no bare messages to compare with."
-    };
-    out::tell(&format!("{title}\n\n{}\n{foot}\n", table(figures, mpi.is_some())))
+    let foot = if mpi.is_some() { BESIDE } else { ALONE };
+    out::tell(&format!("{title}\n\n{}\n{foot}", table(figures, mpi.is_some())))
 }
