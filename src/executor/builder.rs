@@ -22,7 +22,7 @@ use crate::{
         Fabric, WorkerInfo, files, processes,
         remote::{Remote, Settings},
         threads,
-        trial::Trial,
+        timing::Timing,
     },
     launch::{self, Choice, Launcher, Mode, Siblings, choose, count_workers},
     scheduler::Chunk,
@@ -62,7 +62,7 @@ pub struct Builder {
         not(feature = "mpi"),
         expect(dead_code, reason = "without MPI there are no messages to time")
     )]
-    trial: Option<Trial>,
+    timing: Option<Timing>,
     /// What was wrong with a variable; said at the start, by rank 0 alone.
     unreadable: Option<String>,
 }
@@ -86,7 +86,7 @@ impl Default for Builder {
             chunk: Chunk::Auto,
             stall: Some(STALL),
             seed: 0,
-            trial: None,
+            timing: None,
             unreadable: None,
         }
     }
@@ -200,8 +200,8 @@ impl Builder {
 
     /// Messages are timed before the workers serve.
     #[cfg(feature = "cli")]
-    pub(crate) fn trial(mut self, trial: Trial) -> Builder {
-        self.trial = Some(trial);
+    pub(crate) fn timing(mut self, timing: Timing) -> Builder {
+        self.timing = Some(timing);
         self
     }
 
@@ -459,8 +459,8 @@ impl Builder {
         // A pool spawns replacements while it runs.
         let threads = if mode == Mode::Pool { Threads::Several } else { Threads::One };
         let mut world = World::initialise(threads)?;
-        if let Some(trial) = &self.trial {
-            world.before_use(trial.clone().before_use());
+        if let Some(timing) = &self.timing {
+            world.before_use(timing.clone().before_use());
         }
         if let Some(parent) = world.parent()? {
             launch::becomes_worker();

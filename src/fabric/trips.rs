@@ -1,4 +1,4 @@
-//! How a [`Trial`] is run: frames and bare messages, there and back.
+//! How a [`Timing`] is run: frames and bare messages, there and back.
 
 use std::{
     ops::Range,
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::{
     Idle,
     port::Port,
-    trial::{AHEAD, Found, NUMBER_BYTES, Trial},
+    timing::{AHEAD, Found, NUMBER_BYTES, Timing},
 };
 use crate::{
     error::{Error, ErrorKind},
@@ -19,10 +19,10 @@ use crate::{
     wire::{Frame, ToWorker},
 };
 
-impl Trial {
+impl Timing {
     /// For [`World::before_use`](crate::mpi::World::before_use).
-    pub(crate) fn before_use(self) -> mpi::Trial {
-        mpi::Trial(Box::new(move |communicator, side| match side {
+    pub(crate) fn before_use(self) -> mpi::BeforeUse {
+        mpi::BeforeUse(Box::new(move |communicator, side| match side {
             Side::Rank0 { workers } => self.as_rank_0(communicator, workers),
             Side::Worker { is_first } => self.as_worker(communicator, is_first),
         }))

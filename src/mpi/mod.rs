@@ -62,7 +62,7 @@ pub(crate) struct World {
     world: Communicator,
     /// Any thread may use MPI.
     multiple: bool,
-    trial: Option<Trial>,
+    before_use: Option<BeforeUse>,
 }
 
 /// Which side of a communicator between rank 0 and workers this process is on.
@@ -73,11 +73,11 @@ pub(crate) enum Side {
 }
 
 /// What is done on a duplicate of a communicator between rank 0 and workers, by all of them, before it is used.
-pub(crate) struct Trial(pub(crate) Box<dyn Fn(Communicator, Side) -> Result<(), Error>>);
+pub(crate) struct BeforeUse(pub(crate) Box<dyn Fn(Communicator, Side) -> Result<(), Error>>);
 
-impl std::fmt::Debug for Trial {
+impl std::fmt::Debug for BeforeUse {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Trial")
+        f.write_str("BeforeUse")
     }
 }
 
@@ -117,7 +117,7 @@ impl World {
                 "this MPI library gives less than MPI_THREAD_FUNNELED: it was built without thread support",
             ));
         }
-        Ok(World { world, multiple: provided >= most, trial: None })
+        Ok(World { world, multiple: provided >= most, before_use: None })
     }
 
     pub(crate) fn rank(&self) -> Result<u32, Error> {
@@ -149,13 +149,13 @@ impl World {
     }
 
     /// From here on this is done before a communicator to workers is used. Every rank is to say so, or none.
-    pub(crate) fn before_use(&mut self, trial: Trial) {
-        self.trial = Some(trial);
+    pub(crate) fn before_use(&mut self, before_use: BeforeUse) {
+        self.before_use = Some(before_use);
     }
 
     fn try_out(&self, communicator: &Communicator, side: Side) -> Result<(), Error> {
-        match &self.trial {
-            Some(Trial(trial)) => trial(communicator.duplicate()?, side),
+        match &self.before_use {
+            Some(BeforeUse(before_use)) => before_use(communicator.duplicate()?, side),
             None => Ok(()),
         }
     }

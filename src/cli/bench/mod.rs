@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     error::Error,
-    fabric::trial::Trial,
+    fabric::timing::Timing,
     function, launch,
     say::{self, say},
 };
@@ -75,15 +75,15 @@ fn start(matches: &ArgMatches) -> Result<ExitCode, Error> {
     log::start(None)?;
     signals::listen()?;
     let plan = Plan::new(flags.quick);
-    let trial = Trial::new(&plan.block_sizes, plan.message_time);
+    let timing = Timing::new(&plan.block_sizes, plan.message_time);
     let began = Instant::now();
-    let pool = flags.workers.builder().trial(trial.clone()).start()?;
+    let pool = flags.workers.builder().timing(timing.clone()).start()?;
     // From here on this is rank 0.
     let mut start = began.elapsed();
     launch::look_at_code_file();
     signals::stop_by(pool.stopper());
     slips(&command()).iter().for_each(|slip| progress::print(slip));
-    let found = trial.found();
+    let found = timing.found();
     if let Some(found) = &found {
         start = start.saturating_sub(found.took);
     }

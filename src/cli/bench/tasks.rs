@@ -14,7 +14,7 @@ use super::{
 use crate::{
     error::Error,
     executor::{Executor, Future},
-    fabric::trial::Found,
+    fabric::timing::Found,
     scheduler::Chunk,
     wire::Block,
 };

@@ -13,7 +13,7 @@ pub(crate) const AHEAD: usize = 4;
 
 /// What is to be timed, and what was found. Rank 0 and all workers are to have the same.
 #[derive(Clone, Debug)]
-pub(crate) struct Trial {
+pub(crate) struct Timing {
     /// The sizes of blocks.
     pub(crate) sizes: Vec<usize>,
     /// How long each kind of message is sent.
@@ -35,9 +35,9 @@ pub(crate) struct Found {
     pub(crate) frame_blocks: Vec<Duration>,
 }
 
-impl Trial {
-    pub(crate) fn new(sizes: &[usize], time: Duration) -> Trial {
-        Trial { sizes: sizes.to_vec(), time, found: Arc::default() }
+impl Timing {
+    pub(crate) fn new(sizes: &[usize], time: Duration) -> Timing {
+        Timing { sizes: sizes.to_vec(), time, found: Arc::default() }
     }
 
     /// What was found, once the workers serve; nothing in modes without MPI.
