@@ -26,7 +26,7 @@ if ! { [ -x $peers/bin/python ] && $peers/bin/python -c 'import mpi4py, schwimmb
     ! { python3 -m venv $peers && $peers/bin/pip install -q --disable-pip-version-check -r benches/requirements.txt; }; then
     echo "no Python environment: the peers are left out" >&2
 fi
-rm -f $lines
+echo "{\"what\":\"machine\",\"load\":$(cut -d' ' -f1 /proc/loadavg || echo null)}" >$lines
 
 measure mpiexec -n 2 target/floor
 measure mpiexec --oversubscribe -n 3 target/floor

@@ -90,5 +90,10 @@ fn taken(lines: &Lines) -> String {
     let mpi = lines.0.iter().find_map(|line| line["mpi"].as_str()).unwrap_or("no MPI");
     let version = lines.0.iter().find_map(|line| line["version"].as_str()).unwrap_or("?");
     let quick = if lines.0.iter().any(|line| line["quick"] == true) { ", quickly" } else { "" };
-    format!("Taken{quick} on {date}: rankpool {version}, {mpi}, {cpus} CPUs ({model}).\n")
+    let load = lines.find(&[("what", "machine".into())]).and_then(|line| line["load"].as_f64());
+    let busy = load.filter(|load| *load > 0.5);
+    let busy = busy.map_or(String::new(), |load| {
+        format!(" Others used the machine meanwhile: its load was {load} before.")
+    });
+    format!("Taken{quick} on {date}: rankpool {version}, {mpi}, {cpus} CPUs ({model}).{busy}\n")
 }

@@ -58,10 +58,7 @@ pub struct Builder {
     chunk: Chunk,
     stall: Option<Duration>,
     seed: u64,
-    #[cfg_attr(
-        not(feature = "mpi"),
-        expect(dead_code, reason = "without MPI there are no messages to time")
-    )]
+    #[cfg_attr(not(any(feature = "mpi", feature = "cli")), expect(dead_code, reason = "nothing is timed"))]
     timing: Option<Timing>,
     /// What was wrong with a variable; said at the start, by rank 0 alone.
     unreadable: Option<String>,
