@@ -99,9 +99,14 @@ fn a_users_program_shows_its_own_description_version_and_jobs() {
     const CLI: &str = "features = [\"cli\"] }\nclap = { version = \"4.5\", features = [\"derive\"]";
     let mut said = Vec::new();
     let (built, words) = build_with(program, CLI, &mut |program| {
-        for arguments in
-            [&["--version"][..], &["--help"], &["run", "--help"], &["slurm", "--help"], &["doctor", "--help"]]
-        {
+        for arguments in [
+            &["--version"][..],
+            &["--help"],
+            &["run", "--help"],
+            &["slurm", "--help"],
+            &["doctor", "--help"],
+            &["bench", "--help"],
+        ] {
             let ended = Command::new(program).args(arguments).output().unwrap();
             said.push(String::from_utf8(ended.stdout).unwrap());
         }

@@ -1,5 +1,6 @@
 //! The command line, for this crate's own jobs and for a user's: [`main`] with [`jobs!`](crate::jobs).
 
+mod bench;
 mod doctor;
 mod examples;
 #[cfg(feature = "hdf5")]
@@ -81,7 +82,7 @@ macro_rules! jobs {
     };
 }
 
-/// The `main` of a program that runs jobs: `list`, `run`, `show`, `export`, `simulate`, `slurm` and `doctor`, with every flag, for the
+/// The `main` of a program that runs jobs: `list`, `run`, `show`, `export`, `simulate`, `slurm`, `doctor` and `bench`, with every flag, for the
 /// given jobs. On a worker it serves and does not return.
 ///
 /// Exit codes: 0 all tasks done, 1 some tasks failed, 2 bad usage, 70 internal error or no worker
@@ -107,6 +108,7 @@ fn command_line(jobs: &Jobs) -> ExitCode {
         {
             Ok(ExitCode::SUCCESS)
         }
+        Some(("bench", matches)) => bench::execute(matches),
         Some(("list", _)) => list::execute(&jobs.entries),
         Some(("doctor", matches)) => doctor::execute(matches, &command(jobs)),
         Some(("simulate", matches)) => simulate::execute(matches),
@@ -152,7 +154,8 @@ fn command(jobs: &Jobs) -> Command {
         .subcommand(run.after_help(examples::of_run(&job)))
         .subcommand(slurm::command(&job))
         .subcommand(simulate::command())
-        .subcommand(doctor::command());
+        .subcommand(doctor::command())
+        .subcommand(bench::command());
     #[cfg(feature = "hdf5")]
     let program = program.subcommand(show::command()).subcommand(export::command());
     program

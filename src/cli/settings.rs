@@ -70,19 +70,57 @@ fn info(text: &str) -> Result<(String, String), String> {
     Ok((key.to_string(), value.to_string()))
 }
 
+/// Where the workers come from: flags of every command that starts some.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Run options")]
+pub(super) struct Workers {
+    /// Where the workers come from: auto, serial, threads, processes, comm or pool
+    #[arg(long, env = "RANKPOOL_MODE", default_value = "auto")]
+    mode: Mode,
+    /// How many workers: a number, or -1 for all CPUs, -2 for all but one
+    #[arg(long, short = 'w', env = "RANKPOOL_WORKERS", allow_negative_numbers = true)]
+    workers: Option<i64>,
+    /// Task threads in each worker (processes, comm, pool)
+    #[arg(long, value_name = "T", env = "RANKPOOL_THREADS_PER_WORKER", default_value_t = 1)]
+    threads_per_worker: u32,
+    /// Spawn more workers than there are slots (pool)
+    #[arg(long, env = "RANKPOOL_OVERSUBSCRIBE", value_parser = clap::builder::FalseyValueParser::new())]
+    oversubscribe: bool,
+    /// A hint for the spawn, such as host=node7 or map_by=node (pool); can be repeated
+    #[arg(long, value_name = "KEY=VALUE", env = "RANKPOOL_SPAWN_INFO", value_parser = info)]
+    spawn_info: Vec<(String, String)>,
+    /// How long the workers may take to come up
+    #[arg(long, value_name = "TIME", env = "RANKPOOL_START_TIMEOUT", default_value = "60s", value_parser = duration)]
+    start_timeout: Duration,
+    /// How long a worker may not answer before it is given up as frozen, or off (processes, comm, pool)
+    #[arg(long, value_name = "TIME", env = "RANKPOOL_STALL", default_value = "60s", value_parser = stall)]
+    stall: Stall,
+}
+
+impl Workers {
+    pub(super) fn builder(&self) -> Builder {
+        let mut builder = Executor::builder()
+            .mode(self.mode)
+            .threads_per_worker(self.threads_per_worker)
+            .oversubscribe(self.oversubscribe)
+            .start_timeout(self.start_timeout)
+            .stall(self.stall.0);
+        if let Some(workers) = self.workers {
+            builder = builder.workers(workers);
+        }
+        for (key, value) in &self.spawn_info {
+            builder = builder.spawn_info(key, value);
+        }
+        builder
+    }
+}
+
 /// The flags, which `rankpool run` and `rankpool doctor` share.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Run options")]
 pub(super) struct Settings {
-    /// Where the workers come from: auto, serial, threads, processes, comm or pool
-    #[arg(long, env = "RANKPOOL_MODE", default_value = "auto")]
-    pub(super) mode: Mode,
-    /// How many workers: a number, or -1 for all CPUs, -2 for all but one
-    #[arg(long, short = 'w', env = "RANKPOOL_WORKERS", allow_negative_numbers = true)]
-    pub(super) workers: Option<i64>,
-    /// Task threads in each worker (processes, comm, pool)
-    #[arg(long, value_name = "T", env = "RANKPOOL_THREADS_PER_WORKER", default_value_t = 1)]
-    pub(super) threads_per_worker: u32,
+    #[command(flatten)]
+    pub(super) workers: Workers,
     /// Tasks sent at a time: auto, a number, static, guided or factoring
     #[arg(long, env = "RANKPOOL_CHUNK", default_value = "auto")]
     pub(super) chunk: Chunk,
@@ -111,18 +149,6 @@ pub(super) struct Settings {
         hide_possible_values = false
     )]
     pub(super) progress: Show,
-    /// Spawn more workers than there are slots (pool)
-    #[arg(long, env = "RANKPOOL_OVERSUBSCRIBE", value_parser = clap::builder::FalseyValueParser::new())]
-    pub(super) oversubscribe: bool,
-    /// A hint for the spawn, such as host=node7 or map_by=node (pool); can be repeated
-    #[arg(long, value_name = "KEY=VALUE", env = "RANKPOOL_SPAWN_INFO", value_parser = info)]
-    pub(super) spawn_info: Vec<(String, String)>,
-    /// How long the workers may take to come up
-    #[arg(long, value_name = "TIME", env = "RANKPOOL_START_TIMEOUT", default_value = "60s", value_parser = duration)]
-    pub(super) start_timeout: Duration,
-    /// How long a worker may not answer before it is given up as frozen, or off (processes, comm, pool)
-    #[arg(long, value_name = "TIME", env = "RANKPOOL_STALL", default_value = "60s", value_parser = stall)]
-    pub(super) stall: Stall,
     /// When the run must have ended, from its start; what Slurm says of its job by default
     #[arg(long, value_name = "TIME", env = "RANKPOOL_WALLTIME", value_parser = duration)]
     pub(super) walltime: Option<Duration>,
@@ -132,26 +158,9 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    fn builder(&self) -> Builder {
-        let mut builder = Executor::builder()
-            .mode(self.mode)
-            .threads_per_worker(self.threads_per_worker)
-            .oversubscribe(self.oversubscribe)
-            .start_timeout(self.start_timeout)
-            .stall(self.stall.0)
-            .seed(self.seed);
-        if let Some(workers) = self.workers {
-            builder = builder.workers(workers);
-        }
-        for (key, value) in &self.spawn_info {
-            builder = builder.spawn_info(key, value);
-        }
-        builder
-    }
-
     /// Starts the executor; on a worker this does not return.
     pub(super) fn start(&self) -> Result<Executor, Error> {
-        self.builder().start()
+        self.workers.builder().seed(self.seed).start()
     }
 
     /// `streams` are the paths of what standard output and standard error are.

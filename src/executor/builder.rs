@@ -22,6 +22,7 @@ use crate::{
         Fabric, WorkerInfo, files, processes,
         remote::{Remote, Settings},
         threads,
+        timing::Timing,
     },
     launch::{self, Choice, Launcher, Mode, Siblings, choose, count_workers},
     scheduler::Chunk,
@@ -57,6 +58,8 @@ pub struct Builder {
     chunk: Chunk,
     stall: Option<Duration>,
     seed: u64,
+    #[cfg_attr(not(any(feature = "mpi", feature = "cli")), expect(dead_code, reason = "nothing is timed"))]
+    timing: Option<Timing>,
     /// What was wrong with a variable; said at the start, by rank 0 alone.
     unreadable: Option<String>,
 }
@@ -80,6 +83,7 @@ impl Default for Builder {
             chunk: Chunk::Auto,
             stall: Some(STALL),
             seed: 0,
+            timing: None,
             unreadable: None,
         }
     }
@@ -188,6 +192,13 @@ impl Builder {
     /// [`Chunk::Auto`] by default.
     pub fn chunk(mut self, chunk: impl Into<Chunk>) -> Builder {
         self.chunk = chunk.into();
+        self
+    }
+
+    /// Messages are timed before the workers serve.
+    #[cfg(feature = "cli")]
+    pub(crate) fn timing(mut self, timing: Timing) -> Builder {
+        self.timing = Some(timing);
         self
     }
 
@@ -459,7 +470,10 @@ impl Builder {
         }
         // A pool spawns replacements while it runs.
         let threads = if mode == Mode::Pool { Threads::Several } else { Threads::One };
-        let world = World::initialise(threads)?;
+        let mut world = World::initialise(threads)?;
+        if let Some(timing) = &self.timing {
+            world.before_use(timing.clone().before_use());
+        }
         if let Some(parent) = world.parent()? {
             launch::becomes_worker();
             turns_out(Role::Worker);

@@ -3,6 +3,7 @@
 //! [`threads`] (and serial, which is one thread) passes messages through channels. The other modes
 //! have workers that are processes: each has a [`Transport`](transport::Transport) of its own, and
 //! [`remote`] adds what they share: the handshake, the lifelines, losses and replacements.
+//! [`timing`] times frames and bare messages of MPI before the workers serve.
 
 #[cfg(feature = "mpi")]
 pub(crate) mod comm;
@@ -19,7 +20,10 @@ pub(crate) mod remote;
 mod replacements;
 mod stream;
 pub(crate) mod threads;
+pub(crate) mod timing;
 mod transport;
+#[cfg(feature = "mpi")]
+mod trips;
 mod worker_side;
 
 pub(crate) use idle::{Idle, Pause, sleep_exactly};

@@ -4,6 +4,7 @@
 //! before anything can fail. Sections refer to the MPI standard, version 4.1. All of it happens on
 //! the one thread that initialised MPI, but for spawns [aside](World::spawn_aside).
 
+mod bare;
 mod interfaces;
 mod messages;
 mod spawn;
@@ -12,6 +13,7 @@ mod ulfm;
 use std::{
     ffi::{CStr, c_int, c_void},
     marker::PhantomData,
+    ops::Range,
     sync::atomic::{AtomicBool, Ordering},
 };
 
@@ -60,6 +62,23 @@ pub(crate) struct World {
     world: Communicator,
     /// Any thread may use MPI.
     multiple: bool,
+    before_use: Option<BeforeUse>,
+}
+
+/// Which side of a communicator between rank 0 and workers this process is on.
+#[derive(Clone, Debug)]
+pub(crate) enum Side {
+    Rank0 { workers: Range<u32> },
+    Worker { is_first: bool },
+}
+
+/// What is done on a duplicate of a communicator between rank 0 and workers, by all of them, before it is used.
+pub(crate) struct BeforeUse(pub(crate) Box<dyn Fn(Communicator, Side) -> Result<(), Error>>);
+
+impl std::fmt::Debug for BeforeUse {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("BeforeUse")
+    }
 }
 
 impl World {
@@ -98,7 +117,7 @@ impl World {
                 "this MPI library gives less than MPI_THREAD_FUNNELED: it was built without thread support",
             ));
         }
-        Ok(World { world, multiple: provided >= most })
+        Ok(World { world, multiple: provided >= most, before_use: None })
     }
 
     pub(crate) fn rank(&self) -> Result<u32, Error> {
@@ -129,23 +148,43 @@ impl World {
         }
     }
 
-    /// A duplicate of the world (section 7.4.2): traffic on it meets nobody else's. Collective.
+    /// From here on this is done before a communicator to workers is used. Every rank is to say so, or none.
+    pub(crate) fn before_use(&mut self, before_use: BeforeUse) {
+        self.before_use = Some(before_use);
+    }
+
+    fn try_out(&self, communicator: &Communicator, side: Side) -> Result<(), Error> {
+        match &self.before_use {
+            Some(BeforeUse(before_use)) => before_use(communicator.duplicate()?, side),
+            None => Ok(()),
+        }
+    }
+
+    /// A duplicate of the world: traffic on it meets nobody else's. Collective.
     pub(crate) fn duplicate(&self) -> Result<Communicator, Error> {
-        // SAFETY: reading a constant of the library.
-        let mut raw = unsafe { ffi::RSMPI_COMM_NULL };
-        // SAFETY: a valid communicator and a place for the new one.
-        check("MPI_Comm_dup", unsafe { ffi::MPI_Comm_dup(self.world.raw, &mut raw) })?;
-        Communicator::adopt(raw)
+        let communicator = self.world.duplicate()?;
+        let side = match self.rank()? {
+            0 => Side::Rank0 { workers: 1..self.size()? },
+            rank => Side::Worker { is_first: rank == 1 },
+        };
+        self.try_out(&communicator, side)?;
+        Ok(communicator)
     }
 
     /// The intercommunicator to those who spawned this process (section 11.8.2), if it was spawned.
     pub(crate) fn parent(&self) -> Result<Option<Communicator>, Error> {
         // SAFETY: a place for the answer; comparing with a constant of the library.
-        unsafe {
+        let raw = unsafe {
             let mut raw = ffi::RSMPI_COMM_NULL;
             check("MPI_Comm_get_parent", ffi::MPI_Comm_get_parent(&mut raw))?;
-            if raw == ffi::RSMPI_COMM_NULL { Ok(None) } else { Communicator::adopt(raw).map(Some) }
-        }
+            if raw == ffi::RSMPI_COMM_NULL {
+                return Ok(None);
+            }
+            raw
+        };
+        let parent = Communicator::adopt(raw)?;
+        self.try_out(&parent, Side::Worker { is_first: parent.rank()? == 0 })?;
+        Ok(Some(parent))
     }
 
     /// MPI_Finalize (section 11.2.2). Collective over all connected processes.
@@ -223,6 +262,15 @@ impl Communicator {
         let code = unsafe { ffi::MPI_Comm_set_errhandler(raw, ffi::RSMPI_ERRORS_RETURN) };
         check("MPI_Comm_set_errhandler", code)?;
         Ok(Communicator { raw, not_send: PhantomData })
+    }
+
+    /// MPI_Comm_dup (section 7.4.2). Collective.
+    fn duplicate(&self) -> Result<Communicator, Error> {
+        // SAFETY: reading a constant of the library.
+        let mut raw = unsafe { ffi::RSMPI_COMM_NULL };
+        // SAFETY: a valid communicator and a place for the new one.
+        check("MPI_Comm_dup", unsafe { ffi::MPI_Comm_dup(self.raw, &mut raw) })?;
+        Communicator::adopt(raw)
     }
 
     fn rank(&self) -> Result<u32, Error> {

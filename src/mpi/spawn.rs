@@ -12,7 +12,7 @@ use std::{
 
 use mpi::ffi;
 
-use super::{Communicator, World, check};
+use super::{Communicator, Side, World, check};
 use crate::error::{Error, ErrorKind};
 
 /// What is to be spawned.
@@ -83,7 +83,9 @@ impl Spawn {
 impl World {
     /// Spawns, by this process alone, and waits. Returns the intercommunicator to those who were spawned.
     pub(crate) fn spawn(&self, what: &Spawn) -> Result<Communicator, Error> {
-        Communicator::adopt(what.run()?)
+        let children = Communicator::adopt(what.run()?)?;
+        self.try_out(&children, Side::Rank0 { workers: 0..what.count })?;
+        Ok(children)
     }
 
     /// Whether the library gives MPI_THREAD_MULTIPLE, as a spawn aside needs.

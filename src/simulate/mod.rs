@@ -188,7 +188,8 @@ impl Simulation<'_> {
         // Spread evenly: rank 0 takes its leaders for equals.
         let teams = leaders.max(1);
         let first = |team: usize| team * workers / teams;
-        let hands = (0..teams).flat_map(|team| (first(team)..first(team + 1)).map(move |number| (team, number)));
+        let hands =
+            (0..teams).flat_map(|team| (first(team)..first(team + 1)).map(move |number| (team, number)));
         let hands = hands.map(|(team, number)| {
             let place = (number - first(team)) as u32 + 1;
             Hand::new(team + usize::from(leaders > 0), WorkerId(place), times.slowness(number))
@@ -198,7 +199,9 @@ impl Simulation<'_> {
             queue: BinaryHeap::new(),
             number: 0,
             posts: (0..=leaders).map(|_| Post::new(setting.overhead)).collect(),
-            leaders: (0..leaders).map(|team| Leader::new(first(team), first(team + 1) - first(team))).collect(),
+            leaders: (0..leaders)
+                .map(|team| Leader::new(first(team), first(team + 1) - first(team)))
+                .collect(),
             hands: hands.collect(),
             living: workers,
             ended: false,

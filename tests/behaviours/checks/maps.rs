@@ -125,7 +125,13 @@ fn items_that_were_pulled_are_run_while_the_iterator_pauses(pool: &Executor) {
             (n < quick || n == quick && ended()).then(|| done(n))
         });
         let touch = |path: std::path::PathBuf| std::fs::write(path, "").is_ok();
-        let run = pool.call(touch).chunk(1).stream(items).unwrap().filter(|result| matches!(result, Ok(true))).count();
+        let run = pool
+            .call(touch)
+            .chunk(1)
+            .stream(items)
+            .unwrap()
+            .filter(|result| matches!(result, Ok(true)))
+            .count();
         assert_eq!(run as u64, quick + 1);
     }
 }
