@@ -114,7 +114,7 @@ fn settings_that_make_no_sense_are_refused() {
         ("--workers 1 --tasks 1.5 --time constant:1s", "whole number from 1"),
         ("--workers 1 --tasks 10 --time 10ms", "lognormal:MEAN,SIGMA"),
         ("--workers 1 --tasks 10 --time constant:1s --latency 5", "with its unit"),
-        ("--workers 1 --tasks 10 --time constant:1s --loss -1", "an hour"),
+        ("--workers 1 --tasks 10 --time constant:1s --loss=-1", "an hour"),
         ("--workers 1 --tasks 10", "--time"),
     ] {
         let err = simulate(wrong).expect(2).stderr;
