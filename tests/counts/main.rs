@@ -32,6 +32,10 @@ const THREADS: [&str; 3] = ["user", "engine", "worker"];
 const RISE: f64 = 1.05;
 const RISE_ELSEWHERE: f64 = 1.25;
 
+/// How far it may be where the engine waits for longer than it works: on a busy machine it looks for news more often.
+const RISE_OF_WAITING: f64 = 1.15;
+const WAITING: [(&str, &str); 2] = [("chunk", "engine"), ("block", "engine")];
+
 /// How many runs the least is taken of before a rise is believed.
 const RUNS: usize = 4;
 
@@ -173,7 +177,10 @@ fn pairs<'c>(
 /// What has risen too far, or is not written down.
 fn risen(kept: &Counts, counts: &Counts, rise: f64) -> Vec<String> {
     pairs(kept, counts)
-        .filter(|(_, _, before, count)| before.is_none_or(|before| *count as f64 > before as f64 * rise))
+        .filter(|(work, thread, before, count)| {
+            let rise = if WAITING.contains(&(*work, *thread)) { rise.max(RISE_OF_WAITING) } else { rise };
+            before.is_none_or(|before| *count as f64 > before as f64 * rise)
+        })
         .map(|(work, thread, ..)| format!("{thread} of a {work}"))
         .collect()
 }
