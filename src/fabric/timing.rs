@@ -2,9 +2,11 @@
 //! compares tasks with.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
+
+use crate::sync::lock;
 
 /// The body of the smallest message: one number.
 pub(crate) const NUMBER_BYTES: usize = 8;
@@ -42,6 +44,6 @@ impl Timing {
 
     /// What was found, once the workers serve; nothing in modes without MPI.
     pub(crate) fn found(&self) -> Option<Found> {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner).take()
+        lock(&self.found).take()
     }
 }

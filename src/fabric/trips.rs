@@ -2,7 +2,6 @@
 
 use std::{
     ops::Range,
-    sync::PoisonError,
     time::{Duration, Instant},
 };
 
@@ -16,6 +15,7 @@ use super::{
 use crate::{
     error::{Error, ErrorKind},
     mpi::{self, Communicator, Side},
+    sync::lock,
     wire::{Frame, ToWorker},
 };
 
@@ -47,7 +47,7 @@ impl Timing {
         }
         send(&mut port, first, &ToWorker::Shutdown { finalise: false }.pack())?;
         found.took = began.elapsed();
-        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
+        *lock(&self.found) = Some(found);
         Ok(())
     }
 
