@@ -25,7 +25,7 @@ pub(crate) use prints::let_out_from_now;
 pub(crate) use program::run_chunk;
 pub use program::{AsItIs, Each, Fallible, Function, Init, Returned, Verdict, With};
 pub use run::ChunkRun;
-use run::{Place, SharedValue, States, Surroundings, run_message};
+use run::{LISTEN_NANOS, Place, SharedValue, States, Surroundings, run_message};
 pub(crate) use sink::{Collect, Fold, Node, append};
 pub use task::Task;
 pub(crate) use unwind::{catch, install_hook, or_end};
@@ -102,13 +102,18 @@ pub(crate) fn serve(link: &mut dyn Link, identity: &Identity) -> Result<bool, Li
     let mut results = Results::default();
     // When the last chunk ended, or the wait for this one.
     let mut free = now_nanos();
+    // The last chunk took long enough for rank 0 to have said something.
+    let mut listens = false;
     loop {
+        // What has arrived may revoke what waits here.
+        while listens || link.has_arrived() {
+            match link.try_recv()? {
+                Some(message) => desk.put(message),
+                None => listens = false,
+            }
+        }
         let message = match desk.inbox.pop_front() {
             Some(message) => message,
-            None if link.has_arrived() => match link.try_recv()? {
-                Some(message) => message,
-                None => continue,
-            },
             None => {
                 let around = now_nanos() - free;
                 let message = link.recv()?;
@@ -133,6 +138,7 @@ pub(crate) fn serve(link: &mut dyn Link, identity: &Identity) -> Result<bool, Li
                 }
                 result.overhead_nanos = time.start - free;
                 free = time.end;
+                listens = time.end - time.start >= LISTEN_NANOS;
                 let more = link.has_arrived() || !desk.inbox.is_empty();
                 let waits = results.may_wait(time.end - time.start, free, more);
                 link.post(ToRank0::Result(result));
@@ -190,6 +196,15 @@ struct Desk {
 }
 
 impl Desk {
+    /// Takes a message that has come between chunks or inside one; the state of a call that is over is dropped in its
+    /// turn, between chunks.
+    fn put(&mut self, message: ToWorker) {
+        match message {
+            ToWorker::Forget { .. } => self.inbox.push_back(message),
+            message => self.take(message),
+        }
+    }
+
     fn take(&mut self, message: ToWorker) {
         match message {
             ToWorker::Share { call, value } => {
@@ -236,9 +251,7 @@ impl Surroundings for Here<'_> {
             match self.link.try_recv() {
                 Ok(None) => return true,
                 Ok(Some(ToWorker::Revoke { dispatch, .. })) if dispatch == self.dispatch => return false,
-                // The state of a call that is over is dropped between chunks, not inside one.
-                Ok(Some(message @ ToWorker::Forget { .. })) => self.desk.inbox.push_back(message),
-                Ok(Some(message)) => self.desk.take(message),
+                Ok(Some(message)) => self.desk.put(message),
                 Err(error) => {
                     self.broken = Some(error);
                     return false;

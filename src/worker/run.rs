@@ -27,7 +27,7 @@ use crate::{
 /// A chunk asks for its successor when it expects to end within this time.
 const ASK_NANOS: u64 = 50_000;
 /// Between tasks, rank 0 is listened to no more often than this.
-const LISTEN_NANOS: u64 = 1_000_000;
+pub(super) const LISTEN_NANOS: u64 = 1_000_000;
 /// The clock is read no more often than this, as far as the tasks' times foretell.
 const LOOK_NANOS: u64 = 100_000;
 
