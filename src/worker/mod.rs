@@ -260,3 +260,87 @@ impl Surroundings for Here<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{
+        program::{Each, Plain},
+        *,
+    };
+    use crate::{function, wire::BatchBuilder};
+
+    /// Rank 0, which says the rest while the first chunk runs.
+    struct Script {
+        now: VecDeque<ToWorker>,
+        meanwhile: VecDeque<ToWorker>,
+        results: Vec<(u64, u64)>,
+    }
+
+    impl Link for Script {
+        fn try_recv(&mut self) -> Result<Option<ToWorker>, LinkError> {
+            Ok(self.now.pop_front())
+        }
+
+        fn has_arrived(&self) -> bool {
+            false
+        }
+
+        fn recv(&mut self) -> Result<ToWorker, LinkError> {
+            self.now.pop_front().ok_or_else(LinkError::of_noise)
+        }
+
+        fn post(&mut self, message: ToRank0) {
+            if let ToRank0::Result(result) = message {
+                self.results.push((result.dispatch, result.count));
+                self.now.append(&mut self.meanwhile);
+            }
+        }
+
+        fn flush(&mut self) -> Result<(), LinkError> {
+            Ok(())
+        }
+    }
+
+    fn chunk<F: Fn(u64) -> u64 + Copy + 'static>(_: F, dispatch: u64) -> ToWorker {
+        let mut items = BatchBuilder::default();
+        items.push(&5u64).unwrap();
+        let program = function::to_offset(run_chunk::<Each<Plain, F, u64, u64>, Collect>).unwrap();
+        let items = Some(items.finish());
+        let (call, start, count, attempt, seed, limit_nanos) = (1, dispatch, 1, 1, 0, 0);
+        ToWorker::Chunk(ChunkMessage {
+            call,
+            dispatch,
+            start,
+            count,
+            attempt,
+            program,
+            seed,
+            limit_nanos,
+            items,
+        })
+    }
+
+    #[test]
+    fn a_chunk_that_was_revoked_during_a_long_task_is_not_run() {
+        let long = |millis| {
+            std::thread::sleep(Duration::from_millis(millis));
+            millis
+        };
+        let mut link = Script {
+            now: [chunk(long, 1)].into(),
+            meanwhile: [
+                chunk(long, 2),
+                chunk(long, 3),
+                ToWorker::Revoke { call: 1, dispatch: 2 },
+                ToWorker::Shutdown { finalise: true },
+            ]
+            .into(),
+            results: Vec::new(),
+        };
+        let identity = Identity { rank: 1, threads: 1, board: Arc::new(Board::new(1)) };
+        assert!(serve(&mut link, &identity).unwrap());
+        assert_eq!(link.results, [(1, 1), (2, 0), (3, 1)]);
+    }
+}
