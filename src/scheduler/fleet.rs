@@ -46,8 +46,12 @@ impl Worker {
     /// Has short chunks for long enough.
     fn is_far_ahead(&self) -> bool {
         let Some(front) = self.outstanding.front() else { return false };
-        let ahead: f64 = self.outstanding.iter().map(|dispatch| dispatch.expected_nanos).sum();
-        ahead >= front.short_nanos * self.slots as f64
+        self.ahead_nanos() >= front.short_nanos * self.slots as f64
+    }
+
+    /// What its chunks are expected to take, one after the other; infinite when that is not known.
+    pub(super) fn ahead_nanos(&self) -> f64 {
+        self.outstanding.iter().map(|dispatch| dispatch.expected_nanos).sum()
     }
 }
 

@@ -531,7 +531,16 @@ impl Scheduler {
         let (Some(call), Some(worker)) = (self.calls.get(&id), self.workers.get(worker)) else {
             return true;
         };
-        worker.is_idle() || !call.next_is_suspect() && call.has_room()
+        let mean = call.mean_nanos().unwrap_or(f64::INFINITY);
+        // What is ahead of it may take longer than expected, and then it would be too late.
+        let in_time =
+            || self.time_left().is_none_or(|left| left as f64 >= 2.0 * (worker.ahead_nanos() + mean));
+        worker.is_idle() || !call.next_is_suspect() && call.has_room() && in_time()
+    }
+
+    /// Until the time of the workers is over, if it ever is.
+    fn time_left(&self) -> Option<u64> {
+        self.limit.map(|limit| limit.saturating_sub(self.now))
     }
 
     /// There are tasks enough for all workers, in this call and behind it.
@@ -541,10 +550,12 @@ impl Scheduler {
     }
 
     fn hand_out(&mut self, id: CallId, worker: WorkerId) {
+        let time_left = self.time_left();
         let (Some(call), Some(state)) = (self.calls.get_mut(&id), self.workers.get_mut(worker)) else {
             return;
         };
-        let time_left = self.limit.map(|limit| limit.saturating_sub(self.now));
+        let ahead = if state.is_idle() { 0 } else { state.ahead_nanos() as u64 };
+        let time_left = time_left.map(|left| left.saturating_sub(ahead));
         let Some(range) = call.take(worker, state.width, self.slots, self.cost_nanos, time_left) else {
             // Its time is over.
             self.offer(worker);

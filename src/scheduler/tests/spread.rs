@@ -81,3 +81,14 @@ fn single_tasks_that_take_long_wait_behind_others_only_while_there_are_plenty() 
     assert_eq!(most[2..6], [4; 4], "a second chunk each");
     assert_eq!(most[most.len() - 8..], [2, 2, 2, 2, 2, 2, 1, 0], "one each, near the end");
 }
+
+#[test]
+fn nothing_is_put_behind_a_task_that_may_end_too_late_for_it() {
+    for (limit, held) in [(u64::MAX, 2), (80_000_000, 2), (30_000_000, 1)] {
+        let mut fleet = Fleet::new(1, spec(Chunk::Fixed(1)), 40);
+        fleet.tell(Event::Limited { at: limit });
+        let first = fleet.held.remove(0);
+        answer_part(&mut fleet, first, 1, 10_000_000);
+        assert_eq!(fleet.held.len(), held, "{limit} ns are left");
+    }
+}
