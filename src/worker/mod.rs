@@ -106,7 +106,7 @@ pub(crate) fn serve(link: &mut dyn Link, identity: &Identity) -> Result<bool, Li
     let mut listens = false;
     loop {
         // What has arrived may revoke what waits here.
-        while listens || link.has_arrived() {
+        while listens {
             match link.try_recv()? {
                 Some(message) => desk.put(message),
                 None => listens = false,
@@ -114,6 +114,10 @@ pub(crate) fn serve(link: &mut dyn Link, identity: &Identity) -> Result<bool, Li
         }
         let message = match desk.inbox.pop_front() {
             Some(message) => message,
+            None if link.has_arrived() => match link.try_recv()? {
+                Some(message) => message,
+                None => continue,
+            },
             None => {
                 let around = now_nanos() - free;
                 let message = link.recv()?;
