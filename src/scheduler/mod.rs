@@ -10,6 +10,8 @@ mod chunk;
 mod event;
 mod fleet;
 #[cfg(test)]
+mod sanity;
+#[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -593,53 +595,5 @@ impl Scheduler {
         self.actions.push(Action::Send(dispatch));
         self.runnable.rotate_left(1);
         self.offer(worker);
-    }
-
-    /// Walks the invariants; panics with the one that is broken.
-    #[cfg(test)]
-    pub(crate) fn sanity_check(&self) {
-        for (id, call) in &self.calls {
-            let all = self.workers.iter().flat_map(|(_, worker)| &worker.outstanding);
-            let flying: Vec<&Dispatch> = all.filter(|d| d.call == *id).collect();
-            let tasks: u64 = flying.iter().map(|dispatch| dispatch.count).sum();
-            assert_eq!((flying.len(), tasks), (call.in_flight, call.flying), "{id:?}: in flight");
-            assert!(!(call.ended && call.in_flight == 0), "{id:?}: ended and not forgotten");
-            if !call.ended {
-                call.sanity_check(flying.iter().map(|d| (d.start, d.count)));
-                let idle = self.draining || !call.is_runnable();
-                assert!(call.enlisted || idle, "{id:?}: has work and is not enlisted");
-            }
-        }
-        let open = self.calls.iter().filter(|(_, call)| !call.ended);
-        let due: BTreeSet<_> = open.filter_map(|(id, call)| Some((call.next_due()?, *id))).collect();
-        assert_eq!(due, self.due, "when calls are due");
-        let flying = || self.workers.iter().flat_map(|(_, worker)| &worker.outstanding);
-        assert_eq!(flying().count(), self.in_flight);
-        let busy = self.workers.iter().filter(|(_, worker)| !worker.outstanding.is_empty()).count();
-        assert_eq!(busy, self.busy);
-        let slots: usize = self.workers.iter().map(|(_, worker)| worker.slots).sum();
-        assert_eq!((slots as u64, self.workers.iter().count()), (self.slots, self.living));
-        let listed = flying().filter(|d| d.ends > 0 && !d.cut).map(|d| (d.ends, d.worker, d.epoch));
-        assert_eq!(listed.collect::<BTreeSet<_>>(), self.ends, "chunks that may be cut");
-        assert_eq!(flying().filter(|d| d.cut).count(), self.cut);
-        for (id, worker) in self.workers.iter() {
-            let long = worker.outstanding.iter().filter(|dispatch| !dispatch.is_short()).count();
-            assert_eq!(long, worker.long, "{id:?}: chunks that are not short");
-            let most = if long > 0 { MOST_AHEAD + 2 } else { MOST_AHEAD };
-            assert!(worker.outstanding.len() <= most * worker.slots, "{id:?}: too many chunks");
-            assert!(!worker.is_idle() || worker.in_idle, "{id:?}: idle and not offered");
-            assert!(
-                self.next_call_exists().is_none() || !worker.is_idle(),
-                "{id:?}: idle while there is work"
-            );
-        }
-    }
-
-    #[cfg(test)]
-    fn next_call_exists(&self) -> Option<CallId> {
-        if self.draining {
-            return None;
-        }
-        self.runnable.iter().copied().find(|id| self.calls.get(id).is_some_and(|call| call.is_runnable()))
     }
 }
