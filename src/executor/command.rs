@@ -20,7 +20,8 @@ pub(super) trait Recipient: Send + Sync {
     fn try_start(&self) -> bool {
         true
     }
-    fn deliver(&self, piece: Piece);
+    /// Takes the pieces out of the list.
+    fn deliver(&self, pieces: &mut Vec<Piece>);
     fn finish(&self, end: End);
 }
 
@@ -102,16 +103,18 @@ pub(super) struct Record {
     pub(super) work: Work,
     pub(super) answer: Answer,
     pub(super) items: Items,
-    /// Workers that hold something of this call.
+    /// A chunk of it has left.
+    pub(super) started: bool,
+    /// Workers that keep something of this call.
     pub(super) known_to: BTreeSet<u32>,
 }
 
 impl Record {
     pub(super) fn new(work: Work, answer: Answer, items: Items) -> Box<Record> {
-        Box::new(Record { work, answer, items, known_to: BTreeSet::new() })
+        Box::new(Record { work, answer, items, started: false, known_to: BTreeSet::new() })
     }
 
-    /// True when workers keep nothing of this call.
+    /// True when workers keep nothing of such a call.
     pub(super) fn is_stateless(&self) -> bool {
         self.work.shared.is_none() && !self.work.stateful
     }

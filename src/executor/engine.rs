@@ -11,7 +11,8 @@ use std::{
 use super::{
     command::{Command, Farewell, Record},
     items::Items,
-    progress::{Progress, Share},
+    outbox::Outbox,
+    progress::{Progress, Share, Tally},
     watch::{Happening, Span, Watching},
 };
 use crate::{
@@ -41,6 +42,9 @@ pub(super) struct Engine {
     burst: bool,
     workers: HashMap<u32, WorkerInfo>,
     progress: Arc<Mutex<Progress>>,
+    /// What was done and is not in `progress` yet.
+    tally: Tally,
+    outbox: Outbox,
     actions: Vec<Action>,
     farewell: Option<(Farewell, Instant)>,
     idle: Idle,
@@ -69,6 +73,7 @@ impl Engine {
         progress: Arc<Mutex<Progress>>,
         reason: Reason,
     ) -> Engine {
+        let idle = Idle::new(spin).woken(fabric.wakes());
         let mut engine = Engine {
             commands,
             fabric,
@@ -77,9 +82,11 @@ impl Engine {
             burst: false,
             workers: HashMap::new(),
             progress,
+            tally: Tally::default(),
+            outbox: Outbox::default(),
             actions: Vec::new(),
             farewell: None,
-            idle: Idle::new(spin),
+            idle,
             cost_nanos: 2_000.0,
             returned: 0,
             began: Instant::now(),
@@ -112,12 +119,13 @@ impl Engine {
             }
             news.drain(..).for_each(|item| self.on_news(item));
             self.check_deserted();
-            if self.scheduler.next_due().is_some_and(|due| self.began + Duration::from_nanos(due) <= began) {
+            if self.due().is_some_and(|due| due <= began) {
                 self.tell(Event::Tick);
             }
             if self.drain_until.take_if(|until| *until <= began).is_some() {
                 self.tell(Event::TimeOver);
             }
+            self.deliver();
             self.fabric.flush();
             if moved {
                 self.idle.reset();
@@ -131,12 +139,18 @@ impl Engine {
                 Pause::Spin => std::hint::spin_loop(),
                 Pause::Yield => thread::yield_now(),
                 Pause::Sleep(time) => {
-                    self.tally(|progress, engine| progress.busy = engine.scheduler.busy());
+                    lock(&self.progress).busy = self.scheduler.busy();
                     self.give_back_memory();
-                    thread::park_timeout(time);
+                    let left = self.due().map(|due| due.saturating_duration_since(Instant::now()));
+                    thread::park_timeout(left.map_or(time, |left| left.min(time)));
                 }
             }
         }
+    }
+
+    /// When the scheduler wants to be told that time has passed.
+    fn due(&self) -> Option<Instant> {
+        self.scheduler.next_due().map(|nanos| self.began + Duration::from_nanos(nanos))
     }
 
     /// Updates the measured cost of a chunk after a round of the loop.
@@ -243,7 +257,7 @@ impl Engine {
                     let by_force = farewell.patience.is_some();
                     for call in open {
                         // A task that has started is waited for, unless there is no time.
-                        let started = self.calls.get(&call).is_some_and(|record| !record.known_to.is_empty());
+                        let started = self.calls.get(&call).is_some_and(|record| record.started);
                         if by_force || !started {
                             self.tell(Event::Cancelled { call });
                         }
@@ -296,7 +310,7 @@ impl Engine {
     }
 
     fn lost(&mut self, worker: &WorkerInfo, reason: &str) {
-        self.tally(|progress, _| progress.lost += 1);
+        lock(&self.progress).lost += 1;
         if let Some(watching) = &mut self.watching {
             watching.tell(Happening::Lost { worker, reason });
         }
@@ -307,9 +321,7 @@ impl Engine {
             watching.tell(Happening::Joined(&info));
         }
         let share = Share { host: info.host.clone(), tasks: 0 };
-        self.tally(|progress, _| {
-            progress.by_rank.insert(info.rank, share);
-        });
+        lock(&self.progress).by_rank.insert(info.rank, share);
         let event =
             Event::Joined { worker: WorkerId(info.rank), slots: info.threads, host: info.host.clone() };
         self.workers.insert(info.rank, info);
@@ -325,7 +337,7 @@ impl Engine {
             Vec::new()
         });
         if !pieces.is_empty() {
-            self.tally(|progress, _| progress.by_rank.entry(worker.0).or_default().tasks += count);
+            self.tally.ran(worker.0, count);
         }
         self.tell(Event::Returned { worker, dispatch, pieces, busy_nanos, overhead_nanos });
     }
@@ -394,7 +406,9 @@ impl Engine {
                     let Dispatch { start, count, attempt, .. } = dispatch;
                     watching.tell(Happening::Dispatched { rank, start, count, attempt });
                 }
-                if record.known_to.insert(rank)
+                record.started = true;
+                if !record.is_stateless()
+                    && record.known_to.insert(rank)
                     && let Some(value) = &record.work.shared
                 {
                     let share = ToWorker::Share { call: dispatch.call.0, value: value.clone() };
@@ -422,13 +436,11 @@ impl Engine {
                 if let (Some(watching), Err(failure)) = (&mut self.watching, &piece.outcome) {
                     watching.tell(Happening::Failed { task: piece.start, failure, last: true });
                 }
-                if let Some(record) = self.calls.get_mut(&call) {
-                    record.items.settled(piece.start, piece.count);
-                    record.answer.0.deliver(piece);
+                self.tally.ended(count, ended_well);
+                if self.outbox.is_of_another(call) {
+                    self.deliver();
                 }
-                self.tally(|progress, _| {
-                    *(if ended_well { &mut progress.done } else { &mut progress.failed }) += count;
-                });
+                self.outbox.put(call, piece);
             }
             Action::Announce { piece } => {
                 if let Some(watching) = &mut self.watching {
@@ -442,15 +454,14 @@ impl Engine {
                 }
             }
             Action::Finished { call, end } => {
+                self.deliver();
                 if let Some(record) = self.calls.get_mut(&call) {
                     record.answer.0.finish(end);
                     record.items = Items::default();
                 }
             }
             Action::Forget { call } => {
-                if let Some(record) = self.calls.remove(&call)
-                    && !record.is_stateless()
-                {
+                if let Some(record) = self.calls.remove(&call) {
                     let forget = |rank: &u32| self.fabric.post(*rank, ToWorker::Forget { call: call.0 });
                     record.known_to.iter().for_each(forget);
                 }
@@ -458,8 +469,15 @@ impl Engine {
         }
     }
 
-    fn tally(&self, change: impl FnOnce(&mut Progress, &Engine)) {
-        change(&mut lock(&self.progress), self);
+    /// Hands out the outcomes that have gathered in this round; the progress is to have them by then.
+    fn deliver(&mut self) {
+        self.tally.publish(&self.progress);
+        self.outbox.empty(|call, pieces| {
+            if let Some(record) = self.calls.get_mut(&call) {
+                pieces.iter().for_each(|piece| record.items.settled(piece.start, piece.count));
+                record.answer.0.deliver(pieces);
+            }
+        });
     }
 }
 
@@ -509,7 +527,7 @@ mod tests {
     struct Waiting(mpsc::Sender<End>);
 
     impl Recipient for Waiting {
-        fn deliver(&self, _: Piece) {}
+        fn deliver(&self, _: &mut Vec<Piece>) {}
 
         fn finish(&self, end: End) {
             let _ = self.0.send(end);

@@ -140,8 +140,9 @@ impl Recipient for Cell {
         matches!(state.stage, Stage::Running)
     }
 
-    fn deliver(&self, piece: Piece) {
-        self.settle(piece.outcome);
+    fn deliver(&self, pieces: &mut Vec<Piece>) {
+        // It is one task.
+        pieces.drain(..).for_each(|piece| self.settle(piece.outcome));
     }
 
     fn finish(&self, end: End) {

@@ -66,11 +66,11 @@ impl Mailbox {
 }
 
 impl Recipient for Mailbox {
-    fn deliver(&self, piece: Piece) {
+    fn deliver(&self, pieces: &mut Vec<Piece>) {
         let mut contents = self.lock();
-        contents.tasks += piece.count;
-        contents.bytes += piece.size();
-        contents.pieces.push_back(piece);
+        contents.tasks += pieces.iter().map(|piece| piece.count).sum::<u64>();
+        contents.bytes += pieces.iter().map(Piece::size).sum::<u64>();
+        contents.pieces.extend(pieces.drain(..));
         if contents.is_worth_it() {
             self.worth_it.notify_one();
         }

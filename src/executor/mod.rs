@@ -10,6 +10,7 @@ mod future;
 mod items;
 mod mailbox;
 mod options;
+mod outbox;
 mod progress;
 mod stream;
 mod wait;

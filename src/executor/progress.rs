@@ -1,6 +1,8 @@
 //! What an executor has done so far.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Mutex};
+
+use crate::sync::lock;
 
 /// What has been done so far, for those who watch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,4 +28,39 @@ pub struct Share {
     pub host: String,
     /// Tasks that it ran to an end.
     pub tasks: u64,
+}
+
+/// What was done since it was last published: a lock for each task would cost more than many a task.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    done: u64,
+    failed: u64,
+    by_rank: Vec<(u32, u64)>,
+}
+
+impl Tally {
+    /// A worker ran this many tasks to an end.
+    pub(super) fn ran(&mut self, rank: u32, tasks: u64) {
+        match self.by_rank.last_mut() {
+            Some((last, sum)) if *last == rank => *sum += tasks,
+            _ => self.by_rank.push((rank, tasks)),
+        }
+    }
+
+    /// So many tasks have their outcome.
+    pub(super) fn ended(&mut self, tasks: u64, well: bool) {
+        *(if well { &mut self.done } else { &mut self.failed }) += tasks;
+    }
+
+    pub(super) fn publish(&mut self, progress: &Mutex<Progress>) {
+        if self.by_rank.is_empty() && self.done + self.failed == 0 {
+            return;
+        }
+        let mut progress = lock(progress);
+        progress.done += std::mem::take(&mut self.done);
+        progress.failed += std::mem::take(&mut self.failed);
+        for (rank, tasks) in self.by_rank.drain(..) {
+            progress.by_rank.entry(rank).or_default().tasks += tasks;
+        }
+    }
 }

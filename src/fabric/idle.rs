@@ -3,7 +3,7 @@
 //! Nothing blocks inside MPI, where Open MPI would burn a CPU: it is polled. After the last event
 //! a waiting thread spins for at most [`SPIN`], where its host has a CPU for each rank; then it
 //! yields; then it sleeps, ever longer, up to a bound that depends on whether work is in flight. Where events come
-//! seldom it sleeps at once.
+//! seldom it sleeps at once. A thread that is woken for each event sleeps until then.
 
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,8 @@ const SPIN: Duration = Duration::from_micros(100);
 const YIELD: Duration = Duration::from_micros(200);
 const LONGEST_IN_FLIGHT: Duration = Duration::from_micros(50);
 const LONGEST: Duration = Duration::from_millis(1);
+/// How long a thread sleeps that is woken when something happens.
+const LONGEST_WHEN_WOKEN: Duration = Duration::from_millis(50);
 /// While work is in flight, a sleep may take this part of the time in which nothing has happened, if that is longer.
 const PART: u32 = 16;
 /// Events are seldom when the time between them is longer, on average: to be awake for the next one would cost much.
@@ -30,6 +32,8 @@ pub(crate) enum Pause {
 #[derive(Debug)]
 pub(crate) struct Idle {
     spin: bool,
+    /// Who waits is woken.
+    woken: bool,
     since: Option<Instant>,
     sleep: Duration,
     /// The time between events, smoothed.
@@ -48,7 +52,12 @@ pub(crate) fn sleep_exactly() {
 impl Idle {
     /// `spin`: whether there is a CPU to burn.
     pub(crate) fn new(spin: bool) -> Idle {
-        Idle { spin, since: None, sleep: Duration::from_micros(1), usual: Duration::ZERO }
+        Idle { spin, woken: false, since: None, sleep: Duration::from_micros(1), usual: Duration::ZERO }
+    }
+
+    /// For a thread that is unparked when something happens, if `woken`.
+    pub(crate) fn woken(self, woken: bool) -> Idle {
+        Idle { woken, ..self }
     }
 
     /// Something happened.
@@ -78,6 +87,9 @@ impl Idle {
         }
         if idle < YIELD && !seldom {
             return Pause::Yield;
+        }
+        if self.woken {
+            return Pause::Sleep(LONGEST_WHEN_WOKEN);
         }
         let sleep = self.sleep;
         let longest = if in_flight { LONGEST_IN_FLIGHT.max(idle / PART).min(LONGEST) } else { LONGEST };
@@ -117,6 +129,13 @@ mod tests {
         assert_eq!(longest_sleep(false, 2 * YIELD), LONGEST);
         let second = Duration::from_secs(1);
         assert_eq!((longest_sleep(true, second), longest_sleep(false, second)), (LONGEST, LONGEST));
+    }
+
+    #[test]
+    fn a_thread_that_is_woken_sleeps_at_once_for_long() {
+        let mut idle = Idle::new(false).woken(true);
+        idle.since = Some(Instant::now() - 2 * YIELD);
+        assert_eq!(idle.next(true), Pause::Sleep(LONGEST_WHEN_WOKEN));
     }
 
     #[test]

@@ -96,6 +96,9 @@ pub(crate) enum End {
     Drained,
 }
 
+/// What a chunk of unknown length is expected to take: three days. Sums of it do not overflow.
+pub(super) const UNKNOWN_NANOS: u64 = 1 << 48;
+
 /// A chunk on its way to a worker.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Dispatch {
@@ -106,10 +109,10 @@ pub(crate) struct Dispatch {
     pub(crate) count: u64,
     pub(crate) attempt: u16,
     pub(super) losses: u8,
-    /// Nanoseconds that it is expected to take; infinite when unknown.
-    pub(super) expected_nanos: f64,
+    /// Nanoseconds that it is expected to take; [`UNKNOWN_NANOS`] at most, and where nobody knows.
+    pub(super) expected_nanos: u64,
     /// A chunk that is expected to take no longer is short.
-    pub(super) short_nanos: f64,
+    pub(super) short_nanos: u64,
     /// When it is expected to end, where it may be cut short for others; else 0.
     pub(super) ends: u64,
     /// The next chunk may wait behind it from its beginning: it is one task, which is not likely to take far longer than

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::{Dispatch, MOST_AHEAD, WorkerId};
+use super::{CallId, Dispatch, MOST_AHEAD, WorkerId};
 
 #[derive(Debug)]
 pub(super) struct Worker {
@@ -10,9 +10,13 @@ pub(super) struct Worker {
     /// Tasks of one chunk that run at a time: more than one at a leader.
     pub(super) width: u32,
     pub(super) host: Arc<str>,
-    pub(super) outstanding: VecDeque<Dispatch>,
+    outstanding: VecDeque<Dispatch>,
     /// Of these, those that are not known to be short.
-    pub(super) long: usize,
+    long: usize,
+    /// Of these, those that nothing may wait behind from their beginning.
+    alone: usize,
+    /// What they are expected to take, one after the other.
+    ahead_nanos: u64,
     pub(super) asked: bool,
     pub(super) in_idle: bool,
     pub(super) in_eager: bool,
@@ -26,32 +30,74 @@ impl Worker {
             host: host.into(),
             outstanding: VecDeque::new(),
             long: 0,
+            alone: 0,
+            ahead_nanos: 0,
             asked: false,
             in_idle: false,
             in_eager: false,
         }
     }
 
+    /// The chunks that it has, in the order in which it was sent them.
+    pub(super) fn outstanding(&self) -> &VecDeque<Dispatch> {
+        &self.outstanding
+    }
+
+    pub(super) fn push(&mut self, dispatch: Dispatch) {
+        self.long += usize::from(!dispatch.is_short());
+        self.alone += usize::from(!dispatch.precedes);
+        self.ahead_nanos += dispatch.expected_nanos;
+        self.outstanding.push_back(dispatch);
+    }
+
+    /// Takes the chunk of this number, if it is here.
+    pub(super) fn take(&mut self, epoch: u64) -> Option<Dispatch> {
+        // Nearly always the first.
+        let at = self.outstanding.iter().position(|dispatch| dispatch.epoch == epoch)?;
+        let dispatch = self.outstanding.remove(at)?;
+        self.long -= usize::from(!dispatch.is_short());
+        self.alone -= usize::from(!dispatch.precedes);
+        self.ahead_nanos -= dispatch.expected_nanos;
+        Some(dispatch)
+    }
+
+    /// Marks the chunk of this number as one to be cut short; returns its call.
+    pub(super) fn cut(&mut self, epoch: u64) -> Option<CallId> {
+        let dispatch = self.outstanding.iter_mut().find(|dispatch| dispatch.epoch == epoch)?;
+        dispatch.cut = true;
+        Some(dispatch.call)
+    }
+
     pub(super) fn is_idle(&self) -> bool {
         self.outstanding.len() < self.slots
+    }
+
+    /// Has a chunk that may take long.
+    pub(super) fn is_at_long(&self) -> bool {
+        self.long > 0
     }
 
     /// Busy, and wants its next chunk before the present one ends.
     pub(super) fn is_eager(&self) -> bool {
         let few = |most| self.outstanding.len() < most * self.slots;
-        let next = self.asked || self.outstanding.iter().all(|dispatch| dispatch.precedes);
+        let next = self.asked || self.alone == 0;
         next && few(2) || self.long == 0 && few(MOST_AHEAD) && !self.is_far_ahead()
     }
 
     /// Has short chunks for long enough.
     fn is_far_ahead(&self) -> bool {
         let Some(front) = self.outstanding.front() else { return false };
-        self.ahead_nanos() >= front.short_nanos * self.slots as f64
+        self.ahead_nanos >= front.short_nanos * self.slots as u64
     }
 
-    /// What its chunks are expected to take, one after the other; infinite when that is not known.
-    pub(super) fn ahead_nanos(&self) -> f64 {
-        self.outstanding.iter().map(|dispatch| dispatch.expected_nanos).sum()
+    /// What its chunks are expected to take, one after the other.
+    pub(super) fn ahead_nanos(&self) -> u64 {
+        self.ahead_nanos
+    }
+
+    /// The chunks that it has, when it is lost.
+    pub(super) fn into_outstanding(self) -> VecDeque<Dispatch> {
+        self.outstanding
     }
 }
 

@@ -19,6 +19,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 pub(crate) use call::CallSpec;
 use call::{Call, Range};
 pub use chunk::Chunk;
+use event::UNKNOWN_NANOS;
 pub(crate) use event::{Action, CallId, Dispatch, End, Event, WorkerId};
 use fleet::{Fleet, Worker};
 
@@ -33,10 +34,10 @@ const QUARANTINE_AFTER: u8 = 3;
 /// A chunk that is expected to end within this time, or within four times what its worker spends around a chunk, is
 /// short. A worker is sent short chunks for this time ahead, so that it does not wait for the round trip, and so that
 /// several of them, and of their results, travel in one message.
-const SHORT_NANOS: f64 = 50_000.0;
+const SHORT_NANOS: u64 = 50_000;
 
 /// A task slot has no more chunks than this, however short they are.
-const MOST_AHEAD: usize = 64;
+const MOST_AHEAD: usize = 128;
 
 /// A longer chunk is sent its successor before its end only while this many tasks wait for each slot: what waits behind
 /// a task that takes long is stuck, and near the end of a call others would have to wait for it.
@@ -199,32 +200,24 @@ impl Scheduler {
         let Some(state) = self.workers.get_mut(worker) else {
             return;
         };
-        let Some(at) = state.outstanding.iter().position(|d| d.epoch == epoch) else {
+        let Some(dispatch) = state.take(epoch) else {
             return;
         };
-        let Some(dispatch) = state.outstanding.remove(at) else {
-            return;
-        };
-        let host = state.host.clone();
-        self.forget(&dispatch);
-        let Some(state) = self.workers.get_mut(worker) else {
-            return;
-        };
-        state.long -= usize::from(!dispatch.is_short());
         self.in_flight -= 1;
-        self.busy -= usize::from(state.outstanding.is_empty());
+        self.busy -= usize::from(state.outstanding().is_empty());
+        self.forget(&dispatch);
         if let Some(call) = self.calls.get_mut(&dispatch.call) {
             call.comes_back(&dispatch);
             let ran = pieces.iter().map(|piece| piece.count).sum();
             call.measured(ran, busy, overhead);
-            self.settle(dispatch, &host, pieces);
+            self.settle(dispatch, pieces);
         }
         self.offer(worker);
         self.call_changed(dispatch.call);
     }
 
     /// Takes the pieces of a dispatch that came back; what they do not cover is queued again.
-    fn settle(&mut self, dispatch: Dispatch, host: &str, pieces: Vec<Piece>) {
+    fn settle(&mut self, dispatch: Dispatch, pieces: Vec<Piece>) {
         let end = dispatch.start + dispatch.count;
         let mut next = dispatch.start;
         for piece in pieces {
@@ -235,7 +228,10 @@ impl Scheduler {
             next += piece.count;
             match piece.outcome {
                 Ok(_) => self.commit(dispatch.call, piece),
-                Err(failure) => self.failed(&dispatch, host, piece.start, failure),
+                Err(failure) => {
+                    let host = self.workers.get(dispatch.worker).map(|worker| worker.host.clone());
+                    self.failed(&dispatch, &host.unwrap_or_default(), piece.start, failure);
+                }
             }
         }
         if next < end
@@ -296,7 +292,7 @@ impl Scheduler {
         let Some(state) = self.workers.remove(worker) else {
             return;
         };
-        let Worker { slots, host, outstanding, .. } = *state;
+        let (slots, host, outstanding) = (state.slots, state.host.clone(), state.into_outstanding());
         self.slots -= slots as u64;
         self.living -= 1;
         self.in_flight -= outstanding.len();
@@ -404,7 +400,7 @@ impl Scheduler {
             return; // Most submitted tasks: the workers need not be looked through.
         }
         for (worker, state) in self.workers.iter() {
-            for dispatch in state.outstanding.iter().filter(|d| d.call == id && d.start >= task) {
+            for dispatch in state.outstanding().iter().filter(|d| d.call == id && d.start >= task) {
                 self.actions.push(Action::Revoke { worker, call: id, dispatch: dispatch.epoch });
             }
         }
@@ -447,8 +443,8 @@ impl Scheduler {
         {
             let mean = |(_, worker, epoch): (u64, WorkerId, u64)| {
                 let worker = self.workers.get(worker)?;
-                let dispatch = worker.outstanding.iter().find(|dispatch| dispatch.epoch == epoch)?;
-                Some((2.0 * dispatch.expected_nanos / dispatch.count as f64) as u64)
+                let dispatch = worker.outstanding().iter().find(|dispatch| dispatch.epoch == epoch)?;
+                Some(2 * dispatch.expected_nanos / dispatch.count)
             };
             let worth = |chunk| mean(chunk).unwrap_or(0).max(WORTH_CUTTING_NANOS);
             let (ends, worker, epoch) = match () {
@@ -464,11 +460,9 @@ impl Scheduler {
     /// Has a chunk cut short; its worker answers behind the task that it is at.
     fn cut(&mut self, ends: u64, worker: WorkerId, epoch: u64) {
         self.ends.remove(&(ends, worker, epoch));
-        let outstanding = self.workers.get_mut(worker).map(|state| &mut state.outstanding);
-        if let Some(dispatch) = outstanding.and_then(|all| all.iter_mut().find(|d| d.epoch == epoch)) {
-            dispatch.cut = true;
+        if let Some(call) = self.workers.get_mut(worker).and_then(|state| state.cut(epoch)) {
             self.cut += 1;
-            self.actions.push(Action::Revoke { worker, call: dispatch.call, dispatch: epoch });
+            self.actions.push(Action::Revoke { worker, call, dispatch: epoch });
         }
     }
 
@@ -513,7 +507,7 @@ impl Scheduler {
                 continue;
             };
             let eager = worker.is_eager();
-            if eager && worker.long > 0 && !self.has_plenty(call) {
+            if eager && worker.is_at_long() && !self.has_plenty(call) {
                 return None;
             }
             self.eager.pop_front();
@@ -533,10 +527,12 @@ impl Scheduler {
         let (Some(call), Some(worker)) = (self.calls.get(&id), self.workers.get(worker)) else {
             return true;
         };
-        let mean = call.mean_nanos().unwrap_or(f64::INFINITY);
         // What is ahead of it may take longer than expected, and then it would be too late.
-        let in_time =
-            || self.time_left().is_none_or(|left| left as f64 >= 2.0 * (worker.ahead_nanos() + mean));
+        let in_time = || {
+            let mean = call.mean_nanos().map_or(UNKNOWN_NANOS, |mean| mean as u64);
+            self.time_left()
+                .is_none_or(|left| left >= worker.ahead_nanos().saturating_add(mean).saturating_mul(2))
+        };
         worker.is_idle() || !call.next_is_suspect() && call.has_room() && in_time()
     }
 
@@ -556,7 +552,7 @@ impl Scheduler {
         let (Some(call), Some(state)) = (self.calls.get_mut(&id), self.workers.get_mut(worker)) else {
             return;
         };
-        let ahead = if state.is_idle() { 0 } else { state.ahead_nanos() as u64 };
+        let ahead = if state.is_idle() { 0 } else { state.ahead_nanos() };
         let time_left = time_left.map(|left| left.saturating_sub(ahead));
         let Some(range) = call.take(worker, state.width, self.slots, self.cost_nanos, time_left) else {
             // Its time is over.
@@ -566,10 +562,11 @@ impl Scheduler {
         };
         self.epoch += 1;
         self.in_flight += 1;
-        let mean_nanos = call.mean_nanos().unwrap_or(0.0);
-        let begins = state.outstanding.back().map_or(0, |before| before.ends).max(self.now);
-        let expected = (range.count as f64 * mean_nanos) as u64;
-        let several = call.spec.chunk == Chunk::Auto && range.count > 1 && mean_nanos > 0.0;
+        let mean_nanos = call.mean_nanos();
+        let expected_nanos =
+            mean_nanos.map_or(UNKNOWN_NANOS, |mean| UNKNOWN_NANOS.min((range.count as f64 * mean) as u64));
+        let begins = state.outstanding().back().map_or(0, |before| before.ends).max(self.now);
+        let several = call.spec.chunk == Chunk::Auto && range.count > 1 && mean_nanos.is_some();
         let dispatch = Dispatch {
             epoch: self.epoch,
             worker,
@@ -578,10 +575,10 @@ impl Scheduler {
             count: range.count,
             attempt: range.attempt,
             losses: range.losses,
-            expected_nanos: call.mean_nanos().map_or(f64::INFINITY, |mean| mean * range.count as f64),
-            short_nanos: SHORT_NANOS.max(4.0 * call.overhead_nanos),
-            ends: if several { begins.saturating_add(expected).max(1) } else { 0 },
-            precedes: range.count == 1 && range.losses == 0 && mean_nanos > 0.0 && !call.is_uneven(),
+            expected_nanos,
+            short_nanos: SHORT_NANOS.max((4.0 * call.overhead_nanos) as u64),
+            ends: if several { begins.saturating_add(expected_nanos).max(1) } else { 0 },
+            precedes: range.count == 1 && range.losses == 0 && mean_nanos.is_some() && !call.is_uneven(),
             cut: false,
         };
         if several {
@@ -589,9 +586,8 @@ impl Scheduler {
         }
         call.leaves(&dispatch);
         state.asked = false;
-        self.busy += usize::from(state.outstanding.is_empty());
-        state.long += usize::from(!dispatch.is_short());
-        state.outstanding.push_back(dispatch);
+        self.busy += usize::from(state.outstanding().is_empty());
+        state.push(dispatch);
         self.actions.push(Action::Send(dispatch));
         self.runnable.rotate_left(1);
         self.offer(worker);

@@ -8,7 +8,7 @@ impl Scheduler {
     /// Walks the invariants; panics with the one that is broken.
     pub(crate) fn sanity_check(&self) {
         for (id, call) in &self.calls {
-            let all = self.workers.iter().flat_map(|(_, worker)| &worker.outstanding);
+            let all = self.workers.iter().flat_map(|(_, worker)| worker.outstanding());
             let flying: Vec<&Dispatch> = all.filter(|d| d.call == *id).collect();
             let tasks: u64 = flying.iter().map(|dispatch| dispatch.count).sum();
             assert_eq!((flying.len(), tasks), (call.in_flight, call.flying), "{id:?}: in flight");
@@ -22,9 +22,9 @@ impl Scheduler {
         let open = self.calls.iter().filter(|(_, call)| !call.ended);
         let due: BTreeSet<_> = open.filter_map(|(id, call)| Some((call.next_due()?, *id))).collect();
         assert_eq!(due, self.due, "when calls are due");
-        let flying = || self.workers.iter().flat_map(|(_, worker)| &worker.outstanding);
+        let flying = || self.workers.iter().flat_map(|(_, worker)| worker.outstanding());
         assert_eq!(flying().count(), self.in_flight);
-        let busy = self.workers.iter().filter(|(_, worker)| !worker.outstanding.is_empty()).count();
+        let busy = self.workers.iter().filter(|(_, worker)| !worker.outstanding().is_empty()).count();
         assert_eq!(busy, self.busy);
         let slots: usize = self.workers.iter().map(|(_, worker)| worker.slots).sum();
         assert_eq!((slots as u64, self.workers.iter().count()), (self.slots, self.living));
@@ -32,10 +32,12 @@ impl Scheduler {
         assert_eq!(listed.collect::<BTreeSet<_>>(), self.ends, "chunks that may be cut");
         assert_eq!(flying().filter(|d| d.cut).count(), self.cut);
         for (id, worker) in self.workers.iter() {
-            let long = worker.outstanding.iter().filter(|dispatch| !dispatch.is_short()).count();
-            assert_eq!(long, worker.long, "{id:?}: chunks that are not short");
+            let long = worker.outstanding().iter().filter(|dispatch| !dispatch.is_short()).count();
+            assert_eq!(long > 0, worker.is_at_long(), "{id:?}: chunks that are not short");
+            let ahead: u64 = worker.outstanding().iter().map(|dispatch| dispatch.expected_nanos).sum();
+            assert_eq!(ahead, worker.ahead_nanos(), "{id:?}: what its chunks take");
             let most = if long > 0 { MOST_AHEAD + 2 } else { MOST_AHEAD };
-            assert!(worker.outstanding.len() <= most * worker.slots, "{id:?}: too many chunks");
+            assert!(worker.outstanding().len() <= most * worker.slots, "{id:?}: too many chunks");
             assert!(!worker.is_idle() || worker.in_idle, "{id:?}: idle and not offered");
             assert!(
                 self.next_call_exists().is_none() || !worker.is_idle(),

@@ -168,6 +168,9 @@ const SHORT_NANOS: u64 = 10_000;
 const CALM: u32 = 8;
 /// The result of a short chunk waits no longer for the next ones, with which it leaves.
 const WAIT_NANOS: u64 = 50_000;
+/// So many results leave together at most: rank 0 is to go through them while this worker goes on with the other chunks
+/// that it was sent ahead.
+const TOGETHER: u32 = 32;
 
 /// Results that leave together: of short chunks, while there are more at hand.
 #[derive(Default)]
@@ -176,6 +179,8 @@ struct Results {
     short: u32,
     /// When the first of those that wait was there.
     since: Option<u64>,
+    /// How many wait.
+    waiting: u32,
 }
 
 impl Results {
@@ -183,9 +188,10 @@ impl Results {
     fn may_wait(&mut self, busy: u64, now: u64, more: bool) -> bool {
         self.short = if busy < SHORT_NANOS { self.short.saturating_add(1) } else { 0 };
         let since = *self.since.get_or_insert(now);
-        let waits = more && self.short >= CALM && now - since < WAIT_NANOS;
+        self.waiting += 1;
+        let waits = more && self.short >= CALM && self.waiting < TOGETHER && now - since < WAIT_NANOS;
         if !waits {
-            self.since = None;
+            (self.since, self.waiting) = (None, 0);
         }
         waits
     }
