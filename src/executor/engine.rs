@@ -2,11 +2,13 @@
 //! actions back. It owns the fabric, and with it everything that MPI is told.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     sync::{Arc, Mutex, OnceLock, mpsc},
     thread,
     time::{Duration, Instant},
 };
+
+use rustc_hash::FxHashMap;
 
 use super::{
     command::{Command, Farewell, Record},
@@ -19,7 +21,7 @@ use crate::{
     error::{Error, Failure, FailureKind},
     fabric::{Ending, Fabric, Idle, News, Pause, WorkerInfo, sleep_exactly},
     launch,
-    scheduler::{Action, CallId, CallSpec, Dispatch, Event, Scheduler, WorkerId},
+    scheduler::{Action, CallId, Dispatch, Event, Scheduler, WorkerId},
     sync::lock,
     wire::{ChunkMessage, ResultMessage, ToWorker},
 };
@@ -37,7 +39,7 @@ pub(super) struct Engine {
     commands: mpsc::Receiver<Command>,
     fabric: Box<dyn Fabric>,
     scheduler: Scheduler,
-    calls: BTreeMap<CallId, Box<Record>>,
+    calls: FxHashMap<CallId, Box<Record>>,
     /// There was a burst of calls, whose memory has not been given back yet.
     burst: bool,
     workers: HashMap<u32, WorkerInfo>,
@@ -78,7 +80,7 @@ impl Engine {
             commands,
             fabric,
             scheduler: Scheduler::new(),
-            calls: BTreeMap::new(),
+            calls: FxHashMap::default(),
             burst: false,
             workers: HashMap::new(),
             progress,
@@ -217,11 +219,14 @@ impl Engine {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Map { call, spec, record } => self.begin(call, spec, record),
+            Command::Map { call, spec, record } => {
+                self.keep(call, record);
+                self.tell(Event::Submitted { call, spec });
+            }
             Command::Task { call, spec, record } => {
-                self.begin(call, spec, record);
-                self.tell(Event::Fed { call, tasks: 1 });
-                self.tell(Event::Closed { call });
+                let kind = record.work.program;
+                self.keep(call, record);
+                self.tell(Event::Single { call, spec, kind });
             }
             Command::Feed { call, items } => {
                 let tasks = items.len() as u64;
@@ -253,7 +258,8 @@ impl Engine {
             }
             Command::End(farewell) => {
                 if farewell.cancel {
-                    let open: Vec<CallId> = self.calls.keys().copied().collect();
+                    let mut open: Vec<CallId> = self.calls.keys().copied().collect();
+                    open.sort_unstable();
                     let by_force = farewell.patience.is_some();
                     for call in open {
                         // A task that has started is waited for, unless there is no time.
@@ -268,10 +274,9 @@ impl Engine {
         }
     }
 
-    fn begin(&mut self, call: CallId, spec: CallSpec, record: Box<Record>) {
+    fn keep(&mut self, call: CallId, record: Box<Record>) {
         self.calls.insert(call, record);
         self.burst |= self.calls.len() >= BURST;
-        self.tell(Event::Submitted { call, spec });
     }
 
     /// Gives the memory of a burst of calls back to the system when it is over and nothing has happened since.
@@ -279,6 +284,8 @@ impl Engine {
     fn give_back_memory(&mut self) {
         if self.burst && self.scheduler.is_done() && self.idle.time() >= QUIET {
             self.burst = false;
+            self.scheduler.give_back_memory();
+            self.calls.shrink_to_fit();
             launch::give_back_freed_memory();
         }
     }

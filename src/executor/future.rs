@@ -105,6 +105,10 @@ impl Cell {
         lock(&self.state)
     }
 
+    fn has_ended(&self) -> bool {
+        matches!(self.lock().stage, Stage::Done(_) | Stage::Cancelled(_))
+    }
+
     /// Ends the task, once; later outcomes are dropped.
     pub(super) fn settle(&self, outcome: Outcome) {
         let state = self.lock();
@@ -146,6 +150,9 @@ impl Recipient for Cell {
     }
 
     fn finish(&self, end: End) {
+        if self.has_ended() {
+            return;
+        }
         let reason = match end {
             End::Done | End::Stopped => return,
             End::Cancelled => "the executor was shut down before the task ran".to_string(),

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::{
     Dispatch, WorkerId,
     chunk::{Chunk, Policy, View},
+    times::Times,
 };
 use crate::wire::Piece;
 
@@ -15,13 +16,6 @@ const CHUNK_BYTES: u64 = 4 << 20;
 /// The longest that an automatic chunk is expected to take, in nanoseconds. What rank 0 spends on a chunk is
 /// nothing beside it, and nobody learns of a chunk's results before its end: neither progress nor a journal.
 const CHUNK_NANOS: f64 = 2e8;
-
-/// What is left of the weight of the tasks so far in the mean of their times with each chunk that comes back.
-const FADING: f64 = 63.0 / 64.0;
-
-/// The mean square of task times over the square of their mean, above which they are uneven: 2 is an exponential
-/// distribution, and small samples vary.
-const UNEVEN: f64 = 3.0;
 
 /// The longest wait before a task is tried again.
 const LONGEST_DELAY_NANOS: u64 = 3600 * 1_000_000_000;
@@ -111,6 +105,8 @@ pub(super) struct Call {
     /// Tasks that are there.
     pub(super) fed: u64,
     pub(super) closed: bool,
+    /// Of a single task: those of its kind are believed to take as long as each other.
+    pub(super) kind: Option<u64>,
     /// Tasks below have been handed out at least once.
     next: u64,
     queued: BTreeMap<u64, Range>,
@@ -142,16 +138,9 @@ pub(super) struct Call {
     pub(super) enlisted: bool,
     /// Whether each worker has had a chunk, by its number.
     seen: Vec<bool>,
-    /// Nanoseconds that tasks took, and how many tasks; what was long ago counts for less.
-    timed: (f64, f64),
-    /// Squares of the mean times of chunks, each for its tasks; fading as `timed`.
-    squares: f64,
-    /// The mean time of a task in the last chunks; one with longer tasks counts for half.
-    recent_nanos: f64,
+    times: Times,
     /// Bytes of the results, and of how many tasks.
     sized: (u64, u64),
-    /// What a worker spends around a chunk, smoothed.
-    pub(super) overhead_nanos: f64,
 }
 
 impl Call {
@@ -160,6 +149,7 @@ impl Call {
             policy: Policy::new(spec.chunk),
             fed: spec.first,
             closed: false,
+            kind: None,
             next: spec.first,
             queued: BTreeMap::new(),
             in_flight: 0,
@@ -177,13 +167,21 @@ impl Call {
             out_of_time: false,
             enlisted: false,
             seen: Vec::new(),
-            timed: (0.0, 0.0),
-            squares: 0.0,
-            recent_nanos: 0.0,
+            times: Times::default(),
             sized: (0, 0),
-            overhead_nanos: 3_000.0,
             spec,
         }
+    }
+
+    /// A call of one task, which is there.
+    pub(super) fn single(spec: CallSpec, kind: u64) -> Call {
+        let fed = spec.first + 1;
+        Call { fed, closed: true, kind: Some(kind), ..Call::new(spec) }
+    }
+
+    /// Its tasks take as long as these did.
+    pub(super) fn believe(&mut self, times: &Times) {
+        self.times.clone_from(times);
     }
 
     pub(super) fn leaves(&mut self, dispatch: &Dispatch) {
@@ -339,9 +337,9 @@ impl Call {
             slots,
             first_for_worker,
             width: u64::from(width),
-            mean_nanos: self.mean_nanos(),
+            mean_nanos: self.times.mean_nanos(),
             cost_nanos,
-            overhead_nanos: self.overhead_nanos,
+            overhead_nanos: self.times.overhead_nanos(),
         });
         let run = self.skipped.front().map_or(u64::MAX, |(start, _)| start - self.next);
         let count = size.min(most).min(in_time).min(end - self.next).min(run);
@@ -351,32 +349,19 @@ impl Call {
         Some(range)
     }
 
+    /// How long its tasks take.
+    pub(super) fn times(&self) -> &Times {
+        &self.times
+    }
+
     pub(super) fn measured(&mut self, tasks: u64, busy_nanos: u64, overhead_nanos: u64) {
-        if tasks > 0 {
-            let (busy, tasks) = (busy_nanos as f64, tasks as f64);
-            self.timed = (FADING * self.timed.0 + busy, FADING * self.timed.1 + tasks);
-            let mean = busy / tasks;
-            self.squares = FADING * self.squares + busy * mean;
-            let weight = if mean > self.recent_nanos { 0.5 } else { 0.125 };
-            self.recent_nanos += weight * (mean - self.recent_nanos);
-        }
-        self.overhead_nanos += (overhead_nanos as f64 - self.overhead_nanos) / 8.0;
-    }
-
-    /// The mean time of a task so far, as far as it is remembered.
-    pub(super) fn mean_nanos(&self) -> Option<f64> {
-        (self.timed.1 > 0.0).then(|| (self.timed.0 / self.timed.1).max(1.0))
-    }
-
-    /// Some tasks take far longer than others: more so than by an exponential distribution.
-    pub(super) fn is_uneven(&self) -> bool {
-        self.mean_nanos().is_some_and(|mean| self.squares > UNEVEN * mean * mean * self.timed.1)
+        self.times.measured(tasks, busy_nanos, overhead_nanos);
     }
 
     /// How many tasks are expected to be done one after the other in that many nanoseconds. While nothing
     /// has been measured, every number is.
     fn tasks_within(&self, time_left: Option<u64>) -> u64 {
-        match (time_left, self.mean_nanos()) {
+        match (time_left, self.times.mean_nanos()) {
             (Some(0), _) => 0,
             (Some(left), Some(mean)) => (left as f64 / mean) as u64,
             _ => u64::MAX,
@@ -437,8 +422,7 @@ impl Call {
     fn fitting(&self, slots: u64) -> u64 {
         let mean = (self.sized.0 / self.sized.1.max(1)).max(1);
         let by_size = (self.spec.window_bytes / (2 * slots.max(1))).min(CHUNK_BYTES) / mean;
-        let by_time =
-            self.mean_nanos().map_or(u64::MAX, |mean| (CHUNK_NANOS / mean.max(self.recent_nanos)) as u64);
+        let by_time = self.times.longest_mean_nanos().map_or(u64::MAX, |mean| (CHUNK_NANOS / mean) as u64);
         by_size.min(by_time).max(1)
     }
 

@@ -52,9 +52,13 @@ impl Worker {
 
     /// Takes the chunk of this number, if it is here.
     pub(super) fn take(&mut self, epoch: u64) -> Option<Dispatch> {
-        // Nearly always the first.
-        let at = self.outstanding.iter().position(|dispatch| dispatch.epoch == epoch)?;
-        let dispatch = self.outstanding.remove(at)?;
+        let dispatch = match self.outstanding.front()? {
+            first if first.epoch == epoch => self.outstanding.pop_front()?,
+            _ => {
+                let at = self.outstanding.iter().position(|dispatch| dispatch.epoch == epoch)?;
+                self.outstanding.remove(at)?
+            }
+        };
         self.long -= usize::from(!dispatch.is_short());
         self.alone -= usize::from(!dispatch.precedes);
         self.ahead_nanos -= dispatch.expected_nanos;

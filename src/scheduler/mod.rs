@@ -13,8 +13,9 @@ mod fleet;
 mod sanity;
 #[cfg(test)]
 mod tests;
+mod times;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 pub(crate) use call::CallSpec;
 use call::{Call, Range};
@@ -22,6 +23,8 @@ pub use chunk::Chunk;
 use event::UNKNOWN_NANOS;
 pub(crate) use event::{Action, CallId, Dispatch, End, Event, WorkerId};
 use fleet::{Fleet, Worker};
+use rustc_hash::FxHashMap;
+use times::Times;
 
 use crate::{
     error::{Failure, FailureKind, Place},
@@ -54,7 +57,9 @@ const OVERDUE_NANOS: u64 = 400_000_000;
 pub(crate) struct Scheduler {
     workers: Fleet,
     /// Boxed, so that a call takes no memory beyond its own end: there may be very many.
-    calls: BTreeMap<CallId, Box<Call>>,
+    calls: FxHashMap<CallId, Box<Call>>,
+    /// How long the single tasks of each kind take.
+    kinds: FxHashMap<u64, Times>,
     /// When the first waiting task of a call is due, of every call that has one.
     due: BTreeSet<(u64, CallId)>,
     /// Calls that may have a chunk to hand out; served in turn.
@@ -108,7 +113,11 @@ impl Scheduler {
             Event::Deserted => self.open_calls().into_iter().for_each(|call| self.end(call, End::Deserted)),
             Event::Submitted { call, spec } => {
                 self.calls.insert(call, Box::new(Call::new(spec)));
-                self.with_call(call, |_| {});
+                self.call_changed(call);
+            }
+            Event::Single { call, spec, kind } => {
+                self.calls.insert(call, Box::new(Call::single(spec, kind)));
+                self.call_changed(call);
             }
             Event::Fed { call, tasks } => self.with_call(call, |state| state.fed += tasks),
             Event::Skipped { call, tasks } => self.with_call(call, |state| state.skip(tasks)),
@@ -189,6 +198,12 @@ impl Scheduler {
         self.calls.is_empty()
     }
 
+    /// Gives back what a burst of calls has needed.
+    pub(crate) fn give_back_memory(&mut self) {
+        self.calls.shrink_to_fit();
+        self.runnable.shrink_to_fit();
+    }
+
     fn joined(&mut self, worker: WorkerId, slots: u32, host: String) {
         self.slots += u64::from(slots);
         self.living += 1;
@@ -210,7 +225,13 @@ impl Scheduler {
             call.comes_back(&dispatch);
             let ran = pieces.iter().map(|piece| piece.count).sum();
             call.measured(ran, busy, overhead);
+            if let Some(kind) = call.kind {
+                self.kinds.entry(kind).or_default().measured(ran, busy, overhead);
+            }
             self.settle(dispatch, pieces);
+        }
+        if dispatch.is_short() && busy >= WORTH_CUTTING_NANOS {
+            self.call_back(worker);
         }
         self.offer(worker);
         self.call_changed(dispatch.call);
@@ -342,8 +363,11 @@ impl Scheduler {
         }
     }
 
+    /// In the order in which they came.
     fn open_calls(&self) -> Vec<CallId> {
-        self.calls.keys().copied().collect()
+        let mut calls: Vec<CallId> = self.calls.keys().copied().collect();
+        calls.sort_unstable();
+        calls
     }
 
     fn drain(&mut self) {
@@ -457,6 +481,14 @@ impl Scheduler {
         }
     }
 
+    /// A chunk that was believed short was not: those that were sent behind it may go elsewhere.
+    fn call_back(&mut self, worker: WorkerId) {
+        let Some(state) = self.workers.get(worker) else { return };
+        let waiting = state.outstanding().iter().filter(|dispatch| dispatch.is_short() && !dispatch.cut);
+        let waiting: Vec<(u64, u64)> = waiting.map(|dispatch| (dispatch.ends, dispatch.epoch)).collect();
+        waiting.into_iter().for_each(|(ends, epoch)| self.cut(ends, worker, epoch));
+    }
+
     /// Has a chunk cut short; its worker answers behind the task that it is at.
     fn cut(&mut self, ends: u64, worker: WorkerId, epoch: u64) {
         self.ends.remove(&(ends, worker, epoch));
@@ -481,7 +513,12 @@ impl Scheduler {
         }
         while let Some(&id) = self.runnable.front() {
             match self.calls.get_mut(&id) {
-                Some(call) if call.is_runnable() => return Some(id),
+                Some(call) if call.is_runnable() => {
+                    if let Some(times) = call.kind.and_then(|kind| self.kinds.get(&kind)) {
+                        call.believe(times);
+                    }
+                    return Some(id);
+                }
                 Some(call) => call.enlisted = false,
                 None => {}
             }
@@ -507,7 +544,9 @@ impl Scheduler {
                 continue;
             };
             let eager = worker.is_eager();
-            if eager && worker.is_at_long() && !self.has_plenty(call) {
+            // How long a single task takes is no more than a guess.
+            let guess = || self.calls.get(&call).is_some_and(|call| call.kind.is_some());
+            if eager && (worker.is_at_long() || guess()) && !self.has_plenty(call) {
                 return None;
             }
             self.eager.pop_front();
@@ -529,7 +568,7 @@ impl Scheduler {
         };
         // What is ahead of it may take longer than expected, and then it would be too late.
         let in_time = || {
-            let mean = call.mean_nanos().map_or(UNKNOWN_NANOS, |mean| mean as u64);
+            let mean = call.times().mean_nanos().map_or(UNKNOWN_NANOS, |mean| mean as u64);
             self.time_left()
                 .is_none_or(|left| left >= worker.ahead_nanos().saturating_add(mean).saturating_mul(2))
         };
@@ -562,7 +601,7 @@ impl Scheduler {
         };
         self.epoch += 1;
         self.in_flight += 1;
-        let mean_nanos = call.mean_nanos();
+        let mean_nanos = call.times().mean_nanos();
         let expected_nanos =
             mean_nanos.map_or(UNKNOWN_NANOS, |mean| UNKNOWN_NANOS.min((range.count as f64 * mean) as u64));
         let begins = state.outstanding().back().map_or(0, |before| before.ends).max(self.now);
@@ -576,9 +615,12 @@ impl Scheduler {
             attempt: range.attempt,
             losses: range.losses,
             expected_nanos,
-            short_nanos: SHORT_NANOS.max((4.0 * call.overhead_nanos) as u64),
+            short_nanos: SHORT_NANOS.max((4.0 * call.times().overhead_nanos()) as u64),
             ends: if several { begins.saturating_add(expected_nanos).max(1) } else { 0 },
-            precedes: range.count == 1 && range.losses == 0 && mean_nanos.is_some() && !call.is_uneven(),
+            precedes: range.count == 1
+                && range.losses == 0
+                && mean_nanos.is_some()
+                && !call.times().is_uneven(),
             cut: false,
         };
         if several {

@@ -178,6 +178,9 @@ impl ChunkRun<'_> {
     }
 
     pub(super) fn take_state<S: Send + 'static>(&mut self) -> Option<S> {
+        if size_of::<S>() == 0 {
+            return None; // It is not kept, see below.
+        }
         let state = self.states.remove(&self.chunk.call)?;
         state.downcast().ok().map(|state| *state)
     }

@@ -1,5 +1,6 @@
 //! The scheduler against a fleet that misbehaves in every order.
 
+mod ahead;
 mod ends;
 mod spread;
 

@@ -1,0 +1,60 @@
+//! How long tasks take, as far as it is known.
+
+/// What is left of the weight of the tasks so far in the mean of their times with each chunk that comes back.
+const FADING: f64 = 63.0 / 64.0;
+
+/// The mean square of task times over the square of their mean, above which they are uneven: 2 is an exponential
+/// distribution, and small samples vary.
+const UNEVEN: f64 = 3.0;
+
+#[derive(Clone, Debug)]
+pub(super) struct Times {
+    /// Nanoseconds that tasks took, and how many tasks; what was long ago counts for less.
+    timed: (f64, f64),
+    /// Squares of the mean times of chunks, each for its tasks; fading as `timed`.
+    squares: f64,
+    /// The mean time of a task in the last chunks; one with longer tasks counts for half.
+    recent_nanos: f64,
+    /// What a worker spends around a chunk, smoothed.
+    overhead_nanos: f64,
+}
+
+impl Default for Times {
+    fn default() -> Times {
+        Times { timed: (0.0, 0.0), squares: 0.0, recent_nanos: 0.0, overhead_nanos: 3_000.0 }
+    }
+}
+
+impl Times {
+    pub(super) fn measured(&mut self, tasks: u64, busy_nanos: u64, overhead_nanos: u64) {
+        if tasks > 0 {
+            let (busy, tasks) = (busy_nanos as f64, tasks as f64);
+            self.timed = (FADING * self.timed.0 + busy, FADING * self.timed.1 + tasks);
+            let mean = busy / tasks;
+            self.squares = FADING * self.squares + busy * mean;
+            let weight = if mean > self.recent_nanos { 0.5 } else { 0.125 };
+            self.recent_nanos += weight * (mean - self.recent_nanos);
+        }
+        self.overhead_nanos += (overhead_nanos as f64 - self.overhead_nanos) / 8.0;
+    }
+
+    /// The mean time of a task so far, as far as it is remembered.
+    pub(super) fn mean_nanos(&self) -> Option<f64> {
+        (self.timed.1 > 0.0).then(|| (self.timed.0 / self.timed.1).max(1.0))
+    }
+
+    /// The mean time of a task, or that of the last ones, if that is longer.
+    pub(super) fn longest_mean_nanos(&self) -> Option<f64> {
+        self.mean_nanos().map(|mean| mean.max(self.recent_nanos))
+    }
+
+    /// What a worker spends around a chunk.
+    pub(super) fn overhead_nanos(&self) -> f64 {
+        self.overhead_nanos
+    }
+
+    /// Some tasks take far longer than others: more so than by an exponential distribution.
+    pub(super) fn is_uneven(&self) -> bool {
+        self.mean_nanos().is_some_and(|mean| self.squares > UNEVEN * mean * mean * self.timed.1)
+    }
+}
