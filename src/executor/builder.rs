@@ -99,12 +99,12 @@ pub(super) struct Started {
 
 /// What this process turned out to be.
 enum Role {
-    /// The scheduler's, whose workers are up.
+    /// The engine's, whose workers are up.
     Scheduler {
         workers: Vec<WorkerInfo>,
         mode: Mode,
     },
-    /// The scheduler's, which begins to spawn so many workers.
+    /// The engine's, which begins to spawn so many workers.
     Spawner {
         workers: u32,
     },
@@ -341,7 +341,7 @@ impl Builder {
         }
     }
 
-    /// Starts the scheduler's thread, which starts the fabric; waits until the workers are ready.
+    /// Starts the engine's thread, which starts the fabric; waits until the workers are ready.
     fn launch(self, choice: Choice) -> Result<Executor, Error> {
         #[cfg(feature = "mpi")]
         if let Choice::Mpi(_) = choice {
@@ -370,9 +370,7 @@ impl Builder {
                     Ok(())
                 }
             })
-            .map_err(|error| {
-                Error::new(ErrorKind::Launch, format!("no thread for the scheduler: {error}"))
-            })?;
+            .map_err(|error| Error::new(ErrorKind::Launch, format!("no thread for the engine: {error}")))?;
         let (workers, mode) = match started_within(limit, &reported, &mut siblings) {
             Ok(Role::Scheduler { workers, mode }) => {
                 if !launch::is_worker() {
@@ -389,7 +387,7 @@ impl Builder {
         };
         let shared = Shared {
             commands,
-            scheduler: thread.thread().clone(),
+            engine: thread.thread().clone(),
             next_call: AtomicU64::new(0),
             next_task: AtomicU64::new(0),
             chunk,
@@ -558,7 +556,7 @@ fn started_within(
             Ok(Ok(Role::Spawner { workers })) => siblings.are_spawned(workers as usize),
             Ok(report) => return report,
             Err(mpsc::RecvTimeoutError::Disconnected) => {
-                return Err(Error::new(ErrorKind::Internal, "the scheduler's thread panicked at the start"));
+                return Err(Error::new(ErrorKind::Internal, "the engine's thread panicked at the start"));
             }
             Err(mpsc::RecvTimeoutError::Timeout) if Instant::now() < deadline => {}
             Err(mpsc::RecvTimeoutError::Timeout) => match gone {

@@ -1,4 +1,4 @@
-//! What the user's threads tell the scheduler's thread, and what it keeps of each call.
+//! What the user's threads tell the engine's thread, and what it keeps of each call.
 
 use std::{
     collections::BTreeSet,

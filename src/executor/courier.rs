@@ -25,7 +25,7 @@ pub(super) const BLOCK_TIME: Duration = Duration::from_millis(2);
 pub(super) struct Tray {
     call: CallId,
     commands: mpsc::Sender<Command>,
-    scheduler: Thread,
+    engine: Thread,
     block: Mutex<Filling>,
     /// The courier found the tray held.
     wanted: AtomicBool,
@@ -39,9 +39,9 @@ pub(super) struct Filling {
 }
 
 impl Tray {
-    pub(super) fn new(call: CallId, commands: mpsc::Sender<Command>, scheduler: Thread) -> Arc<Tray> {
+    pub(super) fn new(call: CallId, commands: mpsc::Sender<Command>, engine: Thread) -> Arc<Tray> {
         let block = Mutex::new(Filling { items: BatchBuilder::default(), began: Instant::now() });
-        Arc::new(Tray { call, commands, scheduler, block, wanted: AtomicBool::new(false) })
+        Arc::new(Tray { call, commands, engine, block, wanted: AtomicBool::new(false) })
     }
 
     /// Holds the tray.
@@ -61,7 +61,7 @@ impl Tray {
     pub(super) fn send(&self, block: &mut Filling) -> Result<(), Error> {
         let items = block.items.finish();
         let sent = self.commands.send(Command::Feed { call: self.call, items });
-        self.scheduler.unpark();
+        self.engine.unpark();
         sent.map_err(|_| has_ended())
     }
 

@@ -1,4 +1,4 @@
-//! The scheduler's thread: carries events from the fabric and the user to the scheduler, and
+//! The engine's thread: carries events from the fabric and the user to the scheduler, and
 //! actions back. It owns the fabric, and with it everything that MPI is told.
 
 use std::{

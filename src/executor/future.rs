@@ -78,7 +78,7 @@ impl Bell {
     }
 }
 
-/// What a future and the scheduler's thread share.
+/// What a future and the engine's thread share.
 pub(super) struct Cell {
     call: CallId,
     /// The task's number in the order of submission.

@@ -1,4 +1,4 @@
-//! Where the scheduler's thread leaves the outcomes of a map, and the user's thread finds them.
+//! Where the engine's thread leaves the outcomes of a map, and the user's thread finds them.
 
 use std::{
     collections::VecDeque,

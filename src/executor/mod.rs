@@ -69,7 +69,7 @@ type Callback = Box<dyn FnOnce() + Send>;
 /// What the executor, its futures and its streams share.
 pub(crate) struct Shared {
     commands: mpsc::Sender<Command>,
-    scheduler: thread::Thread,
+    engine: thread::Thread,
     next_call: AtomicU64,
     /// The number of the next task that is submitted.
     next_task: AtomicU64,
@@ -95,7 +95,7 @@ impl Shared {
 
     fn command(&self, command: Command) -> Result<(), Error> {
         let sent = self.commands.send(command);
-        self.scheduler.unpark();
+        self.engine.unpark();
         sent.map_err(|_| has_ended())
     }
 
@@ -105,7 +105,7 @@ impl Shared {
 
     /// A tray for the items of this call, which the courier looks after.
     fn tray(&self, call: CallId) -> Arc<Tray> {
-        let tray = Tray::new(call, self.commands.clone(), self.scheduler.clone());
+        let tray = Tray::new(call, self.commands.clone(), self.engine.clone());
         self.courier().look_after(&tray);
         tray
     }
@@ -542,7 +542,7 @@ impl Executor {
         if let Err(error) = self.end(farewell) {
             tracing::error!("{error}");
         }
-        // Usually the scheduler's thread has ended the program.
+        // Usually the engine's thread has ended the program.
         launch::end_run(code)
     }
 
@@ -569,7 +569,7 @@ impl Executor {
         let _ = self.shared.command(Command::End(farewell));
         let ended = thread.join();
         self.shared.flush_callbacks();
-        ended.unwrap_or_else(|_| Err(Error::new(ErrorKind::Internal, "the scheduler's thread panicked")))
+        ended.unwrap_or_else(|_| Err(Error::new(ErrorKind::Internal, "the engine's thread panicked")))
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::{error::Failure, fabric::WorkerInfo, wire::Piece};
 
-/// Is told what happens, on the scheduler's thread: it must be quick and must not wait for the user.
+/// Is told what happens, on the engine's thread: it must be quick and must not wait for the user.
 pub(crate) trait Watch: Send {
     /// `at` is the time since the watch began.
     fn happened(&mut self, at: Duration, happening: Happening<'_>);

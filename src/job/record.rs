@@ -1,4 +1,4 @@
-//! What is taken down while a job runs, on the scheduler's thread: for the journal, the result file, the
+//! What is taken down while a job runs, on the engine's thread: for the journal, the result file, the
 //! events and the closing words.
 
 use std::{

@@ -191,7 +191,7 @@ impl<J: Job> Run<'_, J> {
         self.finish(all, kept, gathered)
     }
 
-    /// Runs the tasks; the scheduler's thread puts each outcome into the journal as soon as it is known, and
+    /// Runs the tasks; the engine's thread puts each outcome into the journal as soon as it is known, and
     /// here they come in order.
     fn beside_the_journal<I>(
         &self,

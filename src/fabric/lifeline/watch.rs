@@ -54,7 +54,7 @@ pub(super) struct Lookout {
     stall: Option<Duration>,
     out: Sender<Heard>,
     ending: Arc<AtomicBool>,
-    scheduler: Thread,
+    engine: Thread,
 }
 
 impl Lookout {
@@ -70,9 +70,9 @@ impl Lookout {
         let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         epoll::add(&poll, &leaving, epoll::EventData::new_u64(LEAVING), epoll::EventFlags::IN)?;
         door.open(&poll);
-        let scheduler = thread::current();
+        let engine = thread::current();
         let lines = HashMap::new();
-        let watch = Lookout { poll, _leaving: leaving, door, lines, posts, stall, out, ending, scheduler };
+        let watch = Lookout { poll, _leaving: leaving, door, lines, posts, stall, out, ending, engine };
         thread::Builder::new().name("rankpool-lifelines".into()).spawn(move || watch.run()).map(drop)
     }
 
@@ -206,7 +206,7 @@ impl Lookout {
 
     fn tell(&self, heard: Heard) {
         let _ = self.out.send(heard);
-        self.scheduler.unpark();
+        self.engine.unpark();
     }
 }
 
