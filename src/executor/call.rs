@@ -17,7 +17,7 @@ use crate::{
     function::{self, EntryPoint},
     launch::Mode,
     scheduler::{CallSpec, Chunk},
-    wire::{BatchBuilder, Piece, decode, nanos},
+    wire::{BatchBuilder, Piece, nanos},
     worker::{Collect, Fold, Function, Node, append, catch, run_chunk},
 };
 
@@ -300,7 +300,7 @@ impl<'p, T: Function> Call<'p, T> {
             let batch = piece.outcome.map_err(failed)?;
             for k in 0..batch.len() {
                 let node: Node<T::Value> =
-                    decode(batch.get(k)).map_err(|error| self.named(undecodable(start, &error)))?;
+                    batch.decode(k).map_err(|error| self.named(undecodable(start, &error)))?;
                 catch(|| append(&mut nodes, node, combine)).map_err(failed)?;
             }
         }
@@ -401,7 +401,7 @@ pub(crate) fn value<R: serde::de::DeserializeOwned>(
     k: usize,
     index: u64,
 ) -> Result<R, TaskError> {
-    match catch(|| decode(batch.get(k))) {
+    match catch(|| batch.decode(k)) {
         Ok(decoded) => decoded.map_err(|error| undecodable(index, &error)),
         Err(failure) => Err(failure.at_task(index)),
     }

@@ -1,17 +1,17 @@
 //! Frames over one MPI communicator, without ever waiting in MPI.
 //!
 //! Frames whose bodies are short travel together, those to one rank in one message. Of a longer one the header is in
-//! such a message, and the body follows under a tag of its own, in segments, straight from and into the memory where
-//! it belongs. Messages between two ranks do not overtake one another (MPI 4.1, section 3.5), so frames stay in order.
+//! such a message, with the lengths of the parts that the body lies in; the parts follow under a tag of their own, in
+//! segments, straight from and into the memory where they belong. Messages between two ranks do not overtake one another (MPI 4.1, section 3.5), so frames stay in order.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::{
     error::{Error, ErrorKind},
     mpi::{Communicator, Received, Receiving, Sending, WorkBuffer},
-    wire::{Frame, HEADER_BYTES, Header},
+    wire::{Frame, HEADER_BYTES, Header, Parts},
 };
 
 /// Bodies up to here travel with their header.
@@ -94,16 +94,18 @@ impl Port {
                 let body = header.body_bytes() as usize;
                 body > SHORT_BODY || body <= message.len() - HEADER_BYTES
             });
-            let Some(header) = header else {
+            let noise = || {
                 let text = format!("rank {rank} sent a message that is no frame");
-                return Err(Error::new(ErrorKind::Internal, text));
+                Error::new(ErrorKind::Internal, text)
             };
+            let header = header.ok_or_else(noise)?;
             message.advance(HEADER_BYTES);
             let length = header.body_bytes() as usize;
             let arriving = if length <= SHORT_BODY {
                 Arriving::Whole(header.with_body(message.split_to(length)))
             } else {
-                match self.communicator.receive(rank, BODY_TAG, length) {
+                let parts = split_lengths(&mut message, length).ok_or_else(noise)?;
+                match self.communicator.receive(rank, BODY_TAG, &parts) {
                     Ok(receiving) => Arriving::Body(header, receiving),
                     Err(error) => {
                         self.gone.push((rank, error.to_string()));
@@ -156,13 +158,15 @@ impl Port {
         posted.reserve(HEADER_BYTES + if short { body.len() } else { 0 });
         posted.extend_from_slice(&frame.header());
         if short {
-            posted.extend_from_slice(body);
+            body.iter().for_each(|part| posted.extend_from_slice(part));
+        } else {
+            put_lengths(posted, body);
         }
         if !short || posted.len() >= MESSAGE_BYTES {
             self.leave(rank);
         }
         if !short {
-            self.start(rank, BODY_TAG, body.clone());
+            body.iter().for_each(|part| self.start(rank, BODY_TAG, part.clone()));
         }
     }
 
@@ -208,5 +212,62 @@ impl Port {
         self.posted.get_mut(rank as usize).map(BytesMut::clear);
         self.leaving.retain(|(to, _)| *to != rank);
         self.arriving.remove(&rank);
+    }
+}
+
+/// Appends how many parts a body has, and the length of each.
+fn put_lengths(message: &mut BytesMut, body: &Parts) {
+    message.put_u64_le(body.iter().len() as u64);
+    body.iter().for_each(|part| message.put_u64_le(part.len() as u64));
+}
+
+/// Takes off what [`put_lengths`] wrote; `None` when it is not of a body of this length.
+fn split_lengths(message: &mut Bytes, body: usize) -> Option<Vec<usize>> {
+    let count = usize::try_from(message.try_get_u64_le().ok()?).ok()?;
+    if count > message.len() / 8 {
+        return None;
+    }
+    let mut left = body;
+    let mut lengths = Vec::with_capacity(count);
+    for _ in 0..count {
+        let length = usize::try_from(message.try_get_u64_le().ok()?).ok().filter(|length| *length > 0)?;
+        left = left.checked_sub(length)?;
+        lengths.push(length);
+    }
+    (left == 0).then_some(lengths)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn lengths_come_back_and_no_others_are_taken(
+            lengths in prop::collection::vec(1usize..9, 1..9),
+            at in 0usize..9,
+            other: u64,
+        ) {
+            let body: Parts = lengths.iter().map(|length| vec![7; *length].into()).collect();
+            let mut message = BytesMut::new();
+            put_lengths(&mut message, &body);
+            message.put_u8(1);
+            let total = body.len();
+            let mut whole = message.clone().freeze();
+            prop_assert_eq!(split_lengths(&mut whole, total), Some(lengths.clone()));
+            prop_assert_eq!(&whole[..], [1], "what follows is left");
+            prop_assert_eq!(split_lengths(&mut message.clone().freeze(), total + 1), None);
+            for short in 0..message.len() - 1 {
+                prop_assert_eq!(split_lengths(&mut message.clone().freeze().slice(..short), total), None);
+            }
+            let at = at.min(lengths.len());
+            let before = message[8 * at..][..8].to_vec();
+            message[8 * at..][..8].copy_from_slice(&other.to_le_bytes());
+            if before != other.to_le_bytes() {
+                prop_assert_eq!(split_lengths(&mut message.freeze(), total), None);
+            }
+        }
     }
 }

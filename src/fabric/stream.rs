@@ -14,7 +14,7 @@ use crate::wire::{Frame, HEADER_BYTES, Header};
 /// Bytes asked of the kernel at a time, so that many small frames cost one call.
 const READ_BYTES: usize = 1 << 16;
 
-/// Bodies up to here are copied to their headers, so that many small frames cost one call.
+/// Parts of bodies up to here are copied to their headers, so that many small frames cost one call.
 const SHORT_BODY: usize = 1 << 14;
 
 /// Pieces of memory that are offered to the kernel at a time.
@@ -123,12 +123,13 @@ impl FrameStream {
     /// Queues a frame: it leaves at the next [`flush`](FrameStream::flush).
     pub(super) fn post(&mut self, frame: &Frame) {
         self.posted.extend_from_slice(&frame.header());
-        let body = frame.body();
-        if body.len() <= SHORT_BODY {
-            self.posted.extend_from_slice(body);
-        } else {
-            self.leaving.push_back(self.posted.split().freeze());
-            self.leaving.push_back(body.clone());
+        for part in frame.body().iter() {
+            if part.len() <= SHORT_BODY {
+                self.posted.extend_from_slice(part);
+            } else {
+                self.leaving.push_back(self.posted.split().freeze());
+                self.leaving.push_back(part.clone());
+            }
         }
     }
 
@@ -183,7 +184,8 @@ mod tests {
         }
         for (frame, size) in arrived.iter().zip(sizes) {
             assert_eq!(frame.body().len(), size);
-            assert!(frame.body().iter().enumerate().all(|(at, byte)| *byte == at as u8));
+            let mut bytes = frame.body().iter().flatten();
+            assert!(bytes.by_ref().enumerate().all(|(at, byte)| *byte == at as u8));
         }
         drop(here);
         // Not at once when a test beside this one is just starting a process, which holds a copy.

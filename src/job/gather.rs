@@ -113,6 +113,9 @@ impl<T: DeserializeOwned> Iterator for Gather<'_, T> {
     }
 }
 
+/// Bytes that are hashed at a time.
+const TOGETHER: usize = 1 << 16;
+
 /// A hash of outcomes in order, over their encodings.
 #[derive(Default)]
 struct Digest {
@@ -130,13 +133,23 @@ impl Digest {
             return;
         };
         for k in 0..batch.len() {
+            let value = batch.get(k);
             self.buffer.push(1);
-            self.buffer.extend_from_slice(batch.get(k));
-            if self.buffer.len() > 1 << 16 {
-                self.hash.update(&self.buffer);
-                self.buffer.clear();
+            // Small values are put together, since it costs as much to hash a few bytes as many.
+            if value.len() < TOGETHER {
+                self.buffer.extend_from_slice(&value);
+                if self.buffer.len() > TOGETHER {
+                    self.hash_buffer();
+                }
+            } else {
+                self.hash_buffer();
+                self.hash.update(&value);
             }
         }
+        self.hash_buffer();
+    }
+
+    fn hash_buffer(&mut self) {
         self.hash.update(&self.buffer);
         self.buffer.clear();
     }

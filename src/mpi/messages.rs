@@ -98,12 +98,15 @@ impl Communicator {
         Ok(sending)
     }
 
-    /// Starts to receive `length` bytes from `rank`, segmented as [`send`](Communicator::send)
+    /// Starts to receive parts of these lengths from `rank` into one buffer, segmented as [`send`](Communicator::send)
     /// does it. MPI_Irecv (section 3.7.2).
-    pub(crate) fn receive(&self, rank: u32, tag: i32, length: usize) -> Result<Receiving, Error> {
+    pub(crate) fn receive(&self, rank: u32, tag: i32, parts: &[usize]) -> Result<Receiving, Error> {
+        let length = parts.iter().sum();
         let mut receiving =
             Receiving { data: Vec::with_capacity(length), length, requests: Requests(Vec::new()) };
-        for segment in receiving.data.spare_capacity_mut()[..length].chunks_mut(SEGMENT_BYTES) {
+        let mut rest = &mut receiving.data.spare_capacity_mut()[..length];
+        let parts = parts.iter().map(|part| rest.split_off_mut(..*part).unwrap_or_default());
+        for segment in parts.flat_map(|part| part.chunks_mut(SEGMENT_BYTES)) {
             // SAFETY: the buffer is not touched or moved by us until MPI is done with it: it is on
             // the heap, owned by `Receiving`, and leaked if that is dropped before.
             unsafe {

@@ -1,9 +1,16 @@
 //! Encoded values, back to back, that can be cut between any two of them without decoding.
 
-use bytes::Bytes;
-use serde::Serialize;
+use std::borrow::Cow;
 
-use super::{CodecError, encode_into};
+use bytes::Bytes;
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{
+    CodecError, Parts,
+    codec::{decode, decode_sharing, encode_into},
+    encodings::{Encodings, Mark},
+    sharing::LARGE,
+};
 
 /// Where each value of a batch ends.
 #[derive(Clone, Debug)]
@@ -17,7 +24,9 @@ enum Layout {
 /// `count` encoded values. Cloning and slicing share the bytes.
 #[derive(Clone, Debug)]
 pub(crate) struct Batch {
-    bytes: Bytes,
+    bytes: Parts,
+    /// The bytes of memory that live as long as this, where they lie in one part.
+    kept: usize,
     count: usize,
     layout: Layout,
 }
@@ -33,8 +42,8 @@ impl Batch {
     }
 
     /// The encodings of all values, back to back.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes
+    pub(crate) fn bytes(&self) -> Cow<'_, [u8]> {
+        self.bytes.get(0..self.bytes.len())
     }
 
     /// Value `k`'s first byte within `bytes`; `k == len` gives the end.
@@ -49,8 +58,24 @@ impl Batch {
     }
 
     /// The encoding of value `k`.
-    pub(crate) fn get(&self, k: usize) -> &[u8] {
-        &self.bytes[self.offset(k)..self.offset(k + 1)]
+    pub(crate) fn get(&self, k: usize) -> Cow<'_, [u8]> {
+        self.bytes.get(self.offset(k)..self.offset(k + 1))
+    }
+
+    /// Decodes value `k`. A large block in it shares the memory of this batch, if it is half of it.
+    ///
+    /// # Errors
+    /// When the bytes are no such value.
+    pub(crate) fn decode<T: DeserializeOwned>(&self, k: usize) -> Result<T, CodecError> {
+        let range = self.offset(k)..self.offset(k + 1);
+        match &self.bytes {
+            Parts::One(bytes) if range.len() < LARGE => decode(&bytes[range]),
+            Parts::One(bytes) => decode_sharing(&bytes.slice(range), self.kept),
+            Parts::Several(_) => {
+                let joined = self.bytes.slice(range).joined();
+                decode_sharing(&joined, joined.len())
+            }
+        }
     }
 
     pub(crate) fn slice(&self, from: usize, to: usize) -> Batch {
@@ -58,7 +83,8 @@ impl Batch {
             Layout::Uniform(size) => Layout::Uniform(*size),
             Layout::Table { ends, first } => Layout::Table { ends: ends.clone(), first: first + from },
         };
-        Batch { bytes: self.bytes.slice(self.offset(from)..self.offset(to)), count: to - from, layout }
+        let bytes = self.bytes.slice(self.offset(from)..self.offset(to));
+        Batch { bytes, kept: self.kept, count: to - from, layout }
     }
 
     /// True when a table of lengths must precede the values on the wire.
@@ -66,26 +92,30 @@ impl Batch {
         self.count > 1 && matches!(self.layout, Layout::Table { .. })
     }
 
-    /// The bytes as they lie on the wire: lengths first where they differ, then the values.
-    /// Without a table this shares the memory.
-    pub(crate) fn to_wire(&self) -> Bytes {
+    /// The bytes as they lie on the wire: lengths first where they differ, then the values, whose memory is shared.
+    pub(crate) fn to_wire(&self) -> Parts {
         if !self.needs_table() {
             return self.bytes.clone();
         }
-        let mut out = Vec::with_capacity(8 * self.count + self.bytes.len());
+        let mut table = Vec::with_capacity(8 * self.count);
         for k in 0..self.count {
-            out.extend_from_slice(&((self.offset(k + 1) - self.offset(k)) as u64).to_le_bytes());
+            table.extend_from_slice(&((self.offset(k + 1) - self.offset(k)) as u64).to_le_bytes());
         }
-        out.extend_from_slice(&self.bytes);
-        out.into()
+        std::iter::once(table.into()).chain(self.bytes.iter().cloned()).collect()
     }
 
     /// Reads what [`to_wire`](Self::to_wire) wrote; `None` when the bytes contradict the count.
     pub(crate) fn from_wire(wire: Bytes, count: usize, table: bool) -> Option<Batch> {
+        let kept = wire.len();
+        Batch::inside(kept, wire, count, table)
+    }
+
+    /// The same, of bytes that are part of `kept`.
+    pub(super) fn inside(kept: usize, wire: Bytes, count: usize, table: bool) -> Option<Batch> {
         if !table {
             let size = wire.len().checked_div(count).unwrap_or(0);
             let whole = size.checked_mul(count)? == wire.len();
-            return whole.then_some(Batch { bytes: wire, count, layout: Layout::Uniform(size) });
+            return whole.then(|| Batch { bytes: wire.into(), kept, count, layout: Layout::Uniform(size) });
         }
         let lengths = wire.get(..count.checked_mul(8)?)?;
         let mut end = 0u64;
@@ -96,26 +126,26 @@ impl Batch {
         }
         let bytes = wire.slice(count * 8..);
         let whole = end == bytes.len() as u64;
-        whole.then(|| Batch { bytes, count, layout: Layout::Table { ends: ends.into(), first: 0 } })
+        let layout = Layout::Table { ends: ends.into(), first: 0 };
+        whole.then(|| Batch { bytes: bytes.into(), kept, count, layout })
     }
 
     /// A batch of values that are encoded already.
     pub(crate) fn of_encoded(values: &[Vec<u8>]) -> Batch {
         let mut builder = BatchBuilder::default();
         for value in values {
-            builder.bytes.extend_from_slice(value);
+            builder.encoded.write(value);
             builder.ended(value.len());
         }
         builder.finish()
     }
 
-    /// One batch of several, in order.
+    /// One batch of several, in order. What is large is shared.
     pub(crate) fn join(parts: &[Batch]) -> Batch {
         if let [one] = parts {
             return one.clone();
         }
         let mut builder = BatchBuilder::default();
-        builder.bytes.reserve(parts.iter().map(Batch::size).sum());
         for part in parts {
             builder.append(part);
         }
@@ -126,43 +156,58 @@ impl Batch {
 /// Collects encoded values into a [`Batch`].
 #[derive(Default)]
 pub(crate) struct BatchBuilder {
-    bytes: Vec<u8>,
+    encoded: Encodings,
     /// Where the last whole value ends; what lies behind it was left by a `Serialize` that panicked.
-    whole: usize,
+    whole: Mark,
     count: usize,
     /// The size of every value so far, while they agree.
     size: usize,
     ends: Option<Vec<u64>>,
+    /// The bytes to make room for.
+    expected: usize,
 }
 
 impl BatchBuilder {
+    /// Makes room for so many bytes when the first value comes.
+    pub(super) fn expecting(bytes: usize) -> BatchBuilder {
+        BatchBuilder { expected: bytes, ..BatchBuilder::default() }
+    }
+
+    /// The bytes that the next batch is expected to have: those of the last one.
+    pub(super) fn expected(&self) -> usize {
+        self.expected
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.count
     }
 
     pub(crate) fn size(&self) -> usize {
-        self.bytes.len()
+        self.encoded.len()
     }
 
     /// Appends the encoding of `value`; on an error the builder is as it was.
     pub(crate) fn push<T: Serialize>(&mut self, value: &T) -> Result<(), CodecError> {
-        self.bytes.truncate(self.whole);
-        let before = self.bytes.len();
-        encode_into(value, &mut self.bytes)?;
-        self.ended(self.bytes.len() - before);
+        self.encoded.truncate(self.whole);
+        if self.count == 0 {
+            self.encoded.reserve(self.expected);
+        }
+        let before = self.encoded.len();
+        encode_into(value, &mut self.encoded)?;
+        self.ended(self.encoded.len() - before);
         Ok(())
     }
 
     /// Puts an empty value in the place of one that could not be encoded.
     pub(crate) fn push_hole(&mut self) {
-        self.bytes.truncate(self.whole);
+        self.encoded.truncate(self.whole);
         self.ended(0);
     }
 
-    fn append(&mut self, part: &Batch) {
-        for k in 0..part.len() {
-            self.bytes.extend_from_slice(part.get(k));
-            self.ended(part.get(k).len());
+    fn append(&mut self, batch: &Batch) {
+        batch.bytes.iter().cloned().for_each(|part| self.encoded.append(part));
+        for k in 0..batch.len() {
+            self.ended(batch.offset(k + 1) - batch.offset(k));
         }
     }
 
@@ -174,21 +219,23 @@ impl BatchBuilder {
             self.ends = Some(ends);
         }
         self.count += 1;
-        self.whole = self.bytes.len();
+        self.whole = self.encoded.mark();
         if let Some(ends) = &mut self.ends {
-            ends.push(self.bytes.len() as u64);
+            ends.push(ends.last().copied().unwrap_or(0) + size as u64);
         }
     }
 
     /// The values so far, as a batch; the builder starts anew.
     pub(crate) fn finish(&mut self) -> Batch {
         let mut built = std::mem::take(self);
-        built.bytes.truncate(built.whole);
+        built.encoded.truncate(built.whole);
+        self.expected = built.encoded.own_len();
         let layout = match built.ends {
             None => Layout::Uniform(built.size),
             Some(ends) => Layout::Table { ends: ends.into(), first: 0 },
         };
-        Batch { bytes: built.bytes.into(), count: built.count, layout }
+        let bytes = built.encoded.finish();
+        Batch { kept: bytes.len(), bytes, count: built.count, layout }
     }
 }
 
@@ -197,7 +244,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::wire::decode;
+    use crate::wire::Block;
 
     fn batch_of(values: &[String]) -> Batch {
         let mut builder = BatchBuilder::default();
@@ -206,7 +253,7 @@ mod tests {
     }
 
     fn values_of(batch: &Batch) -> Vec<String> {
-        (0..batch.len()).map(|k| decode(batch.get(k)).unwrap()).collect()
+        (0..batch.len()).map(|k| batch.decode(k).unwrap()).collect()
     }
 
     proptest! {
@@ -219,7 +266,7 @@ mod tests {
             let whole = batch_of(&values);
             let parts: Vec<Batch> = [whole.slice(0, cut), whole.slice(cut, values.len())]
                 .iter()
-                .map(|part| Batch::from_wire(part.to_wire(), part.len(), part.needs_table()).unwrap())
+                .map(|part| Batch::from_wire(part.to_wire().joined(), part.len(), part.needs_table()).unwrap())
                 .collect();
             prop_assert_eq!(values_of(&parts[0]), &values[..cut]);
             prop_assert_eq!(values_of(&parts[1]), &values[cut..]);
@@ -246,5 +293,51 @@ mod tests {
         let batch = builder.finish();
         assert!(!batch.needs_table());
         assert_eq!(batch.to_wire().len(), 40);
+    }
+
+    /// Blocks, each with a number before it.
+    fn blocks(sizes: &[usize]) -> Vec<(u8, Block<u8>)> {
+        let block = |(k, size)| (k as u8, Block::from(vec![k as u8; size]));
+        sizes.iter().copied().enumerate().map(block).collect()
+    }
+
+    #[test]
+    fn large_blocks_are_sent_from_where_they_lie_and_stay_where_they_arrive() {
+        let values = blocks(&[10, LARGE, 3 * LARGE, 0]);
+        let mut builder = BatchBuilder::default();
+        values.iter().for_each(|value| builder.push(value).unwrap());
+        let batch = builder.finish();
+        for block in &values[1..3] {
+            let lies = |part: &Bytes| part.as_ptr() == block.1.as_ptr() && part.len() == block.1.len();
+            assert!(batch.to_wire().iter().any(lies));
+        }
+        let wire = batch.to_wire().joined();
+        let back = Batch::from_wire(wire.clone(), 4, true).unwrap();
+        let shares = |k: usize| {
+            let (number, block): (u8, Block<u8>) = back.decode(k).unwrap();
+            assert_eq!((number, &block), (values[k].0, &values[k].1));
+            wire.as_ptr_range().contains(&block.as_ptr())
+        };
+        let shared: Vec<usize> = (0..4).filter(|k| shares(*k)).collect();
+        assert_eq!(shared, [2], "a small part does not keep all the rest alive");
+        let inside = Batch::inside(10 * LARGE, wire.clone(), 4, true).unwrap();
+        let (_, copied): (u8, Block<u8>) = inside.decode(2).unwrap();
+        assert!(!wire.as_ptr_range().contains(&copied.as_ptr()));
+    }
+
+    #[test]
+    fn batches_with_blocks_are_cut_and_joined_like_others() {
+        let values = blocks(&[LARGE, 5, LARGE + 1, LARGE]);
+        let mut builder = BatchBuilder::default();
+        values.iter().for_each(|value| builder.push(value).unwrap());
+        let whole = builder.finish();
+        for cut in 0..=4 {
+            let joined = Batch::join(&[whole.slice(0, cut), whole.slice(cut, 4)]);
+            assert_eq!(joined.bytes(), whole.bytes());
+            for batch in [&whole, &joined] {
+                let back: Vec<(u8, Block<u8>)> = (0..4).map(|k| batch.decode(k).unwrap()).collect();
+                assert_eq!(back, values);
+            }
+        }
     }
 }

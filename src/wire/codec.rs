@@ -1,7 +1,14 @@
 //! The one place that names the codec crate: bincode, fixed-width integers, little endian.
 
-use bincode::config::{Configuration, Fixint, Limit, LittleEndian};
+use bincode::{
+    config::{Configuration, Fixint, Limit, LittleEndian},
+    enc::write::Writer,
+    error::EncodeError,
+};
+use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
+
+use super::{encodings::Encodings, sharing};
 
 /// A value that could not be turned into bytes, or bytes that are no such value.
 #[derive(Debug, thiserror::Error)]
@@ -33,22 +40,43 @@ fn format<const LIMIT: usize>() -> Format<LIMIT> {
     bincode::config::standard().with_little_endian().with_fixed_int_encoding().with_limit::<LIMIT>()
 }
 
+/// All that memory can hold; without a limit the codec's format would be another type.
+const NO_LIMIT: usize = usize::MAX >> 1;
+
+struct To<'e>(&'e mut Encodings);
+
+impl Writer for To<'_> {
+    #[inline]
+    fn write(&mut self, run: &[u8]) -> Result<(), EncodeError> {
+        self.0.write(run);
+        Ok(())
+    }
+}
+
 /// Appends the encoding of `value` to `out`; on an error `out` is as it was.
-pub(crate) fn encode_into<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), CodecError> {
-    let before = out.len();
-    bincode::serde::encode_into_std_write(value, out, format::<{ usize::MAX >> 1 }>()).map(|_| ()).map_err(
-        |error| {
-            out.truncate(before);
-            error.into()
-        },
-    )
+pub(super) fn encode_into<T: Serialize>(value: &T, out: &mut Encodings) -> Result<(), CodecError> {
+    let before = out.mark();
+    let written = bincode::serde::encode_into_writer(value, To(out), format::<NO_LIMIT>());
+    written.map_err(|error| {
+        out.truncate(before);
+        error.into()
+    })
 }
 
 /// The encoding of `value` in a vector of its own.
 pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
     let mut out = Vec::new();
-    encode_into(value, &mut out)?;
+    bincode::serde::encode_into_std_write(value, &mut out, format::<NO_LIMIT>())?;
     Ok(out)
+}
+
+/// Decodes one value that fills `bytes` exactly. A large block in it shares them, if it is half of the `kept` bytes of
+/// memory that live as long as it then.
+pub(crate) fn decode_sharing<T: DeserializeOwned>(bytes: &Bytes, kept: usize) -> Result<T, CodecError> {
+    if bytes.len() < sharing::LARGE {
+        return decode(bytes);
+    }
+    sharing::with(bytes.clone(), kept.div_ceil(2), || decode(bytes))
 }
 
 /// Decodes one value that fills `bytes` exactly.
@@ -74,6 +102,7 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::Block;
 
     #[test]
     fn a_value_comes_back_and_trailing_bytes_are_refused() {
@@ -105,8 +134,11 @@ mod tests {
                 Err(S::Error::custom("refused on purpose"))
             }
         }
-        let mut out = vec![9];
-        assert!(encode_into(&Refuses, &mut out).unwrap_err().to_string().contains("refused on purpose"));
-        assert_eq!(out, [9]);
+        let mut out = Encodings::default();
+        out.write(&[9]);
+        let error = encode_into(&(Block::from(vec![7u8; sharing::LARGE]), Refuses), &mut out).unwrap_err();
+        assert!(error.to_string().contains("refused on purpose"), "{error}");
+        assert_eq!(out.len(), 1);
+        assert_eq!(out.finish().joined(), [9][..]);
     }
 }

@@ -3,6 +3,8 @@
 
 use bytes::Bytes;
 
+use super::Parts;
+
 /// Bytes of an encoded header.
 pub(crate) const HEADER_BYTES: usize = 88;
 
@@ -91,7 +93,7 @@ impl Header {
 
     /// The frame of this header, whose body has come after it.
     pub(crate) fn with_body(self, body: Bytes) -> Frame {
-        Frame { header: self, body }
+        Frame { header: self, body: body.into() }
     }
 }
 
@@ -99,11 +101,18 @@ impl Header {
 #[derive(Clone, Debug)]
 pub(crate) struct Frame {
     pub(super) header: Header,
-    pub(super) body: Bytes,
+    pub(super) body: Parts,
 }
 
 impl Frame {
-    pub(super) fn new(kind: Kind, layout: u8, short: u16, words: [u64; WORDS], body: Bytes) -> Frame {
+    pub(super) fn new(
+        kind: Kind,
+        layout: u8,
+        short: u16,
+        words: [u64; WORDS],
+        body: impl Into<Parts>,
+    ) -> Frame {
+        let body = body.into();
         Frame { header: Header { kind, layout, short, body: body.len() as u64, words }, body }
     }
 
@@ -112,7 +121,7 @@ impl Frame {
         self.header.to_bytes()
     }
 
-    pub(crate) fn body(&self) -> &Bytes {
+    pub(crate) fn body(&self) -> &Parts {
         &self.body
     }
 }

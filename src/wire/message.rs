@@ -131,6 +131,7 @@ impl ToWorker {
     /// `None` for what rank 0 does not send.
     pub(crate) fn unpack(frame: Frame) -> Option<ToWorker> {
         let Frame { header, body } = frame;
+        let body = body.joined();
         let (words, layout, short) = (&header.words, header.layout, header.short);
         let bare = body.is_empty();
         Some(match header.kind {
@@ -182,6 +183,7 @@ impl ToRank0 {
     /// `None` for what workers do not send.
     pub(crate) fn unpack(frame: Frame) -> Option<ToRank0> {
         let Frame { header, body } = frame;
+        let body = body.joined();
         Some(match header.kind {
             Kind::Hello => ToRank0::Hello(unpacked(&header.words, &body)?),
             Kind::Ready => ToRank0::Ready(unpacked(&header.words, &body)?),
@@ -203,7 +205,7 @@ impl ResultMessage {
             [Piece { outcome: Ok(batch), .. }] => {
                 (if batch.needs_table() { TABLE } else { 0 }, batch.len() as u64, batch.to_wire())
             }
-            [] => (0, 0, Bytes::new()),
+            [] => (0, 0, Bytes::new().into()),
             several => (PIECES, 0, reply::pack_pieces(several)),
         };
         let words = [
@@ -269,7 +271,7 @@ fn used<const N: usize>(words: &[u64; WORDS]) -> Option<[u64; N]> {
 
 fn packed(kind: Kind, value: &impl Serialize) -> Frame {
     // Numbers, addresses and text: their encoding cannot fail.
-    Frame::new(kind, 0, 0, [0; WORDS], encode(value).unwrap_or_default().into())
+    Frame::new(kind, 0, 0, [0; WORDS], encode(value).unwrap_or_default())
 }
 
 fn unpacked<T: DeserializeOwned>(words: &[u64; WORDS], body: &[u8]) -> Option<T> {
@@ -296,6 +298,10 @@ mod tests {
         Batch::of_encoded(&sizes.iter().map(|size| vec![7; *size]).collect::<Vec<_>>())
     }
 
+    fn values_of(batch: &Batch) -> Vec<Vec<u8>> {
+        (0..batch.len()).map(|k| batch.get(k).into_owned()).collect()
+    }
+
     proptest! {
         #[test]
         fn a_chunk_comes_back(numbers: [u64; 6], attempt: u16, sizes in prop::collection::vec(0usize..9, 1..9)) {
@@ -306,10 +312,7 @@ mod tests {
                 ChunkMessage { call, dispatch, start, count, attempt, program, seed, limit_nanos, items };
             let back = ToWorker::unpack(ToWorker::Chunk(chunk.clone()).pack());
             let Some(ToWorker::Chunk(back)) = back else { panic!("{back:?}") };
-            let items = |chunk: &ChunkMessage| {
-                let items = chunk.items.clone().unwrap();
-                (0..items.len()).map(|k| items.get(k).to_vec()).collect::<Vec<_>>()
-            };
+            let items = |chunk: &ChunkMessage| values_of(&chunk.items.clone().unwrap());
             prop_assert_eq!(items(&back), items(&chunk));
             let bare = |chunk| shown(&ChunkMessage { items: None, ..chunk });
             prop_assert_eq!(bare(back), bare(chunk));
@@ -334,7 +337,14 @@ mod tests {
             };
             let back = ToRank0::unpack(ToRank0::Result(result.clone()).pack());
             let Some(ToRank0::Result(back)) = back else { panic!("{back:?}") };
-            prop_assert_eq!(shown(&back), shown(&result));
+            let pieces = |result: &ResultMessage| {
+                let pieces = result.pieces.clone().unwrap();
+                let piece = |piece: Piece| (piece.start, piece.count, piece.outcome.map(|batch| values_of(&batch)));
+                shown(&pieces.into_iter().map(piece).collect::<Vec<_>>())
+            };
+            prop_assert_eq!(pieces(&back), pieces(&result));
+            let bare = |result| shown(&ResultMessage { pieces: None, ..result });
+            prop_assert_eq!(bare(back), bare(result));
         }
 
         #[test]

@@ -8,20 +8,24 @@
 mod batch;
 mod block;
 mod codec;
+mod encodings;
 mod frame;
 mod handshake;
 mod message;
+mod parts;
 mod reply;
+mod sharing;
 mod time;
 
 pub(crate) use batch::{Batch, BatchBuilder};
 pub use block::Block;
 pub(crate) use block::element_of_block;
 pub use codec::CodecError;
-pub(crate) use codec::{decode, encode, encode_into};
+pub(crate) use codec::{decode, decode_sharing, encode};
 pub(crate) use frame::{Frame, HEADER_BYTES, Header};
 pub(crate) use handshake::{Hello, PROTOCOL, Ready, Surroundings, Welcome};
 pub(crate) use message::{ChunkMessage, ResultMessage, ToRank0, ToWorker};
+pub(crate) use parts::Parts;
 pub(crate) use reply::{Piece, ReplyBuilder};
 pub(crate) use time::nanos;
 
@@ -37,7 +41,7 @@ pub fn fuzz(bytes: &[u8]) {
     {
         for batch in pieces.iter().filter_map(|piece| piece.outcome.as_ref().ok()) {
             for k in 0..batch.len().min(1 << 16) {
-                let _ = decode::<(String, Vec<Option<f64>>)>(batch.get(k));
+                let _ = batch.decode::<(String, Vec<Option<f64>>)>(k);
             }
         }
     }
@@ -46,5 +50,5 @@ pub fn fuzz(bytes: &[u8]) {
         let items = items.slice(0, items.len().min(1 << 16));
         let _ = Batch::join(&[items.slice(0, items.len() / 2), items.slice(items.len() / 2, items.len())]);
     }
-    let _ = decode::<Block<u64>>(&body);
+    let _ = decode_sharing::<Block<u64>>(&body, body.len());
 }

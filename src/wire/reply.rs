@@ -1,9 +1,11 @@
 //! The results of a chunk: runs of values, and the failures between them.
 
+use std::cell::Cell;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Batch, BatchBuilder, CodecError, decode, encode};
+use super::{Batch, BatchBuilder, CodecError, Parts, decode, encode, encodings::Encodings};
 use crate::error::Failure;
 
 /// What became of the tasks `start .. start + count`.
@@ -41,7 +43,7 @@ struct Segment {
 }
 
 /// The body of a result of several pieces: the length of their list, the list, and their values.
-pub(super) fn pack_pieces(pieces: &[Piece]) -> Bytes {
+pub(super) fn pack_pieces(pieces: &[Piece]) -> Parts {
     let mut list = Vec::with_capacity(pieces.len());
     let mut values = Vec::new();
     for piece in pieces {
@@ -62,11 +64,11 @@ pub(super) fn pack_pieces(pieces: &[Piece]) -> Bytes {
     }
     // Numbers and text: encoding them cannot fail but for memory.
     let list = encode(&list).unwrap_or_default();
-    let mut body = Vec::with_capacity(8 + list.len() + values.iter().map(Bytes::len).sum::<usize>());
-    body.extend_from_slice(&(list.len() as u64).to_le_bytes());
-    body.extend_from_slice(&list);
-    values.iter().for_each(|part| body.extend_from_slice(part));
-    body.into()
+    let mut body = Encodings::default();
+    body.write(&(list.len() as u64).to_le_bytes());
+    body.append(list.into());
+    values.iter().flat_map(Parts::iter).for_each(|part| body.append(part.clone()));
+    body.finish()
 }
 
 /// Reads what [`pack_pieces`] wrote; `None` when it contradicts itself, or is not of the tasks `start .. start + count`.
@@ -85,7 +87,7 @@ pub(super) fn unpack_pieces(body: &Bytes, start: u64, count: u64) -> Option<Vec<
         let values = usize::try_from(segment.values).ok()?;
         let outcome = match segment.failure {
             Some(failure) => Err(failure),
-            None => Ok(Batch::from_wire(body.slice(at..to), values, segment.table)?),
+            None => Ok(Batch::inside(body.len(), body.slice(at..to), values, segment.table)?),
         };
         next = next.checked_add(segment.count)?;
         at = to;
@@ -93,6 +95,11 @@ pub(super) fn unpack_pieces(body: &Bytes, start: u64, count: u64) -> Option<Vec<
     }
     let whole = start.checked_add(count)? == next && at == body.len();
     whole.then_some(pieces)
+}
+
+thread_local! {
+    /// The bytes to expect in the next reply of this thread.
+    static EXPECTED: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Collects the outcomes of a chunk, task by task, in order.
@@ -108,7 +115,8 @@ pub(crate) struct ReplyBuilder {
 
 impl ReplyBuilder {
     pub(crate) fn new(start: u64) -> ReplyBuilder {
-        ReplyBuilder { first: start, start, next: start, values: BatchBuilder::default(), closed: Vec::new() }
+        let values = BatchBuilder::expecting(EXPECTED.get());
+        ReplyBuilder { first: start, start, next: start, values, closed: Vec::new() }
     }
 
     /// How many tasks' outcomes are known.
@@ -161,6 +169,7 @@ impl ReplyBuilder {
     /// The outcomes, in order.
     pub(crate) fn finish(mut self) -> Vec<Piece> {
         self.close();
+        EXPECTED.set(self.values.expected());
         self.closed
     }
 }
@@ -188,20 +197,20 @@ mod tests {
         builder.failed(Failure::new(FailureKind::Failed, "no"));
         builder.failed(Failure::new(FailureKind::Panicked, "oh"));
         builder.value(&"e").unwrap();
-        let body = pack_pieces(&builder.finish());
+        let body = pack_pieces(&builder.finish()).joined();
         let pieces = unpack_pieces(&body, 10, 5).unwrap();
         let shape: Vec<_> =
             pieces.iter().map(|piece| (piece.start, piece.count, piece.outcome.is_ok())).collect();
         assert_eq!(shape, [(10, 2, true), (12, 1, false), (13, 1, false), (14, 1, true)]);
         let batch = pieces[0].outcome.as_ref().unwrap();
-        assert_eq!(decode::<String>(batch.get(1)).unwrap(), "bcd");
+        assert_eq!(batch.decode::<String>(1).unwrap(), "bcd");
     }
 
     #[test]
     fn pieces_that_do_not_add_up_are_refused() {
         let mut builder = ReplyBuilder::new(10);
         builder.failed(Failure::new(FailureKind::Failed, "no"));
-        let body = pack_pieces(&builder.finish());
+        let body = pack_pieces(&builder.finish()).joined();
         assert!(unpack_pieces(&body, 10, 1).is_some());
         assert!(unpack_pieces(&body, 10, 2).is_none());
         assert!(unpack_pieces(&body, 11, 1).is_none());

@@ -12,7 +12,6 @@ use super::{ChunkRun, sink::Sink, unwind::catch};
 use crate::{
     error::{Failure, FailureKind},
     function::conjure,
-    wire::decode,
 };
 
 /// Code that can travel to a worker: what [`Executor::call`](crate::Executor::call) and its
@@ -46,7 +45,9 @@ pub(crate) fn run_chunk<P: Function, K: Sink<P::Value>>(run: &mut ChunkRun<'_>) 
         run.begin(k);
         let outcome = match &mut prepared {
             Ok(state) => catch(|| {
-                let item = decode(run.items.get(k))
+                let item = run
+                    .items
+                    .decode(k)
                     .map_err(|error| Failure::new(FailureKind::Codec, format!("the item {error}")))?;
                 P::run(state, item)
             }),

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     error::{Failure, FailureKind},
     function,
-    wire::{Batch, ChunkMessage, ReplyBuilder, ResultMessage, decode},
+    wire::{Batch, ChunkMessage, ReplyBuilder, ResultMessage, decode_sharing},
 };
 
 /// A chunk asks for its successor when it expects to end within this time.
@@ -194,10 +194,11 @@ impl ChunkRun<'_> {
     pub(super) fn shared<S: DeserializeOwned + Send + Sync + 'static>(&self) -> Result<Arc<S>, Failure> {
         let missing = || Failure::new(FailureKind::Codec, "the shared value did not arrive");
         let shared = self.shared.as_ref().ok_or_else(missing)?;
-        let value = shared.value.get_or_init(|| match decode::<S>(&shared.bytes) {
-            Ok(value) => Ok(Arc::new(value)),
-            Err(error) => Err(Failure::new(FailureKind::Codec, format!("the shared value {error}"))),
-        });
+        let value =
+            shared.value.get_or_init(|| match decode_sharing::<S>(&shared.bytes, shared.bytes.len()) {
+                Ok(value) => Ok(Arc::new(value)),
+                Err(error) => Err(Failure::new(FailureKind::Codec, format!("the shared value {error}"))),
+            });
         value.clone()?.downcast().map_err(|_| missing())
     }
 

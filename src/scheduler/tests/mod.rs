@@ -93,7 +93,7 @@ impl Fleet {
                     match piece.outcome {
                         Ok(batch) => {
                             for k in 0..batch.len() {
-                                let value = crate::wire::decode(batch.get(k)).unwrap();
+                                let value = batch.decode(k).unwrap();
                                 self.emitted.push((piece.start + k as u64, Ok(value)));
                             }
                         }

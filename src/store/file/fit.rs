@@ -32,11 +32,11 @@ impl Fit {
     pub(crate) fn check(&self, piece: &Piece) -> Result<(), Error> {
         let Ok(batch) = &piece.outcome else { return Ok(()) };
         let size = self.schema.fixed_size().filter(|_| self.shape == Shape::Ragged);
-        if size.is_some_and(|size| size * batch.len() == batch.bytes().len()) {
+        if size.is_some_and(|size| size * batch.len() == batch.size()) {
             return Ok(());
         }
         (0..batch.len()).try_for_each(|k| {
-            self.row(batch.get(k)).map_err(|error| cannot_be_written(piece.start + k as u64, &error))
+            self.row(&batch.get(k)).map_err(|error| cannot_be_written(piece.start + k as u64, &error))
         })
     }
 

@@ -241,14 +241,14 @@ impl ResultFile {
         self.status.append(&statuses).map_err(at(piece.start))?;
         // Rows of one size lie in the batch as they will in the file.
         let size = self.schema.fixed_size();
-        let alike = size.is_some_and(|size| size > 0 && batch.bytes().len() == size * batch.len());
-        if alike && self.results.append_all(batch.bytes()).map_err(at(piece.start))? {
+        let alike = size.is_some_and(|size| size > 0 && batch.size() == size * batch.len());
+        if alike && self.results.append_all(&batch.bytes()).map_err(at(piece.start))? {
             return Ok(());
         }
         for k in 0..batch.len() {
             let task = piece.start + k as u64;
-            let mut bytes = batch.get(k);
-            self.results.append(&mut bytes).map_err(at(task))?;
+            let bytes = batch.get(k);
+            self.results.append(&mut &*bytes).map_err(at(task))?;
         }
         Ok(())
     }

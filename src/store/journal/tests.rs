@@ -117,8 +117,8 @@ fn what_was_appended_is_read_back_in_order() {
     let pieces: Vec<Piece> = complete.pieces().map(Result::unwrap).collect();
     let starts: Vec<_> = pieces.iter().map(|piece| (piece.start, piece.count)).collect();
     assert_eq!(starts, [(0, 5), (10, 5), (20, 1), (30, 4)], "neighbours are one record");
-    assert_eq!(decode::<u64>(pieces[1].outcome.as_ref().unwrap().get(4)).unwrap(), 14 * 14);
-    assert_eq!(decode::<String>(pieces[3].outcome.as_ref().unwrap().get(1)).unwrap().len(), 31);
+    assert_eq!(pieces[1].outcome.as_ref().unwrap().decode::<u64>(4).unwrap(), 14 * 14);
+    assert_eq!(pieces[3].outcome.as_ref().unwrap().decode::<String>(1).unwrap().len(), 31);
     let attempts: Vec<_> =
         complete.attempts().map(Result::unwrap).map(|a| (a.task, a.failure.attempt())).collect();
     assert_eq!(attempts, [(20, 1), (20, 2)]);

@@ -325,9 +325,9 @@ impl Log {
                 if batch.needs_table() || batch.size() >= RECORD_BYTES {
                     self.close_run()?;
                     let layout = if batch.needs_table() { TABLE } else { 0 };
-                    self.outcome(start, count, layout, &batch.to_wire())
+                    self.outcome(start, count, layout, &batch.to_wire().joined())
                 } else {
-                    self.extend_run(start, count, batch.bytes())
+                    self.extend_run(start, count, &batch.bytes())
                 }
             }
             Entry::Outcome(Piece { start, count, outcome: Err(failure) }) => {
