@@ -1,6 +1,6 @@
 //! Encoded values, back to back, that can be cut between any two of them without decoding.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Range};
 
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
@@ -47,6 +47,7 @@ impl Batch {
     }
 
     /// Value `k`'s first byte within `bytes`; `k == len` gives the end.
+    #[inline]
     fn offset(&self, k: usize) -> usize {
         match &self.layout {
             Layout::Uniform(size) => size * k,
@@ -66,13 +67,21 @@ impl Batch {
     ///
     /// # Errors
     /// When the bytes are no such value.
+    #[inline(always)]
     pub(crate) fn decode<T: DeserializeOwned>(&self, k: usize) -> Result<T, CodecError> {
         let range = self.offset(k)..self.offset(k + 1);
         match &self.bytes {
             Parts::One(bytes) if range.len() < LARGE => decode(&bytes[range]),
-            Parts::One(bytes) => decode_sharing(&bytes.slice(range), self.kept),
-            Parts::Several(_) => {
-                let joined = self.bytes.slice(range).joined();
+            _ => self.decode_large(range),
+        }
+    }
+
+    #[cold]
+    fn decode_large<T: DeserializeOwned>(&self, range: Range<usize>) -> Result<T, CodecError> {
+        match self.bytes.slice(range) {
+            Parts::One(bytes) => decode_sharing(&bytes, self.kept),
+            several => {
+                let joined = several.joined();
                 decode_sharing(&joined, joined.len())
             }
         }
@@ -211,18 +220,23 @@ impl BatchBuilder {
         }
     }
 
+    #[inline]
     fn ended(&mut self, size: usize) {
         if self.count == 0 {
             self.size = size;
-        } else if self.ends.is_none() && size != self.size {
-            let ends = (1..=self.count).map(|k| (k * self.size) as u64).collect();
-            self.ends = Some(ends);
+        }
+        if self.ends.is_some() || size != self.size {
+            self.note_end(size);
         }
         self.count += 1;
         self.whole = self.encoded.mark();
-        if let Some(ends) = &mut self.ends {
-            ends.push(ends.last().copied().unwrap_or(0) + size as u64);
-        }
+    }
+
+    /// The sizes do not agree.
+    fn note_end(&mut self, size: usize) {
+        let (count, size_of_all) = (self.count, self.size);
+        let ends = self.ends.get_or_insert_with(|| (1..=count).map(|k| (k * size_of_all) as u64).collect());
+        ends.push(ends.last().copied().unwrap_or(0) + size as u64);
     }
 
     /// The values so far, as a batch; the builder starts anew.

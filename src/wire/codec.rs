@@ -83,6 +83,7 @@ pub(crate) fn decode_sharing<T: DeserializeOwned>(bytes: &Bytes, kept: usize) ->
 ///
 /// The codec's limit is a constant, so one is picked by the length at hand: a hostile length
 /// inside the bytes can make it reserve 256 times what was received at most, never more.
+#[inline]
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     use bincode::serde::borrow_decode_from_slice as read;
     let decoded = match bytes.len() {

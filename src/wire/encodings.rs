@@ -22,6 +22,7 @@ pub(super) struct Mark {
 }
 
 impl Encodings {
+    #[inline]
     pub(super) fn len(&self) -> usize {
         self.bytes.len() + self.shared_bytes
     }
@@ -35,16 +36,23 @@ impl Encodings {
         self.bytes.reserve(bytes);
     }
 
+    #[inline]
     pub(super) fn mark(&self) -> Mark {
         Mark { bytes: self.bytes.len(), shared: self.shared.len() }
     }
 
     /// Takes back what came after the mark.
+    #[inline]
     pub(super) fn truncate(&mut self, mark: Mark) {
         self.bytes.truncate(mark.bytes);
-        for (_, run) in self.shared.drain(mark.shared..) {
-            self.shared_bytes -= run.len();
+        while self.shared.len() > mark.shared {
+            self.take_back();
         }
+    }
+
+    #[cold]
+    fn take_back(&mut self) {
+        self.shared_bytes -= self.shared.pop().map_or(0, |(_, run)| run.len());
     }
 
     /// Appends a run of bytes, shared if that is possible and pays.
