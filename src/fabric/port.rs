@@ -166,7 +166,7 @@ impl Port {
             self.leave(rank);
         }
         if !short {
-            body.iter().for_each(|part| self.start(rank, BODY_TAG, part.clone()));
+            self.start(rank, BODY_TAG, body.clone());
         }
     }
 
@@ -174,11 +174,11 @@ impl Port {
     fn leave(&mut self, rank: u32) {
         let message = self.posted[rank as usize].split().freeze();
         if !message.is_empty() {
-            self.start(rank, FRAME_TAG, message);
+            self.start(rank, FRAME_TAG, message.into());
         }
     }
 
-    fn start(&mut self, rank: u32, tag: i32, data: Bytes) {
+    fn start(&mut self, rank: u32, tag: i32, data: Parts) {
         let started = self.communicator.send(rank, tag, data);
         match started.and_then(|mut sending| Ok((sending.done()?, sending))) {
             Ok((true, _)) => {}

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use mpi::ffi;
 
 use super::{Communicator, SEGMENT_BYTES, check, ulfm};
-use crate::error::Error;
+use crate::{error::Error, wire::Parts};
 
 /// What a look for a message found.
 #[derive(Debug, PartialEq, Eq)]
@@ -74,10 +74,10 @@ impl Communicator {
         Ok(self.failed_ranks()?.map(Received::Failures))
     }
 
-    /// Starts to send `data` to `rank`, in segments where it is long. MPI_Isend (section 3.7.2).
-    pub(crate) fn send(&self, rank: u32, tag: i32, data: Bytes) -> Result<Sending, Error> {
+    /// Starts to send `data` to `rank`, part by part, and in segments where one is long. MPI_Isend (section 3.7.2).
+    pub(crate) fn send(&self, rank: u32, tag: i32, data: Parts) -> Result<Sending, Error> {
         let mut sending = Sending { _data: data.clone(), requests: Requests(Vec::new()) };
-        for segment in data.chunks(SEGMENT_BYTES) {
+        for segment in data.iter().flat_map(|part| part.chunks(SEGMENT_BYTES)) {
             // SAFETY: the bytes are kept in `Sending`, unchanged, until MPI is done with them; a
             // Sending that is dropped before leaks them.
             unsafe {
@@ -165,7 +165,7 @@ impl Requests {
 /// Bytes on their way out.
 #[derive(Debug)]
 pub(crate) struct Sending {
-    _data: Bytes,
+    _data: Parts,
     requests: Requests,
 }
 
