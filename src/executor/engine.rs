@@ -23,7 +23,7 @@ use crate::{
     launch,
     scheduler::{Action, CallId, Dispatch, Event, Scheduler, WorkerId},
     sync::lock,
-    wire::{ChunkMessage, ResultMessage, ToWorker},
+    wire::{ChunkMessage, Pieces, ResultMessage, ToWorker},
 };
 
 /// Commands that are obeyed in one round, so that a flood of them does not keep results waiting.
@@ -341,7 +341,7 @@ impl Engine {
         let ResultMessage { dispatch, count, busy_nanos, overhead_nanos, .. } = result;
         let pieces = result.pieces.unwrap_or_else(|| {
             tracing::error!("worker {} sent a result that contradicts itself; it is run again", worker.0);
-            Vec::new()
+            Pieces::new()
         });
         if !pieces.is_empty() {
             self.tally.ran(worker.0, count);
@@ -390,7 +390,7 @@ impl Engine {
             self.tell(Event::Returned {
                 worker: dispatch.worker,
                 dispatch: dispatch.epoch,
-                pieces: Vec::new(),
+                pieces: Pieces::new(),
                 busy_nanos: 0,
                 overhead_nanos: 0,
             });

@@ -3,7 +3,10 @@
 use super::CallSpec;
 #[cfg(doc)]
 use super::Scheduler;
-use crate::{error::Failure, wire::Piece};
+use crate::{
+    error::Failure,
+    wire::{Piece, Pieces},
+};
 
 /// A worker, by its rank. A replacement is a new worker with a new number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -20,7 +23,7 @@ pub(crate) enum Event {
     /// A worker will soon be out of work.
     Requested { worker: WorkerId },
     /// A dispatch came back, whole or cut short.
-    Returned { worker: WorkerId, dispatch: u64, pieces: Vec<Piece>, busy_nanos: u64, overhead_nanos: u64 },
+    Returned { worker: WorkerId, dispatch: u64, pieces: Pieces, busy_nanos: u64, overhead_nanos: u64 },
     /// A worker is gone.
     Lost { worker: WorkerId },
     /// A task ran over its time; its worker is given up.

@@ -28,7 +28,7 @@ use times::Times;
 
 use crate::{
     error::{Failure, FailureKind, Place},
-    wire::Piece,
+    wire::{Piece, Pieces},
 };
 
 /// A task that was in flight on this many lost workers is not tried again.
@@ -211,7 +211,7 @@ impl Scheduler {
         self.offer(worker);
     }
 
-    fn returned(&mut self, worker: WorkerId, epoch: u64, pieces: Vec<Piece>, busy: u64, overhead: u64) {
+    fn returned(&mut self, worker: WorkerId, epoch: u64, pieces: Pieces, busy: u64, overhead: u64) {
         let Some(state) = self.workers.get_mut(worker) else {
             return;
         };
@@ -238,7 +238,7 @@ impl Scheduler {
     }
 
     /// Takes the pieces of a dispatch that came back; what they do not cover is queued again.
-    fn settle(&mut self, dispatch: Dispatch, pieces: Vec<Piece>) {
+    fn settle(&mut self, dispatch: Dispatch, pieces: Pieces) {
         let end = dispatch.start + dispatch.count;
         let mut next = dispatch.start;
         for piece in pieces {

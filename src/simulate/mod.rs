@@ -28,7 +28,7 @@ use times::{Times, uniform};
 
 use crate::{
     scheduler::{Action, CallId, CallSpec, Chunk, Dispatch, Event, WorkerId},
-    wire::{Batch, Piece},
+    wire::{Batch, Piece, Pieces},
 };
 
 const CALL: CallId = CallId(0);
@@ -438,7 +438,7 @@ fn number_of(leaders: &[Leader], post: usize, task: u64) -> u64 {
 }
 
 /// The outcomes of neighbouring tasks, whose values have no size.
-fn piece(start: u64, count: u64) -> Vec<Piece> {
+fn piece(start: u64, count: u64) -> Pieces {
     let values = Batch::from_wire(Bytes::new(), count as usize, false);
     values
         .filter(|_| count > 0)

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    Batch, Frame, Hello, Piece, Ready, Welcome, decode, encode,
+    Batch, Frame, Hello, Piece, Pieces, Ready, Welcome, decode, encode,
     frame::{Kind, WORDS},
     reply,
 };
@@ -94,7 +94,7 @@ pub(crate) struct ResultMessage {
     /// Tasks that were attempted.
     pub(crate) count: u64,
     /// Their outcomes, in order; `None` when what arrived contradicts itself.
-    pub(crate) pieces: Option<Vec<Piece>>,
+    pub(crate) pieces: Option<Pieces>,
     /// Nanoseconds spent running the chunk.
     pub(crate) busy_nanos: u64,
     /// Nanoseconds that the worker spent around it, since the last one and without waiting.
@@ -231,9 +231,9 @@ impl ResultMessage {
             }
             let batch = Batch::from_wire(body.clone(), usize::try_from(values).ok()?, table(layout)?)?;
             if count == 0 {
-                return (values == 0).then(Vec::new);
+                return (values == 0).then(Pieces::new);
             }
-            Some(vec![Piece { start, count, outcome: Ok(batch) }])
+            Some([Piece { start, count, outcome: Ok(batch) }].into())
         };
         ResultMessage {
             call,

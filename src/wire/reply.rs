@@ -4,9 +4,13 @@ use std::cell::Cell;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use super::{Batch, BatchBuilder, CodecError, Parts, decode, encode, encodings::Encodings};
 use crate::error::Failure;
+
+/// The outcomes of a chunk: nearly always one piece, which then needs no memory of its own.
+pub(crate) type Pieces = SmallVec<[Piece; 1]>;
 
 /// What became of the tasks `start .. start + count`.
 #[derive(Clone, Debug)]
@@ -72,13 +76,13 @@ pub(super) fn pack_pieces(pieces: &[Piece]) -> Parts {
 }
 
 /// Reads what [`pack_pieces`] wrote; `None` when it contradicts itself, or is not of the tasks `start .. start + count`.
-pub(super) fn unpack_pieces(body: &Bytes, start: u64, count: u64) -> Option<Vec<Piece>> {
+pub(super) fn unpack_pieces(body: &Bytes, start: u64, count: u64) -> Option<Pieces> {
     let length = u64::from_le_bytes(body.get(..8)?.try_into().ok()?);
     let data = usize::try_from(length).ok()?.checked_add(8)?;
     let segments: Vec<Segment> = decode(body.get(8..data)?).ok()?;
     let mut at = data;
     let mut next = start;
-    let mut pieces = Vec::with_capacity(segments.len());
+    let mut pieces = Pieces::with_capacity(segments.len());
     for segment in segments {
         let to = at.checked_add(usize::try_from(segment.bytes).ok()?)?;
         if segment.start != next || to > body.len() {
@@ -110,13 +114,13 @@ pub(crate) struct ReplyBuilder {
     /// The task whose outcome comes next.
     next: u64,
     values: BatchBuilder,
-    closed: Vec<Piece>,
+    closed: Pieces,
 }
 
 impl ReplyBuilder {
     pub(crate) fn new(start: u64) -> ReplyBuilder {
         let values = BatchBuilder::expecting(EXPECTED.get());
-        ReplyBuilder { first: start, start, next: start, values, closed: Vec::new() }
+        ReplyBuilder { first: start, start, next: start, values, closed: Pieces::new() }
     }
 
     /// How many tasks' outcomes are known.
@@ -167,7 +171,7 @@ impl ReplyBuilder {
     }
 
     /// The outcomes, in order.
-    pub(crate) fn finish(mut self) -> Vec<Piece> {
+    pub(crate) fn finish(mut self) -> Pieces {
         self.close();
         EXPECTED.set(self.values.expected());
         self.closed

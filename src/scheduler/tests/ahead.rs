@@ -39,7 +39,7 @@ fn what_waits_behind_a_chunk_that_was_not_short_after_all_is_called_back() {
     let long = |busy_nanos| Event::Returned {
         worker: first.worker,
         dispatch: first.epoch,
-        pieces: vec![good(first.start, 1)],
+        pieces: [good(first.start, 1)].into(),
         busy_nanos,
         overhead_nanos: 1_000,
     };

@@ -120,7 +120,7 @@ impl Fleet {
         self.tell(Event::Returned {
             worker: dispatch.worker,
             dispatch: dispatch.epoch,
-            pieces,
+            pieces: pieces.into(),
             busy_nanos: 10_000 * dispatch.count,
             overhead_nanos: 1_000,
         });
@@ -394,7 +394,7 @@ fn answer_part(fleet: &mut Fleet, dispatch: Dispatch, tasks: u64, nanos: u64) {
     fleet.tell(Event::Returned {
         worker: dispatch.worker,
         dispatch: dispatch.epoch,
-        pieces,
+        pieces: pieces.into(),
         busy_nanos: tasks * nanos,
         overhead_nanos: 1_000,
     });
@@ -417,7 +417,7 @@ fn looks_of_a_round(waiting: u64) -> u64 {
     let returned = |dispatch: Dispatch, piece| Event::Returned {
         worker: dispatch.worker,
         dispatch: dispatch.epoch,
-        pieces: vec![piece],
+        pieces: [piece].into(),
         busy_nanos: 1 << 30,
         overhead_nanos: 0,
     };
