@@ -121,7 +121,7 @@ impl Event {
 const BEGINNING: &[u8] = b"{\"t\":";
 
 #[derive(Serialize)]
-struct Line {
+struct Timed {
     /// Seconds since the run began.
     t: f64,
     #[serde(flatten)]
@@ -130,7 +130,7 @@ struct Line {
 
 /// The file, behind a thread: whoever tells something does not wait for it.
 #[derive(Clone)]
-pub(super) struct Events(mpsc::Sender<Line>);
+pub(super) struct Events(mpsc::Sender<Timed>);
 
 /// The thread that writes the file; its end is waited for when this is dropped, after every [`Events`].
 pub(super) struct EventsFile(Option<thread::JoinHandle<()>>);
@@ -180,12 +180,12 @@ impl Events {
 
     pub(super) fn tell(&self, t: f64, event: Event) {
         // The thread has ended when the file is broken, and has said so.
-        let _ = self.0.send(Line { t, event });
+        let _ = self.0.send(Timed { t, event });
     }
 }
 
 /// Writes whole lines, and as soon as nothing more is there, all of them.
-fn write(file: File, told: &mpsc::Receiver<Line>) -> std::io::Result<()> {
+fn write(file: File, told: &mpsc::Receiver<Timed>) -> std::io::Result<()> {
     let mut out = BufWriter::new(file);
     while let Ok(line) = told.recv() {
         let mut next = Some(line);

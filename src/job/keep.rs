@@ -10,7 +10,7 @@ use crate::{
     paths::Named,
     store::{
         file::{self, Target},
-        journal::{Entry, Existing, Identity, Journal},
+        journal::{Addition, Existing, Identity, Journal},
         lock::OutputLock,
         now,
         schema::{Schema, Unfit},
@@ -308,7 +308,7 @@ mod earlier {
             let count = rows.len() as u64;
             let outcome = Ok(Batch::of_encoded(rows));
             rows.clear();
-            if count == 0 { Ok(()) } else { queue.append(Entry::Outcome(Piece { start, count, outcome })) }
+            if count == 0 { Ok(()) } else { queue.append(Addition::Outcome(Piece { start, count, outcome })) }
         };
         for (task, row) in reader.rows()?.enumerate() {
             let (task, (status, row)) = (task as u64, row?);

@@ -15,7 +15,7 @@ use crate::{
     store::{
         Attempt, TraceBlock, TraceRow,
         file::ResultFile,
-        journal::{Entry, Queue},
+        journal::{Addition, Queue},
     },
     sync::lock,
 };
@@ -99,7 +99,7 @@ impl Recorder {
         let row = row_of(span, self.offset);
         match &self.trail {
             Trail::Nowhere => {}
-            Trail::Journal(queue) => queue.push(Entry::Chunk { row, host }),
+            Trail::Journal(queue) => queue.push(Addition::Chunk { row, host }),
             Trail::Notes => notes.trace.push(row, &host),
         }
     }
@@ -111,7 +111,7 @@ impl Recorder {
             Trail::Nowhere => {}
             // The last one is the task's outcome, and written as such.
             Trail::Journal(queue) if !last => {
-                queue.push(Entry::Attempt { task: attempt.task, failure: attempt.failure });
+                queue.push(Addition::Attempt { task: attempt.task, failure: attempt.failure });
             }
             Trail::Journal(_) => {}
             Trail::Notes => notes.attempts.push(attempt),
@@ -132,7 +132,7 @@ impl Watch for Recorder {
             }
             Happening::Known(piece) => {
                 if let Trail::Journal(queue) = &self.trail {
-                    queue.push(Entry::Outcome(piece));
+                    queue.push(Addition::Outcome(piece));
                 }
             }
             Happening::Lost { .. } | Happening::Dispatched { .. } => {}

@@ -21,7 +21,7 @@ use crate::{
     paths::Named,
     store::{
         file::{Fit, ResultFile},
-        journal::{Complete, Entry, Journal},
+        journal::{Addition, Complete, Journal},
     },
     wire::Piece,
     worker::Function,
@@ -209,7 +209,7 @@ impl<J: Job> Run<'_, J> {
             let piece = live.next()?;
             // An item that could not be encoded never left: what was sent in its place does not count.
             if let Some(piece) = piece.as_ref().filter(|piece| piece.is_of_no_attempt()) {
-                queue.append(Entry::Outcome(piece.clone()))?;
+                queue.append(Addition::Outcome(piece.clone()))?;
             }
             Ok(piece)
         };
@@ -233,7 +233,7 @@ impl<J: Job> Run<'_, J> {
         while let Some(piece) = live.next()? {
             // The file is written at the end; a row that does not fit it is told of at once.
             fit.as_ref().map_or(Ok(()), |fit| fit.check(&piece))?;
-            queue.append(Entry::Outcome(piece))?;
+            queue.append(Addition::Outcome(piece))?;
         }
         let map_time = self.session.began.elapsed();
         let mut journal = journal.finish()?;

@@ -23,7 +23,7 @@ const SLEEP: Duration = Duration::from_micros(50);
 
 /// One message at a time on its way to another rank, and back: receives are posted before they are needed, and nothing
 /// blocks inside MPI.
-struct Line<'c> {
+struct RoundTrip<'c> {
     communicator: &'c Communicator,
     peer: u32,
     tag: i32,
@@ -33,11 +33,11 @@ struct Line<'c> {
     receiving: ffi::MPI_Request,
 }
 
-impl<'c> Line<'c> {
-    fn new(communicator: &'c Communicator, peer: u32, number: usize, bytes: usize) -> Line<'c> {
+impl<'c> RoundTrip<'c> {
+    fn new(communicator: &'c Communicator, peer: u32, number: usize, bytes: usize) -> RoundTrip<'c> {
         // SAFETY: reading a constant of the library.
         let none = unsafe { ffi::RSMPI_REQUEST_NULL };
-        Line {
+        RoundTrip {
             communicator,
             peer,
             tag: TAG + number as i32,
@@ -49,8 +49,8 @@ impl<'c> Line<'c> {
     }
 
     /// Lines to `peer`, as many as are to be on the way at a time.
-    fn several(communicator: &'c Communicator, peer: u32, ahead: usize, bytes: usize) -> Vec<Line<'c>> {
-        (0..ahead).map(|number| Line::new(communicator, peer, number, bytes)).collect()
+    fn several(communicator: &'c Communicator, peer: u32, ahead: usize, bytes: usize) -> Vec<RoundTrip<'c>> {
+        (0..ahead).map(|number| RoundTrip::new(communicator, peer, number, bytes)).collect()
     }
 
     /// MPI_Irecv (section 3.7.2).
@@ -111,7 +111,7 @@ impl<'c> Line<'c> {
     }
 }
 
-impl Drop for Line<'_> {
+impl Drop for RoundTrip<'_> {
     fn drop(&mut self) {
         // SAFETY: reading a constant of the library.
         let none = unsafe { ffi::RSMPI_REQUEST_NULL };
@@ -153,7 +153,7 @@ impl Communicator {
     ///
     /// Meanwhile the worker [sends them back](Communicator::send_back).
     pub(crate) fn trips(&self, worker: u32, bytes: usize, time: Duration) -> Result<Vec<Duration>, Error> {
-        let mut line = Line::new(self, worker, 0, bytes);
+        let mut line = RoundTrip::new(self, worker, 0, bytes);
         line.trip()?;
         let began = Instant::now();
         let mut trips = Vec::new();
@@ -177,7 +177,7 @@ impl Communicator {
         time: Duration,
     ) -> Result<f64, Error> {
         let mut lines: Vec<_> =
-            workers.map(|worker| (Line::several(self, worker, ahead, bytes), 0)).collect();
+            workers.map(|worker| (RoundTrip::several(self, worker, ahead, bytes), 0)).collect();
         for line in lines.iter_mut().flat_map(|(lines, _)| lines) {
             line.expect()?;
             line.send(GO)?;
@@ -216,8 +216,8 @@ impl Communicator {
     /// The worker's part in [`trips`](Communicator::trips), with 1 `ahead`, and in
     /// [`trips_per_second`](Communicator::trips_per_second).
     pub(crate) fn send_back(&self, bytes: usize, ahead: usize) -> Result<(), Error> {
-        let mut lines = Line::several(self, 0, ahead, bytes);
-        lines.iter_mut().try_for_each(Line::expect)?;
+        let mut lines = RoundTrip::several(self, 0, ahead, bytes);
+        lines.iter_mut().try_for_each(RoundTrip::expect)?;
         for next in (0..ahead).cycle() {
             let line = &mut lines[next];
             until(|| line.arrived())?;

@@ -11,7 +11,7 @@ const LISTEN_NANOS: f64 = 1_000_000.0;
 
 /// One chunk, as its worker is going to run it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Run {
+pub(super) struct Assigned {
     pub(super) epoch: u64,
     pub(super) start: u64,
     pub(super) count: u64,
@@ -22,7 +22,7 @@ pub(super) struct Run {
     cuts: u32,
 }
 
-impl Run {
+impl Assigned {
     pub(super) fn busy(&self) -> f64 {
         self.ends - self.begins
     }
@@ -48,7 +48,7 @@ pub(super) struct Hand {
     /// How many times longer than others it takes.
     pub(super) slowness: f64,
     /// What it runs and what waits behind it.
-    runs: VecDeque<Run>,
+    runs: VecDeque<Assigned>,
     free_at: f64,
     /// How long it ran tasks.
     pub(super) busy: f64,
@@ -83,13 +83,13 @@ impl Hand {
         let early = ASK_NANOS.min(0.15 * (ends - begins));
         let asks = (dispatch.count > 1).then_some(ends - if early > mean { early } else { last });
         let Dispatch { epoch, start, count, .. } = *dispatch;
-        self.runs.push_back(Run { epoch, start, count, arrives, begins, ends, cuts: 0 });
+        self.runs.push_back(Assigned { epoch, start, count, arrives, begins, ends, cuts: 0 });
         self.free_at = ends;
         Some(Planned { asks, ends })
     }
 
     /// The chunk that this answer is for; `None` when it was cut or lost since the answer was foretold.
-    pub(super) fn answered(&mut self, epoch: u64, cuts: u32) -> Option<Run> {
+    pub(super) fn answered(&mut self, epoch: u64, cuts: u32) -> Option<Assigned> {
         let run = *self.runs.front().filter(|run| (run.epoch, run.cuts) == (epoch, cuts))?;
         self.runs.pop_front();
         self.busy += run.busy();

@@ -108,31 +108,31 @@ impl Outcome {
 }
 
 /// Something that comes to be at a moment; of two at one moment that which was foretold first is first.
-struct Entry {
+struct Coming {
     at: f64,
     number: u64,
     what: What,
 }
 
-impl Ord for Entry {
-    fn cmp(&self, other: &Entry) -> Ordering {
+impl Ord for Coming {
+    fn cmp(&self, other: &Coming) -> Ordering {
         self.at.total_cmp(&other.at).then(self.number.cmp(&other.number))
     }
 }
 
-impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Entry) -> Option<Ordering> {
+impl PartialOrd for Coming {
+    fn partial_cmp(&self, other: &Coming) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl PartialEq for Entry {
-    fn eq(&self, other: &Entry) -> bool {
+impl PartialEq for Coming {
+    fn eq(&self, other: &Coming) -> bool {
         self.cmp(other).is_eq()
     }
 }
 
-impl Eq for Entry {}
+impl Eq for Coming {}
 
 enum What {
     /// A post's scheduler has something to do.
@@ -156,7 +156,7 @@ enum What {
 struct Simulation<'a> {
     setting: &'a Setting,
     times: Times,
-    queue: BinaryHeap<Reverse<Entry>>,
+    queue: BinaryHeap<Reverse<Coming>>,
     number: u64,
     /// Rank 0, and behind it the leaders.
     posts: Vec<Post>,
@@ -247,7 +247,7 @@ impl Simulation<'_> {
 
     fn foretell(&mut self, at: f64, what: What) {
         self.number += 1;
-        self.queue.push(Reverse(Entry { at, number: self.number, what }));
+        self.queue.push(Reverse(Coming { at, number: self.number, what }));
     }
 
     fn happen(&mut self, what: What, now: f64) {

@@ -155,15 +155,15 @@ impl<T: Pod + fmt::Debug> fmt::Debug for Block<T> {
 
 impl<T: Pod + Send + Sync> Serialize for Block<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        struct Run<'b>(&'b [u8]);
+        struct Raw<'b>(&'b [u8]);
 
-        impl Serialize for Run<'_> {
+        impl Serialize for Raw<'_> {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.serialize_bytes(self.0)
             }
         }
 
-        let numbers = Run(bytemuck::cast_slice(self));
+        let numbers = Raw(bytemuck::cast_slice(self));
         let serialize = || serializer.serialize_newtype_struct(name::<T>(), &numbers);
         match self.share() {
             Some(bytes) => sharing::with(bytes, LARGE, serialize),

@@ -212,7 +212,7 @@ impl Flags {
 
     /// The command behind `--`, once this program has understood it: what is wrong with it is to be known now,
     /// and not when its turn comes.
-    fn checked_run(&self, jobs: &Jobs) -> Result<Run, Error> {
+    fn checked_run(&self, jobs: &Jobs) -> Result<CheckedRun, Error> {
         let run = self.understood(jobs, "1")?;
         let of_element = |argument: &String| script::parts(argument).contains(&Part::Element);
         if self.resources.array.is_none()
@@ -234,7 +234,7 @@ impl Flags {
     }
 
     /// The command behind `--`, as this program will understand it in an element of an array.
-    fn understood(&self, jobs: &Jobs, element: &str) -> Result<Run, Error> {
+    fn understood(&self, jobs: &Jobs, element: &str) -> Result<CheckedRun, Error> {
         let refused = |error: clap::Error| {
             let text = error.to_string();
             let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
@@ -261,12 +261,12 @@ impl Flags {
         }
         let files = Files::from_arg_matches(run).map_err(refused)?;
         files.check()?;
-        Ok(Run { job: job.to_string(), files })
+        Ok(CheckedRun { job: job.to_string(), files })
     }
 }
 
 /// What is known of the command behind `--`.
-struct Run {
+struct CheckedRun {
     job: String,
     files: Files,
 }

@@ -98,20 +98,20 @@ pub(super) fn compound<'f>(fields: impl Iterator<Item = (&'f str, TypeDescriptor
 
 /// Where a column is to be, and how.
 #[derive(Clone)]
-pub(super) struct Place {
+pub(super) struct Home {
     pub(super) parent: Group,
     pub(super) name: String,
     /// The level of compression, 0 for none.
     pub(super) compress: u8,
 }
 
-impl Place {
+impl Home {
     fn group(&self) -> Result<Group> {
         Ok(self.parent.create_group(&self.name)?)
     }
 
-    fn inside(&self, parent: &Group, name: &str) -> Place {
-        Place { parent: parent.clone(), name: name.to_string(), compress: self.compress }
+    fn inside(&self, parent: &Group, name: &str) -> Home {
+        Home { parent: parent.clone(), name: name.to_string(), compress: self.compress }
     }
 
     fn create(
@@ -199,12 +199,12 @@ impl Counted {
 
 impl Column {
     /// The column, or the columns, for rows of this type.
-    pub(super) fn create(place: Place, schema: &Schema, shape: &Shape) -> Result<Column> {
+    pub(super) fn create(home: Home, schema: &Schema, shape: &Shape) -> Result<Column> {
         if let (Shape::Fixed(dimensions), Some((counted, of))) = (shape, Counted::of(schema))
             && let Some(element) = descriptor(of)
         {
             let size = of.fixed_size().unwrap_or(0);
-            return Ok(Column::Fixed(Fixed::new(place, element, size, dimensions.clone(), Some(counted))));
+            return Ok(Column::Fixed(Fixed::new(home, element, size, dimensions.clone(), Some(counted))));
         }
         if let Some(size) = schema.fixed_size() {
             // The dimensions of a fixed array are dimensions of the dataset.
@@ -215,15 +215,15 @@ impl Column {
             }
             return Ok(match descriptor(of) {
                 Some(element) if size > 0 => {
-                    Column::Fixed(Fixed::new(place, element, of.fixed_size().unwrap_or(0), dimensions, None))
+                    Column::Fixed(Fixed::new(home, element, of.fixed_size().unwrap_or(0), dimensions, None))
                 }
                 _ => Column::Nothing,
             });
         }
         if let Some((counted, of)) = Counted::of(schema) {
-            let group = place.group()?;
+            let group = home.group()?;
             let width = if let Shape::Lines(width) = shape { *width } else { 1 };
-            let values = place.inside(&group, "values");
+            let values = home.inside(&group, "values");
             let of = match (shape, descriptor(of), of.fixed_size()) {
                 (Shape::Lines(_), Some(element), Some(size)) => {
                     Column::Fixed(Fixed::new(values, element, size, vec![width], None))
@@ -231,19 +231,19 @@ impl Column {
                 _ => Column::create(values, of, &Shape::Ragged)?,
             };
             let offset = TypeDescriptor::Unsigned(IntSize::U8);
-            let mut offsets = Fixed::new(place.inside(&group, "offsets"), offset, 8, vec![], None);
+            let mut offsets = Fixed::new(home.inside(&group, "offsets"), offset, 8, vec![], None);
             offsets.append(&0u64.to_le_bytes())?;
             return Ok(Column::List { counted, of: Box::new(of), offsets, total: 0, width });
         }
         match schema {
             Schema::Struct(fields) => {
-                let group = place.group()?;
+                let group = home.group()?;
                 let column = |(name, field): &(String, Schema)| {
-                    Column::create(place.inside(&group, name), field, &Shape::Ragged)
+                    Column::create(home.inside(&group, name), field, &Shape::Ragged)
                 };
                 Ok(Column::Group(fields.iter().map(column).collect::<Result<_>>()?))
             }
-            _ => Ok(Column::Text { texts: Texts::new(place), char: *schema == Schema::Char }),
+            _ => Ok(Column::Text { texts: Texts::new(home), char: *schema == Schema::Char }),
         }
     }
 
@@ -308,7 +308,7 @@ impl Column {
 
 /// Rows of one size: a dataset, made when the first of them are written, and grown with the rest.
 pub(super) struct Fixed {
-    place: Place,
+    home: Home,
     element: TypeDescriptor,
     /// Bytes of an element.
     size: usize,
@@ -324,14 +324,14 @@ pub(super) struct Fixed {
 
 impl Fixed {
     pub(super) fn new(
-        place: Place,
+        home: Home,
         element: TypeDescriptor,
         size: usize,
         row: Vec<usize>,
         counted: Option<Counted>,
     ) -> Fixed {
         let row_bytes = size * row.iter().product::<usize>();
-        Fixed { place, element, size, row, row_bytes, counted, dataset: None, rows: 0, buffer: Vec::new() }
+        Fixed { home, element, size, row, row_bytes, counted, dataset: None, rows: 0, buffer: Vec::new() }
     }
 
     /// Appends whole rows.
@@ -361,9 +361,7 @@ impl Fixed {
         let count = bytes.len() / self.row_bytes.max(1);
         let dataset = match &self.dataset {
             Some(dataset) => dataset,
-            None => {
-                self.dataset.insert(self.place.create(&self.element, count, &self.row, self.row_bytes)?)
-            }
+            None => self.dataset.insert(self.home.create(&self.element, count, &self.row, self.row_bytes)?),
         };
         if count > 0 {
             let mut shape = vec![self.rows + count];
@@ -383,7 +381,7 @@ impl Fixed {
 
 /// Texts: a dataset, made when the first of them are written.
 pub(super) struct Texts {
-    place: Place,
+    home: Home,
     dataset: Option<Dataset>,
     rows: usize,
     buffer: Vec<VarLenUnicode>,
@@ -392,8 +390,8 @@ pub(super) struct Texts {
 }
 
 impl Texts {
-    fn new(place: Place) -> Texts {
-        Texts { place, dataset: None, rows: 0, buffer: Vec::new(), bytes: 0 }
+    fn new(home: Home) -> Texts {
+        Texts { home, dataset: None, rows: 0, buffer: Vec::new(), bytes: 0 }
     }
 
     fn append(&mut self, text: &str) -> Result<()> {
@@ -406,7 +404,7 @@ impl Texts {
         let count = self.buffer.len();
         let dataset = match &self.dataset {
             Some(dataset) => dataset,
-            None => self.dataset.insert(self.place.create(&TypeDescriptor::VarLenUnicode, count, &[], 16)?),
+            None => self.dataset.insert(self.home.create(&TypeDescriptor::VarLenUnicode, count, &[], 16)?),
         };
         if count > 0 {
             dataset.resize(self.rows + count)?;

@@ -19,7 +19,7 @@ mod scales;
 
 use std::{fs, path::Path, str::FromStr};
 
-use column::{Column, ColumnError, Fixed, Place, Shape, compound, enumeration, text_of};
+use column::{Column, ColumnError, Fixed, Home, Shape, compound, enumeration, text_of};
 pub(crate) use fit::Fit;
 use hdf5::{
     Dataset, Group, H5Type,
@@ -184,13 +184,13 @@ impl ResultFile {
         let failed = |error: ColumnError| target.failed(&error);
         let file = hdf5::File::create(&target.draft.partial).map_err(|error| failed(error.into()))?;
         let root: &Group = &file;
-        let place = |name: &str, compress| Place { parent: root.clone(), name: name.to_string(), compress };
-        let results = Column::create(place("results", compress), &schema, &shape).map_err(failed)?;
+        let home = |name: &str, compress| Home { parent: root.clone(), name: name.to_string(), compress };
+        let results = Column::create(home("results", compress), &schema, &shape).map_err(failed)?;
         let status = enumeration(IntSize::U1, &Status::NAMES);
-        let status = Fixed::new(place("status", compress), status, 1, vec![], None);
+        let status = Fixed::new(home("status", compress), status, 1, vec![], None);
         // Names of hosts are mostly padding, which costs nothing when it is compressed.
         let level = if hdf5::filters::deflate_available() { compress.max(1) } else { 0 };
-        let trace = Fixed::new(place("trace", level), trace_row(), TRACE_BYTES, vec![], None);
+        let trace = Fixed::new(home("trace", level), trace_row(), TRACE_BYTES, vec![], None);
         let errors = file
             .new_dataset_builder()
             .empty::<ErrorRow>()

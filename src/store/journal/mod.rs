@@ -24,7 +24,7 @@ use record::{Found, Header, Kind, Scan, TABLE};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use writer::Writer;
-pub(crate) use writer::{Entry, Queue};
+pub(crate) use writer::{Addition, Queue};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Attempt, TraceBlock, lock};

@@ -62,21 +62,21 @@ fn row(start: u64) -> TraceRow {
     }
 }
 
-fn entries() -> Vec<Entry> {
+fn entries() -> Vec<Addition> {
     vec![
-        Entry::Outcome(values(10, 3)),
-        Entry::Outcome(values(13, 2)),
-        Entry::Attempt { task: 20, failure: failure(1) },
-        Entry::Chunk { row: row(10), host: "node1".into() },
-        Entry::Outcome(values(0, 5)),
-        Entry::Outcome(Piece { start: 20, count: 1, outcome: Err(failure(2)) }),
-        Entry::Outcome(texts(30, 4)),
-        Entry::Chunk { row: row(30), host: "node2".into() },
+        Addition::Outcome(values(10, 3)),
+        Addition::Outcome(values(13, 2)),
+        Addition::Attempt { task: 20, failure: failure(1) },
+        Addition::Chunk { row: row(10), host: "node1".into() },
+        Addition::Outcome(values(0, 5)),
+        Addition::Outcome(Piece { start: 20, count: 1, outcome: Err(failure(2)) }),
+        Addition::Outcome(texts(30, 4)),
+        Addition::Chunk { row: row(30), host: "node2".into() },
     ]
 }
 
 /// A finished journal with these entries, and the folder that holds it.
-fn written(entries: Vec<Entry>) -> (tempfile::TempDir, PathBuf) {
+fn written(entries: Vec<Addition>) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("out.journal");
     let journal = open(&path, identity(), Existing::Refuse).unwrap();
@@ -132,7 +132,7 @@ fn what_was_appended_is_read_back_in_order() {
 fn a_task_that_is_run_again_has_its_last_outcome() {
     let (_folder, path) = written(entries());
     let journal = resume(&path).unwrap();
-    journal.queue().append(Entry::Outcome(values(20, 1))).unwrap();
+    journal.queue().append(Addition::Outcome(values(20, 1))).unwrap();
     let complete = journal.finish().unwrap();
     drop(complete);
     let journal = resume(&path).unwrap();
@@ -157,7 +157,7 @@ fn a_journal_that_is_cut_anywhere_keeps_what_is_whole() {
         assert!(now >= known, "a longer journal knows less");
         known = now;
         // What is appended behind the cut is found again.
-        journal.queue().append(Entry::Outcome(values(90, 2))).unwrap();
+        journal.queue().append(Addition::Outcome(values(90, 2))).unwrap();
         let mut complete = journal.finish().unwrap();
         let tasks: u64 = complete.pieces().map(|piece| piece.unwrap().count).sum();
         assert_eq!(tasks, known + 2, "cut at {cut}");

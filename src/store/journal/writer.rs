@@ -40,17 +40,17 @@ const RECORD_BYTES: usize = 1 << 20;
 const TRACE_ROWS: usize = 1 << 13;
 
 /// What is appended.
-pub(crate) enum Entry {
+pub(crate) enum Addition {
     Outcome(Piece),
     Attempt { task: u64, failure: Failure },
     Chunk { row: TraceRow, host: Arc<str> },
 }
 
-impl Entry {
+impl Addition {
     /// What it weighs in the queue, in bytes.
     fn size(&self) -> u64 {
         match self {
-            Entry::Outcome(piece) => piece.size() + 64,
+            Addition::Outcome(piece) => piece.size() + 64,
             _ => 64,
         }
     }
@@ -58,7 +58,7 @@ impl Entry {
 
 #[derive(Default)]
 struct Waiting {
-    entries: VecDeque<Entry>,
+    entries: VecDeque<Addition>,
     bytes: u64,
     /// Entries that were appended, and of them those that are on disk.
     appended: u64,
@@ -88,7 +88,7 @@ impl Queue {
     }
 
     /// Appends an entry without waiting for room.
-    pub(crate) fn push(&self, entry: Entry) {
+    pub(crate) fn push(&self, entry: Addition) {
         self.put(self.lock(), entry);
     }
 
@@ -96,7 +96,7 @@ impl Queue {
     ///
     /// # Errors
     /// When the journal cannot be written any more.
-    pub(crate) fn append(&self, entry: Entry) -> Result<(), Error> {
+    pub(crate) fn append(&self, entry: Addition) -> Result<(), Error> {
         self.put(self.room()?, entry);
         Ok(())
     }
@@ -118,7 +118,7 @@ impl Queue {
         }
     }
 
-    fn put(&self, mut contents: MutexGuard<'_, Waiting>, entry: Entry) {
+    fn put(&self, mut contents: MutexGuard<'_, Waiting>, entry: Addition) {
         contents.bytes += entry.size();
         contents.appended += 1;
         contents.entries.push_back(entry);
@@ -218,7 +218,7 @@ struct Stretch {
 
 /// What was taken from the queue at a time.
 struct Taken {
-    entries: Vec<Entry>,
+    entries: Vec<Addition>,
     /// Nothing is left there.
     all: bool,
     appended: u64,
@@ -319,9 +319,9 @@ impl Log {
         !self.buffer.is_empty() || self.run.is_some() || !self.trace.rows.is_empty()
     }
 
-    fn add(&mut self, entry: Entry) -> io::Result<()> {
+    fn add(&mut self, entry: Addition) -> io::Result<()> {
         match entry {
-            Entry::Outcome(Piece { start, count, outcome: Ok(batch) }) => {
+            Addition::Outcome(Piece { start, count, outcome: Ok(batch) }) => {
                 if batch.needs_table() || batch.size() >= RECORD_BYTES {
                     self.close_run()?;
                     let layout = if batch.needs_table() { TABLE } else { 0 };
@@ -330,12 +330,12 @@ impl Log {
                     self.extend_run(start, count, &batch.bytes())
                 }
             }
-            Entry::Outcome(Piece { start, count, outcome: Err(failure) }) => {
+            Addition::Outcome(Piece { start, count, outcome: Err(failure) }) => {
                 self.close_run()?;
                 self.failure(Kind::Failed, start, count, &failure)
             }
-            Entry::Attempt { task, failure } => self.failure(Kind::Attempt, task, 1, &failure),
-            Entry::Chunk { row, host } => {
+            Addition::Attempt { task, failure } => self.failure(Kind::Attempt, task, 1, &failure),
+            Addition::Chunk { row, host } => {
                 self.trace.push(row, &host);
                 if self.trace.rows.len() >= TRACE_ROWS { self.close_trace() } else { Ok(()) }
             }

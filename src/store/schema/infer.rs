@@ -246,7 +246,7 @@ impl<'de> Deserializer<'de> for Tracer<'_> {
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unfit> {
         let (mut key, mut value) = (None, None);
-        let entry = Entry { key: Some(self.inner(&mut key)?), value: Some(self.inner(&mut value)?) };
+        let entry = OneEntry { key: Some(self.inner(&mut key)?), value: Some(self.inner(&mut value)?) };
         let map = visitor.visit_map(entry)?;
         if let (Some(key), Some(value)) = (key, value) {
             let entry = Schema::Struct(vec![("key".into(), key), ("value".into(), value)]);
@@ -323,12 +323,12 @@ impl<'de> SeqAccess<'de> for Elements<'_, '_> {
 }
 
 /// The one entry of a map.
-struct Entry<'t> {
+struct OneEntry<'t> {
     key: Option<Tracer<'t>>,
     value: Option<Tracer<'t>>,
 }
 
-impl<'de> MapAccess<'de> for Entry<'_> {
+impl<'de> MapAccess<'de> for OneEntry<'_> {
     type Error = Unfit;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Unfit> {
