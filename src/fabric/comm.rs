@@ -174,21 +174,24 @@ impl MpiLink {
     fn check(&mut self) -> Result<(), LinkError> {
         self.port.gone().next().map_or(Ok(()), |(_, reason)| Err(LinkError(reason)))
     }
+
+    /// Takes in what has come.
+    fn listen(&mut self) -> Result<(), LinkError> {
+        let mut noise = false;
+        let arrived = |_, frame| match ToWorker::unpack(frame) {
+            Some(message) => self.arrived.push_back(message),
+            None => noise = true,
+        };
+        self.port.poll(arrived).map_err(|error| LinkError(error.to_string()))?;
+        self.check()?;
+        if noise { Err(LinkError::of_noise()) } else { Ok(()) }
+    }
 }
 
 impl Link for MpiLink {
     fn try_recv(&mut self) -> Result<Option<ToWorker>, LinkError> {
         if self.arrived.is_empty() {
-            let mut noise = false;
-            let arrived = |_, frame| match ToWorker::unpack(frame) {
-                Some(message) => self.arrived.push_back(message),
-                None => noise = true,
-            };
-            self.port.poll(arrived).map_err(|error| LinkError(error.to_string()))?;
-            self.check()?;
-            if noise {
-                return Err(LinkError::of_noise());
-            }
+            self.listen()?;
         }
         Ok(self.arrived.pop_front())
     }
@@ -215,6 +218,8 @@ impl Link for MpiLink {
     fn flush(&mut self) -> Result<(), LinkError> {
         self.idle.reset();
         while !self.port.flush() {
+            // A large result leaves while the next large item comes.
+            self.listen()?;
             self.idle.pause(true);
         }
         self.check()
