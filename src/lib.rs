@@ -22,7 +22,7 @@
 //!   [`map_init`](Executor::map_init) with per-worker state, [`map_reduce`](Executor::map_reduce),
 //!   [`submit`](Executor::submit).
 //! - [`Call`]: the same with options, made by [`Executor::call`]: chunk, retries, time limits, window;
-//!   [`stream`](Call::stream) for results as they come.
+//!   [`stream`](Call::stream) for results as they come, [`cost`](Call::cost) for the longest tasks first.
 //! - [`Future`], [`wait`] and [`as_completed`]: single tasks.
 //! - [`Task`]: what a task may know about itself, and its own random numbers.
 //! - [`TaskError`] and [`Error`]: what went wrong, where. [`main`] ends a program with the exit code that an error
@@ -77,8 +77,8 @@ pub mod fuzz {
 
 pub use error::{Error, ErrorKind, FailureKind, ParseError, TaskError};
 pub use executor::{
-    Builder, Call, Executor, Future, Progress, Share, Status, Stream, Unordered, WaitFor, Waited,
-    as_completed, wait,
+    Builder, Call, Executor, Future, LongestFirst, Progress, Share, Status, Stream, Unordered, WaitFor,
+    Waited, as_completed, wait,
 };
 pub use exit::main;
 pub use fabric::WorkerInfo;

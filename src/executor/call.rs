@@ -10,6 +10,7 @@ use super::{
     flow::{Flow, Taste, not_done},
     future::Cell,
     items::Items,
+    longest_first::LongestFirst,
     options::CallOptions,
 };
 use crate::{
@@ -18,7 +19,7 @@ use crate::{
     launch::Mode,
     scheduler::{CallSpec, Chunk},
     wire::{BatchBuilder, Piece, nanos},
-    worker::{Collect, Fold, Function, Node, append, catch, run_chunk},
+    worker::{Collect, Fold, Function, Node, Numbered, append, catch, run_chunk},
 };
 
 /// A function and its options; [`Executor::call`] and its relatives make one.
@@ -44,13 +45,19 @@ use crate::{
 pub struct Call<'p, T> {
     pool: &'p Executor,
     shared: Result<Option<Bytes>, Failure>,
-    options: CallOptions,
+    pub(super) options: CallOptions,
     function: PhantomData<fn(T)>,
 }
 
 impl<'p, T: Function> Call<'p, T> {
     pub(super) fn new(pool: &'p Executor, shared: Result<Option<Bytes>, Failure>) -> Call<'p, T> {
         let options = CallOptions { chunk: pool.shared.chunk, ..CallOptions::default() };
+        Call { pool, shared, options, function: PhantomData }
+    }
+
+    /// The same call, whose items come with the indices of their tasks.
+    pub(super) fn numbered(self) -> Call<'p, Numbered<T>> {
+        let Call { pool, shared, options, .. } = self;
         Call { pool, shared, options, function: PhantomData }
     }
 
@@ -119,6 +126,27 @@ impl<'p, T: Function> Call<'p, T> {
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.options.label = Some(label.into().into());
         self
+    }
+
+    /// Begins the tasks that cost most first, so that none of them is left for the end, when the other workers have
+    /// nothing more to do. `cost` tells what an item costs beside others: expected seconds, bytes, lines. Results come in
+    /// the order of the items all the same.
+    ///
+    /// It is the last option: what can be done then, and what holds, see [`LongestFirst`].
+    ///
+    /// ```
+    /// # let pool = rankpool::Executor::builder().mode(rankpool::Mode::Serial).start()?;
+    /// let texts = ["a few words".to_string(), "a".repeat(10_000), "some more words".to_string()];
+    /// let words = |text: String| text.split_whitespace().count();
+    /// let counts = pool.call(words).cost(|text| text.len() as f64).map(texts)?;
+    /// assert_eq!(counts, [3, 1, 3]);
+    /// # Ok::<(), rankpool::Error>(())
+    /// ```
+    pub fn cost<C>(self, cost: C) -> LongestFirst<'p, T, C>
+    where
+        C: FnMut(&T::Item) -> f64,
+    {
+        LongestFirst::new(self, cost)
     }
 
     /// Runs the function over all items and returns the results in the order of the items.
@@ -360,6 +388,7 @@ impl<'p, T: Function> Call<'p, T> {
             stateful: size_of::<T::State>() > 0,
             seed: self.options.seed.unwrap_or(self.pool.shared.seed),
             limit_nanos: self.options.task_timeout.map_or(0, |limit| nanos(limit).max(1)),
+            order: self.options.order.clone(),
         })
     }
 

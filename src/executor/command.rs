@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{items::Items, watch::Watching};
+use super::{items::Items, turns::Order, watch::Watching};
 use crate::{
     scheduler::{CallId, CallSpec, End},
     wire::{Batch, Piece},
@@ -44,6 +44,8 @@ pub(super) struct Work {
     pub(super) seed: u64,
     /// Nanoseconds a task may take, 0 for any time.
     pub(super) limit_nanos: u64,
+    /// Tasks are handed out in this order, where it is not that of their indices.
+    pub(super) order: Option<Arc<Order>>,
 }
 
 pub(super) enum Command {

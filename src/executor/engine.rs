@@ -304,7 +304,9 @@ impl Engine {
             }
             News::Overdue { rank, dispatch, task, limit } => {
                 if let Some(info) = self.workers.remove(&rank) {
-                    let reason = format!("given up: task {task} runs longer than {limit:?}");
+                    let call = self.scheduler.call_of(WorkerId(rank), dispatch);
+                    let index = call.map_or(task, |call| self.index(call, task));
+                    let reason = format!("given up: task {index} runs longer than {limit:?}");
                     tracing::warn!("worker {rank} is {reason}");
                     self.lost(&info, &reason);
                     self.fabric.give_up(rank);
@@ -454,7 +456,8 @@ impl Engine {
                     watching.tell(Happening::Known(piece));
                 }
             }
-            Action::Retry { task, failure } => {
+            Action::Retry { call, task, failure } => {
+                let task = self.index(call, task);
                 tracing::debug!("{}; it will be tried again", failure.clone().at_task(task));
                 if let Some(watching) = &mut self.watching {
                     watching.tell(Happening::Failed { task, failure: &failure, last: false });
@@ -485,6 +488,12 @@ impl Engine {
                 record.answer.0.deliver(pieces);
             }
         });
+    }
+
+    /// The index of the task at this position of a call.
+    fn index(&self, call: CallId, position: u64) -> u64 {
+        let order = self.calls.get(&call).and_then(|record| record.work.order.as_ref());
+        order.map_or(position, |order| order.index(position))
     }
 }
 
@@ -544,7 +553,7 @@ mod tests {
     fn task(call: u64, end: &mpsc::Sender<End>) -> Command {
         let mut items = BatchBuilder::default();
         items.push(&7u64).unwrap();
-        let work = Work { program: 0, shared: None, stateful: false, seed: 0, limit_nanos: 0 };
+        let work = Work { program: 0, shared: None, stateful: false, seed: 0, limit_nanos: 0, order: None };
         let answer = Answer(Arc::new(Waiting(end.clone())));
         let spec = CallSpec {
             first: 0,
@@ -557,6 +566,7 @@ mod tests {
             announce: false,
             stop_at_error: true,
             expected: Some(1),
+            costs: None,
         };
         let record = Record::new(work, answer, Items::single(0, items.finish()));
         Command::Task { call: CallId(call), spec, record }

@@ -15,6 +15,7 @@ use super::{
     items::Items,
     mailbox::{Mailbox, Wanted},
     options::CallOptions,
+    turns::Turns,
 };
 use crate::{
     error::{Error, ErrorKind, Failure, FailureKind, TaskError},
@@ -72,6 +73,8 @@ pub(super) struct Flow<'p, I> {
     fed_tasks: u64,
     fed_bytes: u64,
     arrived: VecDeque<Piece>,
+    /// Where tasks do not begin in the order of their items.
+    turns: Option<Turns>,
     taken: u64,
     /// The piece that the user has now: its tasks and bytes are consumed when it asks for the next.
     in_use: (u64, u64),
@@ -103,6 +106,7 @@ where
         let call = shared.new_call();
         let mailbox = Arc::new(Mailbox::default());
         let CallSpec { window_tasks, window_bytes, stop_at_error, .. } = spec;
+        let turns = options.order.clone().map(|order| Turns::new(order, ordered, stop_at_error));
         let record = Record::new(work, Answer(mailbox.clone()), Items::default());
         shared.command(Command::Map { call, spec, record })?;
         Ok(Flow {
@@ -124,6 +128,7 @@ where
             fed: VecDeque::new(),
             fed_bytes: 0,
             arrived: VecDeque::new(),
+            turns,
             taken: 0,
             in_use: (0, 0),
             untold: (0, 0),
@@ -145,15 +150,23 @@ where
     /// # Errors
     /// When the map cannot go on, or its time is over.
     pub(super) fn next_piece(&mut self) -> Result<Option<Piece>, Error> {
-        self.consumed();
-        if self.untold.0 >= self.window_tasks.div_ceil(TOLD_PART)
-            || self.untold.1 >= self.window_bytes.div_ceil(TOLD_PART)
-        {
-            self.tell_consumed()?;
-        }
         loop {
+            self.consumed();
+            if self.untold.0 >= self.window_tasks.div_ceil(TOLD_PART)
+                || self.untold.1 >= self.window_bytes.div_ceil(TOLD_PART)
+            {
+                self.tell_consumed()?;
+            }
+            if let Some(piece) = self.turns.as_mut().and_then(Turns::next) {
+                return Ok(Some(piece));
+            }
             if let Some(piece) = self.arrived.pop_front() {
-                return Ok(Some(self.without_stand_ins(piece)));
+                let piece = self.without_stand_ins(piece);
+                match &mut self.turns {
+                    Some(turns) => turns.put(&piece),
+                    None => return Ok(Some(piece)),
+                }
+                continue;
             }
             if let Some(limit) = self.late {
                 return Err(Error::not_done_in(limit, self.taken, self.known_tasks() - self.taken));

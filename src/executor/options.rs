@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use super::turns::Order;
 use crate::{
     error::Error,
     scheduler::{CallSpec, Chunk},
@@ -30,6 +31,8 @@ pub(crate) struct CallOptions {
     /// That of the executor, if there is none.
     pub(crate) seed: Option<u64>,
     pub(crate) label: Option<Arc<str>>,
+    /// Tasks begin in this order.
+    pub(crate) order: Option<Arc<Order>>,
 }
 
 impl Default for CallOptions {
@@ -45,20 +48,24 @@ impl Default for CallOptions {
             announce: false,
             seed: None,
             label: None,
+            order: None,
         }
     }
 }
 
 impl CallOptions {
+    /// The error of a call whose options make no sense.
+    pub(super) fn refused(&self, text: &str) -> Error {
+        let label = self.label.as_ref().map(|label| format!("{label}: ")).unwrap_or_default();
+        Error::usage(format!("{label}{text}"))
+    }
+
     /// What the scheduler is told.
     ///
     /// # Errors
     /// When an option makes no sense.
     pub(super) fn spec(&self, ordered: bool, expected: Option<u64>) -> Result<CallSpec, Error> {
-        let refused = |text: &str| {
-            let label = self.label.as_ref().map(|label| format!("{label}: ")).unwrap_or_default();
-            Err(Error::usage(format!("{label}{text}")))
-        };
+        let refused = |text: &str| Err(self.refused(text));
         if self.chunk == Chunk::Fixed(0) {
             return refused(EMPTY_CHUNK);
         }
@@ -70,6 +77,11 @@ impl CallOptions {
                 "static chunks need to know the number of tasks: use guided or auto for a lazy iterator",
             );
         }
+        // What must wait for its turn then, waits on the user's side: see `Turns`.
+        let (ordered, costs) = match &self.order {
+            Some(order) => (false, Some(order.costs.clone())),
+            None => (ordered, None),
+        };
         Ok(CallSpec {
             first: 0,
             chunk: self.chunk,
@@ -81,6 +93,7 @@ impl CallOptions {
             announce: self.announce,
             stop_at_error: !self.keep_going,
             expected,
+            costs,
         })
     }
 }

@@ -1,10 +1,14 @@
 //! One call: which of its tasks are where.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use super::{
-    Dispatch, WorkerId,
+    Dispatch, PLENTY, WorkerId,
     chunk::{Chunk, Policy, View},
+    costs::Costs,
     times::Times,
 };
 use crate::wire::Piece;
@@ -46,6 +50,8 @@ pub(crate) struct CallSpec {
     pub(crate) stop_at_error: bool,
     /// How many tasks there will be, where known.
     pub(crate) expected: Option<u64>,
+    /// What each of them costs, where that is known.
+    pub(crate) costs: Option<Arc<Costs>>,
 }
 
 /// Tasks that belong together.
@@ -307,15 +313,18 @@ impl Call {
         cost_nanos: f64,
         time_left: Option<u64>,
     ) -> Option<Range> {
-        let in_time = self.tasks_within(time_left);
+        let auto = self.spec.chunk == Chunk::Auto;
+        let again =
+            self.queued.first_key_value().map(|(start, _)| *start).filter(|start| *start < self.stop_before);
+        let start = again.unwrap_or(self.next);
+        let in_time = self.tasks_within(start, time_left);
         if in_time == 0 {
             self.out_of_time = true;
             return None;
         }
-        let most =
-            if self.spec.chunk == Chunk::Auto { self.fitting(slots).max(u64::from(width)) } else { u64::MAX };
-        if let Some(entry) = self.queued.first_entry()
-            && *entry.key() < self.stop_before
+        let most = if auto { self.fitting(start, slots).max(u64::from(width)) } else { u64::MAX };
+        if again.is_some()
+            && let Some(entry) = self.queued.first_entry()
         {
             let range = entry.remove();
             let count = range.count.min(in_time).min(most);
@@ -330,8 +339,8 @@ impl Call {
         }
         let expected = self.spec.expected.filter(|_| !self.closed).map_or(0, |tasks| self.spec.first + tasks);
         let end_of_all = self.fed.max(expected);
-        let first_for_worker = self.spec.chunk == Chunk::Auto && self.is_new(worker);
-        let size = self.policy.next(&View {
+        let first_for_worker = auto && self.is_new(worker);
+        let view = View {
             total: end_of_all - self.spec.first,
             left: end_of_all - self.next,
             slots,
@@ -340,7 +349,17 @@ impl Call {
             mean_nanos: self.times.mean_nanos(),
             cost_nanos,
             overhead_nanos: self.times.overhead_nanos(),
-        });
+        };
+        let size = match &self.spec.costs {
+            // An automatic chunk is a share of the cost that is left, not of the tasks.
+            Some(costs) if auto => {
+                let mean_cost = costs.of(self.next, view.left) / view.left as f64;
+                let mean_nanos = view.mean_nanos.map(|nanos| nanos * mean_cost);
+                let size = self.policy.next(&View { mean_nanos, ..view });
+                costs.within(self.next, size as f64 * mean_cost).clamp(1, size)
+            }
+            _ => self.policy.next(&view),
+        };
         let run = self.skipped.front().map_or(u64::MAX, |(start, _)| start - self.next);
         let count = size.min(most).min(in_time).min(end - self.next).min(run);
         let range = Range { start: self.next, count, attempt: 1, losses: 0 };
@@ -349,21 +368,39 @@ impl Call {
         Some(range)
     }
 
-    /// How long its tasks take.
+    /// What these tasks cost: 1 each on average, and 1 each where nothing is known of it.
+    pub(super) fn cost(&self, start: u64, count: u64) -> f64 {
+        self.spec.costs.as_ref().map_or(count as f64, |costs| costs.of(start, count))
+    }
+
+    /// How many tasks from `start` on cost no more than `most`.
+    fn costing(&self, start: u64, most: f64) -> u64 {
+        self.spec.costs.as_ref().map_or(most as u64, |costs| costs.within(start, most))
+    }
+
+    /// Whether the fresh tasks cost so much that all slots will be at work long after these, which one of them runs.
+    pub(super) fn has_plenty_behind(&self, range: &Range, slots: u64) -> bool {
+        self.spec.costs.as_ref().is_none_or(|costs| {
+            let left = costs.of(self.next, self.fed - self.next);
+            left >= (PLENTY * slots) as f64 * costs.of(range.start, range.count)
+        })
+    }
+
+    /// How long its tasks take, for what they cost.
     pub(super) fn times(&self) -> &Times {
         &self.times
     }
 
-    pub(super) fn measured(&mut self, tasks: u64, busy_nanos: u64, overhead_nanos: u64) {
-        self.times.measured(tasks, busy_nanos, overhead_nanos);
+    pub(super) fn measured(&mut self, cost: f64, busy_nanos: u64, overhead_nanos: u64) {
+        self.times.measured(cost, busy_nanos, overhead_nanos);
     }
 
-    /// How many tasks are expected to be done one after the other in that many nanoseconds. While nothing
-    /// has been measured, every number is.
-    fn tasks_within(&self, time_left: Option<u64>) -> u64 {
+    /// How many tasks from `start` on are expected to be done one after the other in that many nanoseconds. While
+    /// nothing has been measured, every number is.
+    fn tasks_within(&self, start: u64, time_left: Option<u64>) -> u64 {
         match (time_left, self.times.mean_nanos()) {
             (Some(0), _) => 0,
-            (Some(left), Some(mean)) => (left as f64 / mean) as u64,
+            (Some(left), Some(mean)) => self.costing(start, left as f64 / mean),
             _ => u64::MAX,
         }
     }
@@ -417,12 +454,13 @@ impl Call {
         self.held.insert(start, Held::Mark { count });
     }
 
-    /// How many tasks fit into a chunk, by the sizes and times so far: into a worker's share of the
+    /// How many tasks from `start` on fit into a chunk, by the sizes and times so far: into a worker's share of the
     /// window, into what is worth sending at a time, and into the time that a chunk may take.
-    fn fitting(&self, slots: u64) -> u64 {
+    fn fitting(&self, start: u64, slots: u64) -> u64 {
         let mean = (self.sized.0 / self.sized.1.max(1)).max(1);
         let by_size = (self.spec.window_bytes / (2 * slots.max(1))).min(CHUNK_BYTES) / mean;
-        let by_time = self.times.longest_mean_nanos().map_or(u64::MAX, |mean| (CHUNK_NANOS / mean) as u64);
+        let by_time =
+            self.times.longest_mean_nanos().map_or(u64::MAX, |mean| self.costing(start, CHUNK_NANOS / mean));
         by_size.min(by_time).max(1)
     }
 

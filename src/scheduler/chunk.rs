@@ -21,7 +21,8 @@ use crate::error::ParseError;
 /// rank 0's measured cost of a chunk and w a worker's, `floor = max(1, ceil(max(2Ps, 20(s + w)) / m))`
 /// keeps rank 0 below half of its capacity and the overhead below 5 %, and the chunk is
 /// `max(floor, ceil(R / 2P))`, or `max(ceil(R / P), ceil(Ps / m))` once R is below floor x P. Its results are kept to
-/// 4 MiB, as far as the sizes of earlier ones foretell.
+/// 4 MiB, as far as the sizes of earlier ones foretell. Where [costs](crate::Call::cost) are known, a share of R is that
+/// share of what the R tasks cost, and m goes by the cost.
 ///
 /// Results never depend on it.
 ///

@@ -75,6 +75,7 @@ pub(crate) enum Action {
     },
     /// An attempt at a task failed; the task will be tried again.
     Retry {
+        call: CallId,
         task: u64,
         failure: Failure,
     },

@@ -7,6 +7,7 @@
 
 mod call;
 mod chunk;
+mod costs;
 mod event;
 mod fleet;
 #[cfg(test)]
@@ -20,6 +21,7 @@ use std::collections::{BTreeSet, VecDeque};
 pub(crate) use call::CallSpec;
 use call::{Call, Range};
 pub use chunk::Chunk;
+pub(crate) use costs::Costs;
 use event::UNKNOWN_NANOS;
 pub(crate) use event::{Action, CallId, Dispatch, End, Event, WorkerId};
 use fleet::{Fleet, Worker};
@@ -183,6 +185,12 @@ impl Scheduler {
         self.calls.values().map(|call| call.waiting()).sum()
     }
 
+    /// The call of a chunk that is with a worker.
+    pub(crate) fn call_of(&self, worker: WorkerId, dispatch: u64) -> Option<CallId> {
+        let worker = self.workers.get(worker)?;
+        worker.outstanding().iter().find(|d| d.epoch == dispatch).map(|d| d.call)
+    }
+
     /// Chunks that are with workers.
     pub(crate) fn in_flight(&self) -> usize {
         self.in_flight
@@ -224,9 +232,10 @@ impl Scheduler {
         if let Some(call) = self.calls.get_mut(&dispatch.call) {
             call.comes_back(&dispatch);
             let ran = pieces.iter().map(|piece| piece.count).sum();
-            call.measured(ran, busy, overhead);
+            let cost = call.cost(dispatch.start, ran);
+            call.measured(cost, busy, overhead);
             if let Some(kind) = call.kind {
-                self.kinds.entry(kind).or_default().measured(ran, busy, overhead);
+                self.kinds.entry(kind).or_default().measured(cost, busy, overhead);
             }
             self.settle(dispatch, pieces);
         }
@@ -278,7 +287,7 @@ impl Scheduler {
         if again && dispatch.attempt <= call.spec.retries && !call.ended {
             let attempt = dispatch.attempt.saturating_add(1);
             call.retry(Range { start: task, count: 1, attempt, losses: dispatch.losses }, self.now);
-            self.actions.push(Action::Retry { task, failure });
+            self.actions.push(Action::Retry { call: dispatch.call, task, failure });
             return;
         }
         if call.spec.stop_at_error && task < call.stop_before {
@@ -602,8 +611,8 @@ impl Scheduler {
         self.epoch += 1;
         self.in_flight += 1;
         let mean_nanos = call.times().mean_nanos();
-        let expected_nanos =
-            mean_nanos.map_or(UNKNOWN_NANOS, |mean| UNKNOWN_NANOS.min((range.count as f64 * mean) as u64));
+        let cost = call.cost(range.start, range.count);
+        let expected_nanos = mean_nanos.map_or(UNKNOWN_NANOS, |mean| UNKNOWN_NANOS.min((cost * mean) as u64));
         let begins = state.outstanding().back().map_or(0, |before| before.ends).max(self.now);
         let several = call.spec.chunk == Chunk::Auto && range.count > 1 && mean_nanos.is_some();
         let dispatch = Dispatch {
@@ -620,7 +629,8 @@ impl Scheduler {
             precedes: range.count == 1
                 && range.losses == 0
                 && mean_nanos.is_some()
-                && !call.times().is_uneven(),
+                && !call.times().is_uneven()
+                && call.has_plenty_behind(&range, self.slots),
             cut: false,
         };
         if several {

@@ -1,4 +1,4 @@
-//! How long tasks take, as far as it is known.
+//! How long tasks take, as far as it is known. Where their costs are known, a task stands for a cost of 1.
 
 /// What is left of the weight of the tasks so far in the mean of their times with each chunk that comes back.
 const FADING: f64 = 63.0 / 64.0;
@@ -26,9 +26,10 @@ impl Default for Times {
 }
 
 impl Times {
-    pub(super) fn measured(&mut self, tasks: u64, busy_nanos: u64, overhead_nanos: u64) {
-        if tasks > 0 {
-            let (busy, tasks) = (busy_nanos as f64, tasks as f64);
+    /// A chunk came back, with so many tasks run.
+    pub(super) fn measured(&mut self, tasks: f64, busy_nanos: u64, overhead_nanos: u64) {
+        if tasks > 0.0 {
+            let busy = busy_nanos as f64;
             self.timed = (FADING * self.timed.0 + busy, FADING * self.timed.1 + tasks);
             let mean = busy / tasks;
             self.squares = FADING * self.squares + busy * mean;

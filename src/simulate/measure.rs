@@ -29,6 +29,7 @@ pub(crate) fn scheduler_cost(workers: u32) -> f64 {
         announce: false,
         stop_at_error: true,
         expected: Some(tasks),
+        costs: None,
     };
     scheduler.handle(Event::Submitted { call: CALL, spec }, &mut actions);
     scheduler.handle(Event::Fed { call: CALL, tasks }, &mut actions);

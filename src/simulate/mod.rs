@@ -233,6 +233,7 @@ impl Simulation<'_> {
             announce: false,
             stop_at_error: false,
             expected,
+            costs: None,
         };
         let whole = ordered(true, self.setting.window, Some(self.setting.tasks));
         let part = ordered(false, u64::MAX, None);

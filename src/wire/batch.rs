@@ -63,6 +63,13 @@ impl Batch {
         self.bytes.get(self.offset(k)..self.offset(k + 1))
     }
 
+    /// The number that value `k` begins with.
+    pub(crate) fn first_number(&self, k: usize) -> Option<u64> {
+        let start = self.offset(k);
+        let end = start.checked_add(size_of::<u64>()).filter(|end| *end <= self.offset(k + 1))?;
+        decode(&self.bytes.get(start..end)).ok()
+    }
+
     /// Decodes value `k`. A large block in it shares the memory of this batch, if it is half of it.
     ///
     /// # Errors

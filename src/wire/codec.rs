@@ -34,6 +34,18 @@ pub enum CodecError {
     },
 }
 
+impl CodecError {
+    /// The same of a value of this type, which is all that the user knows of.
+    pub(crate) fn of_type<T>(self) -> CodecError {
+        let type_name = std::any::type_name::<T>();
+        match self {
+            CodecError::Decode { source, .. } => CodecError::Decode { type_name, source },
+            CodecError::Trailing { left, .. } => CodecError::Trailing { type_name, left },
+            CodecError::Encode(_) => self,
+        }
+    }
+}
+
 type Format<const LIMIT: usize> = Configuration<LittleEndian, Fixint, Limit<LIMIT>>;
 
 fn format<const LIMIT: usize>() -> Format<LIMIT> {

@@ -23,7 +23,7 @@ use std::{
 pub(crate) use board::{Board, Limited, Seen, now_nanos};
 pub(crate) use prints::let_out_from_now;
 pub(crate) use program::run_chunk;
-pub use program::{AsItIs, Each, Fallible, Function, Init, Returned, Verdict, With};
+pub use program::{AsItIs, Each, Fallible, Function, Init, Numbered, Returned, Verdict, With};
 pub use run::ChunkRun;
 use run::{LISTEN_NANOS, Place, SharedValue, States, Surroundings, run_message};
 pub(crate) use sink::{Collect, Fold, Node, append};

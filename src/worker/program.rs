@@ -12,6 +12,7 @@ use super::{ChunkRun, sink::Sink, unwind::catch};
 use crate::{
     error::{Failure, FailureKind},
     function::conjure,
+    wire::CodecError,
 };
 
 /// Code that can travel to a worker: what [`Executor::call`](crate::Executor::call) and its
@@ -30,6 +31,18 @@ pub trait Function: 'static {
     fn prepare(run: &ChunkRun<'_>) -> Result<Self::State, Failure>;
     #[doc(hidden)]
     fn run(state: &mut Self::State, item: Self::Item) -> Result<Self::Value, Failure>;
+
+    /// The index of task `k` of a chunk.
+    #[doc(hidden)]
+    #[inline]
+    fn index(run: &ChunkRun<'_>, k: usize) -> u64 {
+        run.first() + k as u64
+    }
+    #[doc(hidden)]
+    #[inline]
+    fn item(run: &ChunkRun<'_>, k: usize) -> Result<Self::Item, CodecError> {
+        run.items.decode(k)
+    }
 }
 
 /// The entry of function `P` whose values go to `K`.
@@ -37,7 +50,7 @@ pub(crate) fn run_chunk<P: Function, K: Sink<P::Value>>(run: &mut ChunkRun<'_>) 
     let mut state = run.take_state::<P::State>();
     let mut sink = K::default();
     for k in 0..run.items.len() {
-        run.enter(k);
+        run.enter(P::index(run, k));
         let mut prepared = match state.take() {
             Some(state) => Ok(state),
             None => P::prepare(run).map_err(|failure| Failure { kind: FailureKind::Init, ..failure }),
@@ -45,9 +58,7 @@ pub(crate) fn run_chunk<P: Function, K: Sink<P::Value>>(run: &mut ChunkRun<'_>) 
         run.begin(k);
         let outcome = match &mut prepared {
             Ok(state) => catch(|| {
-                let item = run
-                    .items
-                    .decode(k)
+                let item = P::item(run, k)
                     .map_err(|error| Failure::new(FailureKind::Codec, format!("the item {error}")))?;
                 P::run(state, item)
             }),
@@ -236,5 +247,32 @@ where
 
     fn run(state: &mut S, item: A) -> Result<V::Value, Failure> {
         settle::<V, R>(conjure::<F>()(state, item))
+    }
+}
+
+/// `P` on items that come with the indices of their tasks: they are handed out in another order.
+pub struct Numbered<P>(Marker<P>);
+
+impl<P: Function> Function for Numbered<P> {
+    type Item = (u64, P::Item);
+    type Value = P::Value;
+    type State = P::State;
+
+    fn prepare(run: &ChunkRun<'_>) -> Result<P::State, Failure> {
+        P::prepare(run)
+    }
+
+    fn run(state: &mut P::State, (_, item): (u64, P::Item)) -> Result<P::Value, Failure> {
+        P::run(state, item)
+    }
+
+    fn index(run: &ChunkRun<'_>, k: usize) -> u64 {
+        // An item that could not be encoded is empty, and what comes of it is not seen.
+        run.items.first_number(k).unwrap_or_default()
+    }
+
+    fn item(run: &ChunkRun<'_>, k: usize) -> Result<(u64, P::Item), CodecError> {
+        // What is said of it is what is said of one without its index.
+        run.items.decode(k).map_err(CodecError::of_type::<P::Item>)
     }
 }

@@ -143,13 +143,13 @@ pub(super) fn run_message(
 }
 
 impl ChunkRun<'_> {
-    /// The absolute index of the chunk's first task.
+    /// The position of the chunk's first task among those of its call.
     pub(super) fn first(&self) -> u64 {
         self.chunk.start
     }
 
-    pub(super) fn enter(&self, k: usize) {
-        self.task.enter(self.chunk.start + k as u64);
+    pub(super) fn enter(&self, index: u64) {
+        self.task.enter(index);
     }
 
     /// The time of task `k` begins.

@@ -1,8 +1,11 @@
 //! The scheduler against a fleet that misbehaves in every order.
 
 mod ahead;
+mod costs;
 mod ends;
 mod spread;
+
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
@@ -38,6 +41,7 @@ fn spec(chunk: Chunk) -> CallSpec {
         announce: false,
         stop_at_error: true,
         expected: None,
+        costs: None,
     }
 }
 
@@ -211,9 +215,12 @@ proptest! {
         first in prop_oneof![Just(0u64), 1u64..1000],
         chunk in any_chunk(),
         ordered: bool,
+        costs in prop::option::of(prop::collection::vec(0.0f64..9.0, 80)),
         happenings in prop::collection::vec(happening(), 0..60),
     ) {
-        let mut fleet = Fleet::new(workers, CallSpec { first, ordered, stop_at_error: false, ..spec(chunk) }, tasks);
+        let costs = costs.filter(|_| first == 0).map(|costs| Arc::new(Costs::new(costs.into_iter())));
+        let spec = CallSpec { first, ordered, stop_at_error: false, costs, ..spec(chunk) };
+        let mut fleet = Fleet::new(workers, spec, tasks);
         let mut now = 0;
         for happening in happenings {
             if fleet.held.is_empty() {
