@@ -74,7 +74,7 @@ impl Transport for Comm {
     }
 
     fn end(&mut self, ending: Ending, lost: bool) -> Result<(), Error> {
-        leave_world(&mut self.world, std::slice::from_mut(&mut self.port), ending, lost)
+        leave_world(&mut self.world, [&mut self.port], ending, lost)
     }
 }
 
@@ -99,16 +99,16 @@ pub(super) fn ends_by_abort(ending: Ending, lost: bool) -> bool {
 }
 
 /// Rank 0 leaves MPI. MPI_Finalize waits for every process, so it is left out when one is gone.
-pub(super) fn leave_world(
+pub(super) fn leave_world<'p>(
     world: &mut Option<World>,
-    ports: &mut [Port],
+    ports: impl IntoIterator<Item = &'p mut Port>,
     ending: Ending,
     lost: bool,
 ) -> Result<(), Error> {
     let abort = ends_by_abort(ending, lost);
     // Nobody waits for what has not left when the run is aborted by force.
     if matches!(ending, Ending::Orderly { .. }) || !abort {
-        ports.iter_mut().for_each(flush);
+        ports.into_iter().for_each(flush);
     }
     let Some(world) = world.take() else { return Ok(()) };
     let (Ending::Orderly { code } | Ending::Forced { code }) = ending;

@@ -31,11 +31,13 @@ const SETTLING: Duration = Duration::from_millis(300);
 
 pub(crate) struct Pool {
     world: Option<World>,
-    /// One port a spawn.
-    ports: Vec<Port>,
+    /// One port a spawn, as long as one of its workers is there.
+    ports: BTreeMap<u32, Port>,
     /// Where each worker is: the port, and its rank there.
-    places: BTreeMap<u32, (usize, u32)>,
-    ranks: BTreeMap<(usize, u32), u32>,
+    places: BTreeMap<u32, (u32, u32)>,
+    ranks: BTreeMap<(u32, u32), u32>,
+    /// The rank of the next worker. A port has the number of its first one.
+    next_rank: u32,
     info: Vec<(String, String)>,
     /// Replacements that are being spawned. One that hangs may stay here for ever.
     spawning: Vec<Spawning>,
@@ -134,9 +136,10 @@ impl Pool {
         }
         let mut pool = Pool {
             world: Some(world),
-            ports: Vec::new(),
+            ports: BTreeMap::new(),
             places: BTreeMap::new(),
             ranks: BTreeMap::new(),
+            next_rank: 1,
             info,
             spawning: Vec::new(),
         };
@@ -150,7 +153,7 @@ impl Pool {
             }
             Err(error) => {
                 // Without children there is nobody to wait for.
-                leave_world(&mut pool.world, &mut [], Ending::Orderly { code: None }, false)?;
+                leave_world(&mut pool.world, [], Ending::Orderly { code: None }, false)?;
                 Err(error)
             }
         }
@@ -188,12 +191,12 @@ impl Pool {
 
     /// Takes in `count` workers that were spawned.
     fn add(&mut self, communicator: Communicator, count: u32) -> u32 {
-        let port = self.ports.len();
-        self.ports.push(Port::new(communicator, None));
-        let first = self.places.last_key_value().map_or(1, |(rank, _)| rank + 1);
+        let first = self.next_rank;
+        self.next_rank += count;
+        self.ports.insert(first, Port::new(communicator, None));
         for remote in 0..count {
-            self.places.insert(first + remote, (port, remote));
-            self.ranks.insert((port, remote), first + remote);
+            self.places.insert(first + remote, (first, remote));
+            self.ranks.insert((first, remote), first + remote);
         }
         first
     }
@@ -224,10 +227,10 @@ fn advice(hosts_named: bool) -> String {
 impl Transport for Pool {
     fn poll(&mut self, inbox: &mut Vec<(u32, Incoming)>) -> Result<bool, Error> {
         let before = inbox.len();
-        for (number, port) in self.ports.iter_mut().enumerate() {
+        for (number, port) in &mut self.ports {
             let ranks = &self.ranks;
             let mut came = |remote, incoming| {
-                if let Some(rank) = ranks.get(&(number, remote)) {
+                if let Some(rank) = ranks.get(&(*number, remote)) {
                     inbox.push((*rank, incoming));
                 }
             };
@@ -239,20 +242,27 @@ impl Transport for Pool {
     }
 
     fn post(&mut self, rank: u32, frame: Frame) {
-        if let Some((port, remote)) = self.places.get(&rank) {
-            self.ports[*port].post(*remote, &frame);
+        if let Some((number, remote)) = self.places.get(&rank)
+            && let Some(port) = self.ports.get_mut(number)
+        {
+            port.post(*remote, &frame);
         }
     }
 
     fn flush(&mut self) {
-        for port in &mut self.ports {
+        for port in self.ports.values_mut() {
             port.flush();
         }
     }
 
     fn abandon(&mut self, rank: u32) {
-        if let Some((port, remote)) = self.places.get(&rank) {
-            self.ports[*port].abandon(*remote);
+        let Some((number, remote)) = self.places.remove(&rank) else { return };
+        self.ranks.remove(&(number, remote));
+        if self.ranks.range((number, 0)..=(number, u32::MAX)).next().is_none() {
+            // MPI keeps the communicator: to free it would take the lost worker.
+            self.ports.remove(&number);
+        } else if let Some(port) = self.ports.get_mut(&number) {
+            port.abandon(remote);
         }
     }
 
@@ -294,7 +304,7 @@ impl Transport for Pool {
     }
 
     fn end(&mut self, ending: Ending, lost: bool) -> Result<(), Error> {
-        leave_world(&mut self.world, &mut self.ports, ending, lost)
+        leave_world(&mut self.world, self.ports.values_mut(), ending, lost)
     }
 }
 

@@ -1,5 +1,8 @@
 //! What the modes with worker processes share: handshake, lifelines, losses, replacements.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
@@ -66,11 +69,21 @@ impl Member {
     }
 }
 
-/// The ranks on a host, rank 0 included, and the CPUs that they may use between them.
-type Host = (u32, BTreeSet<u32>);
+/// What is known of a host.
+#[derive(Debug, Default)]
+struct Host {
+    /// The ranks on it, rank 0 included.
+    ranks: u32,
+    /// The CPUs that they may use between them.
+    cpus: BTreeSet<u32>,
+    /// The ranks that were on it and are lost.
+    lost: u32,
+}
 
-fn has_a_cpu_each((ranks, cpus): &Host) -> bool {
-    *ranks as usize <= cpus.len()
+impl Host {
+    fn has_a_cpu_each(&self) -> bool {
+        self.ranks as usize <= self.cpus.len()
+    }
 }
 
 /// How long the end of a run waits for replacements that are on their way.
@@ -137,7 +150,7 @@ impl<T: Transport> Remote<T> {
 
     /// True when the ranks on this host have a CPU each.
     pub(crate) fn spin(&self) -> bool {
-        self.hosts.get(&launch::here().host).is_some_and(has_a_cpu_each)
+        self.hosts.get(&launch::here().host).is_some_and(Host::has_a_cpu_each)
     }
 
     /// Ends the workers after a start that failed, but not before rank 0 could say why: those
@@ -155,7 +168,8 @@ impl<T: Transport> Remote<T> {
 
     fn gather(&mut self) -> Result<Vec<WorkerInfo>, Error> {
         let here = launch::here();
-        self.hosts.insert(here.host.clone(), (1, here.cpus.iter().copied().collect()));
+        let cpus = here.cpus.iter().copied().collect();
+        self.hosts.insert(here.host.clone(), Host { ranks: 1, cpus, lost: 0 });
         let deadline = self.settings.deadline;
         let mut idle = Idle::new(false);
         let mut siblings = Siblings::watch();
@@ -250,8 +264,8 @@ impl<T: Transport> Remote<T> {
                     return self.refuse(rank, text, news);
                 }
                 let host = self.hosts.entry(hello.host.clone()).or_default();
-                host.0 += 1;
-                host.1.extend(hello.cpus.iter().copied());
+                host.ranks += 1;
+                host.cpus.extend(hello.cpus.iter().copied());
                 member.host = Some(hello.host.clone());
                 member.stage = Stage::Known(hello);
                 if self.running {
@@ -312,14 +326,14 @@ impl<T: Transport> Remote<T> {
         };
         let here = &launch::here().host;
         let host = self.hosts.get(&hello.host);
-        let ranks = host.map_or(1, |(ranks, _)| *ranks);
+        let ranks = host.map_or(1, |host| host.ranks);
         let welcome = Welcome {
             rank,
             token: self.lifelines.token,
             lifeline: self.lifelines.addresses_for(hello.host == *here),
             threads: self.settings.threads,
             workers_on_host: ranks - u32::from(hello.host == *here && ranks > 1),
-            spin: host.is_some_and(has_a_cpu_each),
+            spin: host.is_some_and(Host::has_a_cpu_each),
             surroundings: self.settings.surroundings.clone(),
         };
         *stage = Stage::Welcomed(hello);
@@ -355,10 +369,12 @@ impl<T: Transport> Remote<T> {
         self.coming -= usize::from(member.is_coming());
         let stage = std::mem::replace(&mut member.stage, Stage::Lost);
         if matches!(stage, Stage::Lost) {
+            self.forget(rank);
             return None;
         }
-        if let Some((ranks, _)) = member.host.as_ref().and_then(|host| self.hosts.get_mut(host)) {
-            *ranks -= 1;
+        if let Some(host) = member.host.as_ref().and_then(|host| self.hosts.get_mut(host)) {
+            host.ranks -= 1;
+            host.lost += 1;
         }
         debug_assert_eq!(self.coming, self.members.values().filter(|member| member.is_coming()).count());
         self.losses += 1;
@@ -370,7 +386,16 @@ impl<T: Transport> Remote<T> {
             }
         }
         self.transport.abandon(rank);
+        self.lifelines.lost(rank);
+        self.forget(rank);
         Some(stage)
+    }
+
+    /// Forgets a lost worker whose process is gone: there may be very many in a long run.
+    fn forget(&mut self, rank: u32) {
+        if !self.lifelines.knows(rank) {
+            self.members.remove(&rank);
+        }
     }
 
     /// Waits for replacements that are on their way when the run ends: a process that finds rank 0 gone while it starts
@@ -485,11 +510,13 @@ impl<T: Transport> Fabric for Remote<T> {
         #[cfg(feature = "mpi")]
         if lost || matches!(ending, Ending::Forced { .. }) {
             let here = &launch::here().host;
-            let frozen = self.members.iter().filter(|(rank, _)| self.lifelines.is_frozen(**rank));
             // One that is frozen counts twice: nobody sees its end.
-            let members = self.members.values().chain(frozen.map(|(_, member)| member));
-            let hosts = members.filter_map(|member| member.host.as_deref());
-            launch::strand_launcher(hosts.filter(|host| host != here));
+            let frozen = self.members.iter().filter(|(rank, _)| self.lifelines.is_frozen(**rank));
+            let frozen = frozen.filter_map(|(_, member)| member.host.as_deref());
+            let all = self.hosts.iter().flat_map(|(host, known)| {
+                std::iter::repeat_n(host.as_str(), (known.ranks + known.lost) as usize)
+            });
+            launch::strand_launcher(all.chain(frozen).filter(|host| host != here));
         }
         // A launcher that ends the run for one process would do so at once if the workers ended before this one,
         // whose code counts: they end with it.

@@ -18,6 +18,21 @@ pub(crate) enum Served {
     Refused,
 }
 
+/// What this process says first.
+pub(super) fn hello() -> Hello {
+    let here = launch::here();
+    Hello {
+        protocol: PROTOCOL,
+        pointer_bits: usize::BITS,
+        big_endian: cfg!(target_endian = "big"),
+        build: function::build().to_string(),
+        program: here.program.clone(),
+        host: here.host.clone(),
+        pid: std::process::id(),
+        cpus: here.cpus.clone(),
+    }
+}
+
 /// Introduces this process to rank 0 and serves until the end.
 ///
 /// `adjust` is told whether waiting may spin.
@@ -30,18 +45,7 @@ pub(crate) fn serve_remote<L: Link>(
 ) -> Result<Served, LinkError> {
     launch::becomes_worker();
     sleep_exactly();
-    let here = launch::here();
-    let hello = Hello {
-        protocol: PROTOCOL,
-        pointer_bits: usize::BITS,
-        big_endian: cfg!(target_endian = "big"),
-        build: function::build().to_string(),
-        program: here.program.clone(),
-        host: here.host.clone(),
-        pid: std::process::id(),
-        cpus: here.cpus.clone(),
-    };
-    link.send(ToRank0::Hello(hello))?;
+    link.send(ToRank0::Hello(hello()))?;
     let welcome = match link.recv()? {
         ToWorker::Welcome(welcome) => welcome,
         ToWorker::Refuse => return Ok(Served::Refused),

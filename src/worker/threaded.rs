@@ -1,7 +1,7 @@
 //! A hybrid worker: this thread talks to rank 0, several others run chunks.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -29,9 +29,55 @@ const PAUSE: Duration = Duration::from_micros(50);
 struct Common {
     revoked: Mutex<HashSet<u64>>,
     any_revoked: AtomicBool,
-    /// Calls that are over, oldest first; each thread drops the states it has of them.
-    forgotten: Mutex<Vec<u64>>,
-    forgets: AtomicU64,
+    holders: Holders,
+}
+
+/// Who holds a state, for the calls of which a thread does: when one is over, each of them drops its own.
+#[derive(Default)]
+struct Holders {
+    /// How many threads, and whether the call is over.
+    calls: Mutex<HashMap<u64, (usize, bool)>>,
+    /// How many of them are over, counted from the beginning.
+    ends: AtomicU64,
+}
+
+impl Holders {
+    /// One more thread holds a state of this call.
+    fn takes(&self, call: u64) {
+        lock(&self.calls).entry(call).or_default().0 += 1;
+    }
+
+    fn lets_go(&self, call: u64) {
+        let mut calls = lock(&self.calls);
+        if let Some((threads, _)) = calls.get_mut(&call) {
+            *threads -= 1;
+            if *threads == 0 {
+                calls.remove(&call);
+            }
+        }
+    }
+
+    fn ends(&self, call: u64) {
+        if let Some((_, over)) = lock(&self.calls).get_mut(&call) {
+            *over = true;
+            self.ends.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    /// Drops those of these states whose calls are over; `seen` says how many ends there were the last time.
+    fn sweep(&self, states: &mut States, seen: &mut u64) {
+        let ends = self.ends.load(Ordering::Acquire);
+        if std::mem::replace(seen, ends) == ends {
+            return;
+        }
+        let is_over = |call: &u64| lock(&self.calls).get(call).is_some_and(|(_, over)| *over);
+        let over: Vec<u64> = states.keys().copied().filter(is_over).collect();
+        for call in over {
+            // A state's Drop is the user's code.
+            let _ = catch(|| states.remove(&call));
+            self.lets_go(call);
+        }
+    }
 }
 
 struct Order {
@@ -78,8 +124,7 @@ pub(super) fn serve(link: &mut dyn Link, identity: &Identity) -> Result<bool, Li
                 ToWorker::Shutdown { finalise } => return Ok(finalise),
                 message => {
                     if let ToWorker::Forget { call } = message {
-                        lock(&common.forgotten).push(call);
-                        common.forgets.fetch_add(1, Ordering::Release);
+                        common.holders.ends(call);
                     }
                     desk.take(message);
                 }
@@ -111,18 +156,13 @@ struct Hand {
 impl Hand {
     fn work(self) {
         let mut states = States::new();
-        let mut forgets = 0;
+        let mut seen = 0;
         let mut overhead = 0;
         for Order { mut chunk, shared } in &self.queue {
             let received = now_nanos();
-            let told = self.common.forgets.load(Ordering::Acquire);
-            if told != forgets {
-                for call in &lock(&self.common.forgotten)[forgets as usize..] {
-                    // A state's Drop is the user's code.
-                    let _ = catch(|| states.remove(call));
-                }
-                forgets = told;
-            }
+            let holders = &self.common.holders;
+            holders.sweep(&mut states, &mut seen);
+            let held = states.contains_key(&chunk.call);
             let mut around = Around { hand: &self, dispatch: chunk.dispatch };
             if !around.listen() {
                 chunk.revoke();
@@ -135,6 +175,11 @@ impl Hand {
                 around: &mut around,
             };
             let (mut result, time) = run_message(&chunk, shared, place);
+            match (held, states.contains_key(&chunk.call)) {
+                (false, true) => holders.takes(chunk.call),
+                (true, false) => holders.lets_go(chunk.call),
+                _ => {}
+            }
             result.overhead_nanos = overhead;
             if self.answers.send(ToRank0::Result(result)).is_err() {
                 return;
@@ -157,5 +202,35 @@ impl Surroundings for Around<'_> {
     fn listen(&mut self) -> bool {
         let common = &self.hand.common;
         !(common.any_revoked.load(Ordering::Acquire) && lock(&common.revoked).contains(&self.dispatch))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_call_that_is_over_nothing_is_kept() {
+        let holders = Holders::default();
+        let (mut one, mut other, mut idle) = (States::new(), States::new(), States::new());
+        let (mut seen_by_one, mut seen_by_other) = (0, 0);
+        for call in 0..100 {
+            for states in [&mut one, &mut other] {
+                states.insert(call, Box::new(call));
+                holders.takes(call);
+            }
+            holders.ends(call);
+            holders.ends(1000 + call); // Without a state.
+            holders.sweep(&mut one, &mut seen_by_one);
+            holders.sweep(&mut other, &mut seen_by_other);
+            assert!(one.is_empty() && other.is_empty());
+        }
+        holders.sweep(&mut idle, &mut 0);
+        assert!(lock(&holders.calls).is_empty(), "also though a third thread has heard of none before");
+        one.insert(7, Box::new(7));
+        holders.takes(7);
+        holders.ends(8);
+        holders.sweep(&mut one, &mut seen_by_one);
+        assert!(one.contains_key(&7), "its call goes on");
     }
 }

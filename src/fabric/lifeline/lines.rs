@@ -38,6 +38,8 @@ pub(super) struct Post {
     pub(super) pulse: Pulse,
     /// It was given up, because it did not answer.
     pub(super) frozen: bool,
+    /// It is lost: nothing is to be kept of it once its process is gone.
+    pub(super) lost: bool,
 }
 
 impl Post {
@@ -110,6 +112,23 @@ impl Lifelines {
     /// A worker is about to be told the token; a connection for another rank is refused.
     pub(in crate::fabric) fn expect(&self, rank: u32) {
         lock(&self.posts).entry(rank).or_default();
+    }
+
+    /// A worker is lost. Nothing is kept of it from when its connection ends; one that has not connected yet may still
+    /// come, and must hear then that it is to end.
+    pub(in crate::fabric) fn lost(&self, rank: u32) {
+        let mut posts = lock(&self.posts);
+        if let Some(post) = posts.get_mut(&rank) {
+            post.lost = true;
+            if post.line.is_none() && post.pulse.has_answered() {
+                posts.remove(&rank);
+            }
+        }
+    }
+
+    /// True while something is kept of a worker.
+    pub(in crate::fabric) fn knows(&self, rank: u32) -> bool {
+        lock(&self.posts).contains_key(&rank)
     }
 
     /// Tells how long the tasks may take that a worker is given from here on; `None` for any time.

@@ -23,6 +23,8 @@ use std::{io, net::TcpStream, time::Duration};
 use rustix::net::sockopt;
 
 pub(super) use lines::Lifelines;
+#[cfg(test)]
+pub(super) use worker::introduce;
 pub(super) use worker::{connect, leave};
 
 use crate::{wire::nanos, worker::Limited};
@@ -47,12 +49,12 @@ pub(super) enum Heard {
 
 /// What a worker says first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Introduction {
-    token: [u8; 16],
-    rank: u32,
-    pid: u32,
+pub(super) struct Introduction {
+    pub(super) token: [u8; 16],
+    pub(super) rank: u32,
+    pub(super) pid: u32,
     /// Names the system of process ids that `pid` belongs to, on its host; 0 when it is not known.
-    pid_space: u64,
+    pub(super) pid_space: u64,
 }
 
 impl Introduction {

@@ -179,7 +179,10 @@ impl Lookout {
         let Some(post) = posts.get_mut(&rank) else { return };
         post.line = None;
         // One that has not answered yet may be trying again.
-        let known = post.pulse.has_answered();
+        let known = post.pulse.has_answered() || post.lost;
+        if post.lost {
+            posts.remove(&rank);
+        }
         drop(posts);
         if known && !self.ending.load(Ordering::Acquire) {
             self.tell(Heard::Gone { rank, reason: reason.to_string() });

@@ -65,7 +65,7 @@ pub(in crate::fabric) fn connect(
 }
 
 /// One try: connected, introduced, and taken in by rank 0.
-pub(super) fn introduce(
+pub(in crate::fabric) fn introduce(
     address: &SocketAddr,
     limit: Duration,
     introduction: Introduction,
