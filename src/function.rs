@@ -12,9 +12,6 @@ use std::{ptr::NonNull, sync::OnceLock};
 
 use crate::error::{Error, ErrorKind};
 
-/// The entry that every call's code has: runs one chunk. See [`crate::worker::program`].
-pub(crate) type EntryPoint = fn(&mut crate::worker::ChunkRun<'_>);
-
 /// The executable as it lies in this process.
 struct Image {
     bias: usize,
@@ -115,12 +112,12 @@ pub(crate) fn build() -> &'static str {
     &image().build
 }
 
-/// The offset that stands for `entry` in every process of this build.
+/// The offset that stands for the code at this address in every process of this build.
 ///
 /// # Errors
 /// When the code is not in the executable itself but in a shared library.
-pub(crate) fn to_offset(entry: EntryPoint) -> Result<u64, Error> {
-    let offset = (entry as usize).wrapping_sub(image().bias);
+pub(crate) fn to_offset(address: usize) -> Result<u64, Error> {
+    let offset = address.wrapping_sub(image().bias);
     if image().code.iter().any(|segment| segment.contains(&offset)) {
         Ok(offset as u64)
     } else {
@@ -132,15 +129,11 @@ pub(crate) fn to_offset(entry: EntryPoint) -> Result<u64, Error> {
     }
 }
 
-/// The entry that rank 0 named by `offset`; `None` outside the executable's code.
-pub(crate) fn from_offset(offset: u64) -> Option<EntryPoint> {
+/// The address in this process that `offset` stands for; `None` outside the executable's code.
+pub(crate) fn from_offset(offset: u64) -> Option<usize> {
     let offset = usize::try_from(offset).ok()?;
-    if !image().code.iter().any(|segment| segment.contains(&offset)) {
-        return None;
-    }
-    // SAFETY: rank 0 made the offset with `to_offset` from an `EntryPoint` of the same build, which the
-    // handshake compared; it was range-checked against this image's code.
-    Some(unsafe { std::mem::transmute::<usize, EntryPoint>(image().bias + offset) })
+    let inside = image().code.iter().any(|segment| segment.contains(&offset));
+    inside.then(|| image().bias + offset)
 }
 
 /// Makes a value of a type that has no memory, such as a function item or a closure that
@@ -166,12 +159,12 @@ pub(crate) fn conjure<F: Copy>() -> F {
 mod tests {
     use super::*;
 
-    fn entry(_: &mut crate::worker::ChunkRun<'_>) {}
+    fn code() {}
 
     #[test]
-    fn an_entry_survives_the_way_through_its_offset() {
-        let offset = to_offset(entry).unwrap();
-        assert_eq!(from_offset(offset).unwrap() as usize, entry as fn(&mut _) as usize);
+    fn an_address_survives_the_way_through_its_offset() {
+        let address = code as fn() as usize;
+        assert_eq!(from_offset(to_offset(address).unwrap()), Some(address));
     }
 
     #[test]

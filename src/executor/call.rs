@@ -15,11 +15,10 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind, Failure, FailureKind, TaskError},
-    function::{self, EntryPoint},
     launch::Mode,
     scheduler::{CallSpec, Chunk},
     wire::{BatchBuilder, Piece, nanos},
-    worker::{Collect, Fold, Function, Node, Numbered, append, catch, run_chunk},
+    worker::{Collect, EntryPoint, Fold, Function, Node, Numbered, append, catch, run_chunk, to_program},
 };
 
 /// A function and its options; [`Executor::call`] and its relatives make one.
@@ -383,7 +382,7 @@ impl<'p, T: Function> Call<'p, T> {
         let shared =
             self.shared.as_ref().map_err(|failure| Error::from(self.named(failure.clone().at_task(0))))?;
         Ok(Work {
-            program: function::to_offset(entry)?,
+            program: to_program(entry)?,
             shared: shared.clone(),
             stateful: size_of::<T::State>() > 0,
             seed: self.options.seed.unwrap_or(self.pool.shared.seed),

@@ -1,6 +1,7 @@
 //! The loop that every worker runs, whatever the fabric: receive a chunk, run it, answer.
 
 mod board;
+mod entry;
 mod prints;
 mod program;
 mod run;
@@ -21,6 +22,7 @@ use std::{
 };
 
 pub(crate) use board::{Board, Limited, Seen, now_nanos};
+pub(crate) use entry::{EntryPoint, to_program};
 pub(crate) use prints::let_out_from_now;
 pub(crate) use program::run_chunk;
 pub use program::{AsItIs, Each, Fallible, Function, Init, Numbered, Returned, Verdict, With};
@@ -279,7 +281,7 @@ mod tests {
         program::{Each, Plain},
         *,
     };
-    use crate::{function, wire::BatchBuilder};
+    use crate::wire::BatchBuilder;
 
     /// Rank 0, which says the rest while the first chunk runs.
     struct Script {
@@ -316,7 +318,7 @@ mod tests {
     fn chunk<F: Fn(u64) -> u64 + Copy + 'static>(_: F, dispatch: u64) -> ToWorker {
         let mut items = BatchBuilder::default();
         items.push(&5u64).unwrap();
-        let program = function::to_offset(run_chunk::<Each<Plain, F, u64, u64>, Collect>).unwrap();
+        let program = to_program(run_chunk::<Each<Plain, F, u64, u64>, Collect>).unwrap();
         let items = Some(items.finish());
         let (call, start, count, attempt, seed, limit_nanos) = (1, dispatch, 1, 1, 0, 0);
         ToWorker::Chunk(ChunkMessage {

@@ -14,13 +14,13 @@ use serde::de::DeserializeOwned;
 
 use super::{
     board::{Board, Limited, now_nanos},
+    entry::from_program,
     prints,
     task::Task,
     unwind::catch,
 };
 use crate::{
     error::{Failure, FailureKind},
-    function,
     wire::{Batch, ChunkMessage, ReplyBuilder, ResultMessage, decode_sharing},
 };
 
@@ -110,7 +110,7 @@ pub(super) fn run_message(
         slowest,
         slowest_nanos,
     };
-    let (Some(items), Some(entry)) = (&chunk.items, function::from_offset(chunk.program)) else {
+    let (Some(items), Some(entry)) = (&chunk.items, from_program(chunk.program)) else {
         let failure = Failure::new(FailureKind::Codec, "the chunk arrived damaged");
         (0..chunk.count).for_each(|_| reply.failed(failure.clone()));
         return (result(reply, 0, (chunk.start, 0)), started..started);
