@@ -81,3 +81,17 @@ fn a_chunk_of_a_given_size_is_of_that_many_tasks() {
     let (chunks, _) = run(2, Chunk::Fixed(3), true, &[9, 8, 7, 6, 5, 4, 3]);
     assert_eq!(chunks, [(0, 3), (3, 3), (6, 1)]);
 }
+
+#[test]
+fn the_time_of_a_task_foretells_that_of_others_by_what_they_cost() {
+    let costs = few_long_and_many_short();
+    let known = Some(Arc::new(Costs::new(costs.iter().map(|cost| *cost as f64))));
+    let tasks = costs.len() as u64;
+    let mut fleet = Fleet::new(1, CallSpec { costs: known, ..spec(Chunk::Auto) }, tasks);
+    let probe = fleet.held.remove(0);
+    answer_part(&mut fleet, probe, 1, 900 * NANOS);
+    let next = fleet.held[0];
+    let takes: u64 = costs[next.start as usize..(next.start + next.count) as usize].iter().sum();
+    let off = next.expected_nanos as f64 / (takes * NANOS) as f64;
+    assert!((0.99..1.01).contains(&off), "{off} times the time of {} tasks", next.count);
+}
