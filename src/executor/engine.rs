@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     error::{Error, Failure, FailureKind},
-    fabric::{Ending, Fabric, Idle, News, Pause, WorkerInfo, sleep_exactly},
+    fabric::{Ending, Fabric, Idle, News, Pause, Woken, WorkerInfo, sleep_exactly},
     launch,
     scheduler::{Action, CallId, Dispatch, Event, Scheduler, WorkerId},
     sync::lock,
@@ -75,7 +75,9 @@ impl Engine {
         progress: Arc<Mutex<Progress>>,
         reason: Reason,
     ) -> Engine {
-        let idle = Idle::new(spin).woken(fabric.wakes());
+        // Commands and lifelines wake it in any case.
+        let woken = if fabric.wakes() { Woken::Always } else { Woken::FromDeepSleep };
+        let idle = Idle::new(spin).woken(woken);
         let mut engine = Engine {
             commands,
             fabric,
@@ -137,7 +139,7 @@ impl Engine {
             if let Some(ending) = self.ending() {
                 return self.end(ending);
             }
-            match self.idle.next(self.scheduler.in_flight() > 0) {
+            match self.idle.next(self.scheduler.in_flight() > 0 || self.fabric.expected() > 0) {
                 Pause::Spin => std::hint::spin_loop(),
                 Pause::Yield => thread::yield_now(),
                 Pause::Sleep(time) => {

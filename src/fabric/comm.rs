@@ -147,7 +147,7 @@ fn die(reason: &str) -> ! {
 /// Serves as a worker whose rank 0 is at the other end of `port`, and ends the process.
 pub(super) fn serve_on(world: World, port: Port) -> ! {
     let mut link = MpiLink { port, arrived: VecDeque::new(), idle: Idle::new(false) };
-    match serve_remote(&mut link, |link, spin| link.idle = Idle::new(spin)) {
+    match serve_remote(&mut link, |link, idle| link.idle = idle) {
         Ok(Served::Goodbye { finalize: true }) => match finalise(world) {
             Ok(()) => launch::exit(launch::EXIT_DONE),
             Err(error) => die(&error.to_string()),

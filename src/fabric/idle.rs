@@ -3,7 +3,7 @@
 //! Nothing blocks inside MPI, where Open MPI would burn a CPU: it is polled. After the last event
 //! a waiting thread spins for at most [`SPIN`], where its host has a CPU for each rank; then it
 //! yields; then it sleeps, ever longer, up to a bound that depends on whether work is in flight. Where events come
-//! seldom it sleeps at once. A thread that is woken for each event sleeps until then.
+//! seldom it sleeps at once, and longer. Who is [woken](Woken) sleeps longest.
 
 use std::time::{Duration, Instant};
 
@@ -11,10 +11,13 @@ const SPIN: Duration = Duration::from_micros(100);
 const YIELD: Duration = Duration::from_micros(200);
 const LONGEST_IN_FLIGHT: Duration = Duration::from_micros(50);
 const LONGEST: Duration = Duration::from_millis(1);
-/// How long a thread sleeps that is woken when something happens.
-const LONGEST_WHEN_WOKEN: Duration = Duration::from_millis(50);
+/// How long a thread sleeps that is woken when something happens: should that go wrong, it is the price.
+const LONGEST_WHEN_WOKEN: Duration = Duration::from_millis(20);
 /// While work is in flight, a sleep may take this part of the time in which nothing has happened, if that is longer.
 const PART: u32 = 16;
+/// The same two where events are seldom.
+const LONGEST_IN_FLIGHT_WHEN_SELDOM: Duration = Duration::from_micros(200);
+const PART_WHEN_SELDOM: u32 = 8;
 /// Events are seldom when the time between them is longer, on average: to be awake for the next one would cost much.
 const SELDOM: Duration = Duration::from_millis(2);
 /// Nanoseconds by which the system may put off the end of a sleep, so that it can wake several threads at a time.
@@ -28,12 +31,20 @@ pub(crate) enum Pause {
     Sleep(Duration),
 }
 
+/// When a sleeping thread is unparked because something happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Woken {
+    Never,
+    /// When nothing was in flight.
+    FromDeepSleep,
+    Always,
+}
+
 /// How long a thread has been idle.
 #[derive(Debug)]
 pub(crate) struct Idle {
     spin: bool,
-    /// Who waits is woken.
-    woken: bool,
+    woken: Woken,
     since: Option<Instant>,
     sleep: Duration,
     /// The time between events, smoothed.
@@ -52,11 +63,17 @@ pub(crate) fn sleep_exactly() {
 impl Idle {
     /// `spin`: whether there is a CPU to burn.
     pub(crate) fn new(spin: bool) -> Idle {
-        Idle { spin, woken: false, since: None, sleep: Duration::from_micros(1), usual: Duration::ZERO }
+        Idle {
+            spin,
+            woken: Woken::Never,
+            since: None,
+            sleep: Duration::from_micros(1),
+            usual: Duration::ZERO,
+        }
     }
 
-    /// For a thread that is unparked when something happens, if `woken`.
-    pub(crate) fn woken(self, woken: bool) -> Idle {
+    /// For a thread that is unparked when something happens.
+    pub(crate) fn woken(self, woken: Woken) -> Idle {
         Idle { woken, ..self }
     }
 
@@ -88,11 +105,14 @@ impl Idle {
         if idle < YIELD && !seldom {
             return Pause::Yield;
         }
-        if self.woken {
-            return Pause::Sleep(LONGEST_WHEN_WOKEN);
-        }
-        let sleep = self.sleep;
-        let longest = if in_flight { LONGEST_IN_FLIGHT.max(idle / PART).min(LONGEST) } else { LONGEST };
+        let longest = match self.woken {
+            Woken::Always => return Pause::Sleep(LONGEST_WHEN_WOKEN),
+            Woken::FromDeepSleep if !in_flight => LONGEST_WHEN_WOKEN,
+            _ if !in_flight => LONGEST,
+            _ if seldom => LONGEST_IN_FLIGHT_WHEN_SELDOM.max(idle / PART_WHEN_SELDOM).min(LONGEST),
+            _ => LONGEST_IN_FLIGHT.max(idle / PART).min(LONGEST),
+        };
+        let sleep = self.sleep.min(longest);
         self.sleep = (2 * sleep).min(longest);
         Pause::Sleep(sleep)
     }
@@ -102,7 +122,14 @@ impl Idle {
         match self.next(in_flight) {
             Pause::Spin => std::hint::spin_loop(),
             Pause::Yield => std::thread::yield_now(),
-            Pause::Sleep(time) => std::thread::sleep(time),
+            Pause::Sleep(time) => {
+                let began = Instant::now();
+                std::thread::park_timeout(time);
+                if began.elapsed() < time {
+                    // Woken. MPI may take several looks to find the message that it was for.
+                    self.reset();
+                }
+            }
         }
     }
 }
@@ -111,8 +138,7 @@ impl Idle {
 mod tests {
     use super::*;
 
-    fn longest_sleep(in_flight: bool, after: Duration) -> Duration {
-        let mut idle = Idle::new(false);
+    fn longest_sleep(mut idle: Idle, in_flight: bool, after: Duration) -> Duration {
         idle.since = Some(Instant::now() - after);
         let sleeps = (0..30).map(|_| match idle.next(in_flight) {
             Pause::Sleep(time) => time,
@@ -125,17 +151,40 @@ mod tests {
     fn it_spins_only_with_a_cpu_to_burn_and_then_sleeps_ever_longer() {
         assert_eq!(Idle::new(true).next(true), Pause::Spin);
         assert_eq!(Idle::new(false).next(true), Pause::Yield);
-        assert_eq!(longest_sleep(true, 2 * YIELD), LONGEST_IN_FLIGHT);
-        assert_eq!(longest_sleep(false, 2 * YIELD), LONGEST);
+        let longest = |in_flight, after| longest_sleep(Idle::new(false), in_flight, after);
+        assert_eq!(longest(true, 2 * YIELD), LONGEST_IN_FLIGHT);
+        assert_eq!(longest(false, 2 * YIELD), LONGEST);
         let second = Duration::from_secs(1);
-        assert_eq!((longest_sleep(true, second), longest_sleep(false, second)), (LONGEST, LONGEST));
+        assert_eq!((longest(true, second), longest(false, second)), (LONGEST, LONGEST));
     }
 
     #[test]
     fn a_thread_that_is_woken_sleeps_at_once_for_long() {
-        let mut idle = Idle::new(false).woken(true);
+        let mut idle = Idle::new(false).woken(Woken::Always);
         idle.since = Some(Instant::now() - 2 * YIELD);
         assert_eq!(idle.next(true), Pause::Sleep(LONGEST_WHEN_WOKEN));
+    }
+
+    #[test]
+    fn a_thread_that_is_woken_from_deep_sleep_sleeps_long_only_when_nothing_is_in_flight() {
+        let second = Duration::from_secs(1);
+        let longest =
+            |in_flight| longest_sleep(Idle::new(false).woken(Woken::FromDeepSleep), in_flight, second);
+        assert_eq!((longest(true), longest(false)), (LONGEST, LONGEST_WHEN_WOKEN));
+    }
+
+    #[test]
+    fn who_was_woken_from_deep_sleep_looks_closely() {
+        let mut idle = Idle::new(false).woken(Woken::FromDeepSleep);
+        idle.since = Some(Instant::now() - Duration::from_secs(1));
+        (0..30).for_each(|_| drop(idle.next(false)));
+        std::thread::current().unpark();
+        idle.pause(false);
+        idle.next(false);
+        assert!(match idle.next(false) {
+            Pause::Sleep(time) => time <= LONGEST_IN_FLIGHT,
+            _ => true,
+        });
     }
 
     #[test]

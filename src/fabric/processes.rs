@@ -214,8 +214,8 @@ impl Drop for Processes {
 
 /// Serves as a worker and ends the process.
 pub(crate) fn serve_as_child() -> ! {
-    let served = Socket::from_stdin()
-        .and_then(|mut link| serve_remote(&mut link, |link, spin| link.idle = Idle::new(spin)));
+    let served =
+        Socket::from_stdin().and_then(|mut link| serve_remote(&mut link, |link, idle| link.idle = idle));
     match served {
         Ok(Served::Goodbye { .. }) => launch::exit_now(launch::EXIT_DONE),
         Ok(Served::Refused) => launch::exit_now(launch::EXIT_INTERNAL),

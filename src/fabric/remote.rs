@@ -1,17 +1,19 @@
 //! What the modes with worker processes share: handshake, lifelines, losses, replacements.
 
+mod member;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     time::{Duration, Instant},
 };
+
+use member::{Host, Member, Stage};
 
 use super::{
     Ending, Fabric, Idle, News, WorkerInfo,
     lifeline::{Heard, Lifelines},
-    limits::Limits,
     replacements::Replacements,
     transport::{Incoming, Transport},
 };
@@ -19,7 +21,7 @@ use crate::{
     error::{Error, ErrorKind},
     function,
     launch::{self, Siblings},
-    wire::{Frame, Hello, Ready, Surroundings, ToRank0, ToWorker, Welcome},
+    wire::{Frame, Ready, Surroundings, ToRank0, ToWorker, Welcome},
     worker::Limited,
 };
 
@@ -37,54 +39,9 @@ pub(crate) struct Settings {
     pub(crate) stall: Option<Duration>,
 }
 
-#[derive(Debug)]
-enum Stage {
-    /// Started, and not heard of since.
-    Awaited,
-    /// Has said hello.
-    Known(Hello),
-    /// Has been welcomed.
-    Welcomed(Hello),
-    Working,
-    Lost,
-}
-
-#[derive(Debug)]
-struct Member {
-    stage: Stage,
-    /// When its process was started.
-    since: Instant,
-    /// Its host, once it has said hello.
-    host: Option<String>,
-    limits: Limits,
-}
-
-impl Member {
-    fn started() -> Member {
-        Member { stage: Stage::Awaited, since: Instant::now(), host: None, limits: Limits::default() }
-    }
-
-    fn is_coming(&self) -> bool {
-        matches!(self.stage, Stage::Awaited | Stage::Known(_) | Stage::Welcomed(_))
-    }
-}
-
-/// What is known of a host.
-#[derive(Debug, Default)]
-struct Host {
-    /// The ranks on it, rank 0 included.
-    ranks: u32,
-    /// The CPUs that they may use between them.
-    cpus: BTreeSet<u32>,
-    /// The ranks that were on it and are lost.
-    lost: u32,
-}
-
-impl Host {
-    fn has_a_cpu_each(&self) -> bool {
-        self.ranks as usize <= self.cpus.len()
-    }
-}
+/// A worker that has had no message between two looks, so far apart, is woken for the next one. With rank 0's own sleep
+/// that is well within the time for which a worker stays awake.
+const DROWSY: Duration = Duration::from_millis(25);
 
 /// How long the end of a run waits for replacements that are on their way.
 const LATE_ONES: Duration = Duration::from_secs(5);
@@ -104,6 +61,10 @@ pub(crate) struct Remote<T> {
     running: bool,
     /// They are all at work.
     gathered: bool,
+    /// When the sleepers were last looked for.
+    looked: Instant,
+    /// Workers to be woken, when what is queued for them has left.
+    to_wake: Vec<u32>,
     /// The transport moves nothing any more.
     broken: bool,
 }
@@ -137,6 +98,8 @@ impl<T: Transport> Remote<T> {
             replacements,
             running: false,
             gathered: false,
+            looked: Instant::now(),
+            to_wake: Vec::new(),
             broken: false,
         };
         match remote.gather() {
@@ -251,6 +214,7 @@ impl<T: Transport> Remote<T> {
         if matches!(member.stage, Stage::Lost) {
             return Ok(());
         }
+        member.stirred = true;
         let Some(message) = ToRank0::unpack(frame) else {
             return self.refuse(
                 rank,
@@ -454,6 +418,18 @@ impl<T: Transport> Remote<T> {
     }
 }
 
+impl<T> Remote<T> {
+    /// A worker that heard nothing and said nothing for a while may soon sleep.
+    fn look_for_sleepers(&mut self) {
+        if self.looked.elapsed() >= DROWSY {
+            self.looked = Instant::now();
+            for member in self.members.values_mut() {
+                member.asleep = !std::mem::take(&mut member.stirred);
+            }
+        }
+    }
+}
+
 fn overdue(rank: u32, task: Limited) -> News {
     News::Overdue { rank, dispatch: task.dispatch, task: task.task, limit: task.limit }
 }
@@ -464,6 +440,7 @@ impl<T: Transport> Fabric for Remote<T> {
         if self.expected() > 0 {
             self.overdue_joins(news);
         }
+        self.look_for_sleepers();
         Ok(moved)
     }
 
@@ -471,7 +448,13 @@ impl<T: Transport> Fabric for Remote<T> {
         if self.broken {
             return;
         }
-        if let Some(Member { stage: Stage::Working, limits, .. }) = self.members.get_mut(&rank) {
+        if let Some(Member { stage: Stage::Working, limits, stirred, asleep, .. }) =
+            self.members.get_mut(&rank)
+        {
+            *stirred = true;
+            if std::mem::take(asleep) {
+                self.to_wake.push(rank);
+            }
             if let ToWorker::Chunk(chunk) = &message
                 && let Some(limit) = limits.sent(chunk)
             {
@@ -484,6 +467,7 @@ impl<T: Transport> Fabric for Remote<T> {
     fn flush(&mut self) {
         if !self.broken {
             self.transport.flush();
+            self.to_wake.drain(..).for_each(|rank| self.lifelines.wake(rank));
         }
     }
 

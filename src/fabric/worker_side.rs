@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{lifeline, sleep_exactly};
+use super::{Idle, Woken, lifeline, sleep_exactly};
 use crate::{
     function, launch,
     wire::{Hello, PROTOCOL, Ready, ToRank0, ToWorker},
@@ -35,13 +35,13 @@ pub(super) fn hello() -> Hello {
 
 /// Introduces this process to rank 0 and serves until the end.
 ///
-/// `adjust` is told whether waiting may spin.
+/// `adjust` is told how it is to wait.
 ///
 /// # Errors
 /// When rank 0 cannot be reached.
 pub(crate) fn serve_remote<L: Link>(
     link: &mut L,
-    adjust: impl FnOnce(&mut L, bool),
+    adjust: impl FnOnce(&mut L, Idle),
 ) -> Result<Served, LinkError> {
     launch::becomes_worker();
     sleep_exactly();
@@ -61,7 +61,8 @@ pub(crate) fn serve_remote<L: Link>(
     let_out_from_now();
     let board = Arc::new(Board::new(welcome.threads));
     let connected = lifeline::connect(&welcome.lifeline, welcome.token, welcome.rank, board.clone());
-    adjust(link, welcome.spin);
+    let woken = if connected.is_ok() { Woken::FromDeepSleep } else { Woken::Never };
+    adjust(link, Idle::new(welcome.spin).woken(woken));
     link.send(ToRank0::Ready(Ready { lifeline_error: connected.err().map(|error| error.to_string()) }))?;
     let identity = Identity { rank: welcome.rank, threads: welcome.threads, board };
     tracing::debug!("process {} serves", std::process::id());

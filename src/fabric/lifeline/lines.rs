@@ -16,7 +16,7 @@ use crossbeam_channel::{Receiver, unbounded};
 use rustix::process::{Pid, Signal};
 
 use super::{
-    GOODBYE, Heard, LARGEST_CODE, PING,
+    GOODBYE, Heard, LARGEST_CODE, PING, WAKE,
     door::Door,
     pulse::{Pulse, patience},
     watch::Lookout,
@@ -138,7 +138,7 @@ impl Lifelines {
         }
     }
 
-    /// Orders a worker to end at once, stuck or not, with an exit code of at most 253.
+    /// Orders a worker to end at once, stuck or not, with an exit code of at most 252.
     pub(in crate::fabric) fn order_exit(&self, rank: u32, code: u8) {
         self.say(rank, code.min(LARGEST_CODE));
     }
@@ -146,6 +146,11 @@ impl Lifelines {
     /// Tells a worker that rank 0 leaves in order, and perhaps before it.
     pub(in crate::fabric) fn say_goodbye(&self, rank: u32) {
         self.say(rank, GOODBYE);
+    }
+
+    /// Wakes a worker, should it sleep: there is a message for it.
+    pub(in crate::fabric) fn wake(&self, rank: u32) {
+        self.say(rank, WAKE);
     }
 
     fn say(&self, rank: u32, word: u8) {

@@ -9,8 +9,11 @@
 //! process that computes answers all the same, since its thread needs only a moment. The first ping tells a
 //! worker that rank 0 has taken it in; before it, a connection that ends is only tried again.
 //!
-//! Worker to rank 0: one [`Introduction`], then [`Report`]s. Rank 0 to worker: bytes, each a ping, a goodbye, or
-//! the exit code with which the worker is to end at once.
+//! A worker that has had nothing to do for a while sleeps, since looking for messages by MPI takes CPU; it is woken over
+//! its lifeline.
+//!
+//! Worker to rank 0: one [`Introduction`], then [`Report`]s. Rank 0 to worker: bytes, each a ping, a goodbye, a call to
+//! wake up, or the exit code with which the worker is to end at once.
 
 mod door;
 mod lines;
@@ -33,8 +36,10 @@ use crate::{wire::nanos, worker::Limited};
 const GOODBYE: u8 = u8::MAX;
 /// Rank 0 asks whether the worker is alive.
 const PING: u8 = u8::MAX - 1;
+/// There is a message for the worker.
+const WAKE: u8 = PING - 1;
 /// The largest exit code that can be ordered.
-const LARGEST_CODE: u8 = PING - 1;
+const LARGEST_CODE: u8 = WAKE - 1;
 
 /// What rank 0 hears of its workers.
 #[derive(Debug)]

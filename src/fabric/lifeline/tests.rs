@@ -1,11 +1,13 @@
 use std::{
     io::{Read, Write},
     net::SocketAddr,
+    sync::Arc,
     thread,
     time::Instant,
 };
 
 use super::{worker::introduce, *};
+use crate::worker::Board;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -105,6 +107,30 @@ fn nobody_takes_the_place_of_a_worker_that_lives() {
     line.read_exact(&mut word).unwrap();
     assert_eq!(word, [7], "the first connection is the one that is used");
     assert!(lifelines.heard.try_recv().is_err(), "nobody is lost");
+}
+
+#[test]
+fn a_worker_that_sleeps_is_woken_and_one_that_is_pinged_is_not() {
+    let (lifelines, address) = rank_0(None);
+    let sleep = Duration::from_secs(2);
+    let sleeper = thread::spawn({
+        let token = lifelines.token;
+        move || {
+            connect(&[address], token, 1, Arc::new(Board::new(1))).unwrap();
+            let began = Instant::now();
+            thread::park_timeout(sleep);
+            let pinged = began.elapsed();
+            thread::park_timeout(PATIENCE);
+            (pinged, began.elapsed() - pinged)
+        }
+    });
+    assert!(eventually(|| lifelines.stands(1)));
+    lifelines.ask_idle_workers();
+    thread::sleep(sleep + Duration::from_millis(500));
+    lifelines.wake(1);
+    let (pinged, woken) = sleeper.join().unwrap();
+    assert!(pinged >= sleep && woken < PATIENCE, "{pinged:?}, {woken:?}");
+    leave();
 }
 
 #[test]

@@ -8,13 +8,13 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    thread,
+    thread::{self, Thread},
     time::{Duration, Instant},
 };
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::{GOODBYE, Introduction, PING, Report, keep_alive, pid_space, pulse::Clock};
+use super::{GOODBYE, Introduction, PING, Report, WAKE, keep_alive, pid_space, pulse::Clock};
 use crate::{
     launch,
     worker::{Board, Limited, Seen},
@@ -30,7 +30,8 @@ const CONNECT: Duration = Duration::from_secs(6);
 const AGAIN: Duration = Duration::from_millis(100);
 
 /// Connects a worker's lifeline and starts the thread that watches it: it ends this process when
-/// rank 0 says so or is gone, answers pings, and reports tasks that are over their time.
+/// rank 0 says so or is gone, answers pings, wakes the calling thread when rank 0 says so, and reports tasks that are over
+/// their time.
 ///
 /// # Errors
 /// When rank 0 has not taken this worker in after some seconds.
@@ -41,6 +42,7 @@ pub(in crate::fabric) fn connect(
     board: Arc<Board>,
 ) -> io::Result<()> {
     let introduction = Introduction { token, rank, pid: std::process::id(), pid_space: pid_space() };
+    let serving = thread::current();
     let deadline = Instant::now() + CONNECT;
     let share = CONNECT / addresses.len().max(1) as u32;
     let mut last = io::Error::new(io::ErrorKind::AddrNotAvailable, "rank 0 has no address");
@@ -50,7 +52,7 @@ pub(in crate::fabric) fn connect(
                 Ok(stream) => {
                     return thread::Builder::new()
                         .name("rankpool-lifeline".into())
-                        .spawn(move || watch_rank_0(stream, &board))
+                        .spawn(move || watch_rank_0(stream, &board, &serving))
                         .map(drop);
                 }
                 Err(error) => last = io::Error::new(error.kind(), format!("{address}: {error}")),
@@ -94,7 +96,7 @@ pub(in crate::fabric) fn leave() {
     LEAVING.store(true, Ordering::Release);
 }
 
-fn watch_rank_0(mut stream: TcpStream, board: &Board) {
+fn watch_rank_0(mut stream: TcpStream, board: &Board, serving: &Thread) {
     let mut reported: Option<Limited> = None;
     let mut asked = false;
     let mut goodbye = false;
@@ -111,6 +113,7 @@ fn watch_rank_0(mut stream: TcpStream, board: &Board) {
             match stream.read(&mut word) {
                 Ok(1..) if word == [GOODBYE] => goodbye = true,
                 Ok(1..) if word == [PING] => reports[0] = Some(Report::Alive),
+                Ok(1..) if word == [WAKE] => serving.unpark(),
                 Ok(1..) => launch::exit_now(word[0].into()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 _ if LEAVING.load(Ordering::Acquire) => return,
