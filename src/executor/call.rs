@@ -6,18 +6,19 @@ use bytes::Bytes;
 
 use super::{
     Executor, Future, Stream, Unordered,
-    command::{Answer, Command, Record, Work},
-    flow::{Flow, Taste, not_done},
+    command::{Answer, Command, OpenCall, Work},
+    flow::{Flow, Taste},
     future::Cell,
     items::Items,
     longest_first::LongestFirst,
     options::CallOptions,
+    outcome::{each, not_done, undecodable, values},
 };
 use crate::{
     error::{Error, ErrorKind, Failure, FailureKind, TaskError},
     launch::Mode,
     scheduler::{CallSpec, Chunk},
-    wire::{BatchBuilder, Piece, nanos},
+    wire::{BatchBuilder, nanos},
     worker::{Collect, EntryPoint, Fold, Function, Node, Numbered, append, catch, run_chunk, to_program},
 };
 
@@ -361,8 +362,8 @@ impl<'p, T: Function> Call<'p, T> {
             return Ok(Future::new(cell));
         }
         let items = Items::single(index, items.finish());
-        let record = Record::new(work, Answer(cell.clone()), items);
-        shared.command(Command::Task { call, spec, record })?;
+        let open = OpenCall::new(work, Answer(cell.clone()), items);
+        shared.command(Command::Task { call, spec, open })?;
         Ok(Future::new(cell))
     }
 
@@ -401,45 +402,4 @@ impl<'p, T: Function> Call<'p, T> {
 
 fn entry<T: Function>() -> EntryPoint {
     run_chunk::<T, Collect>
-}
-
-fn undecodable(index: u64, error: &crate::wire::CodecError) -> TaskError {
-    Failure::new(FailureKind::Codec, format!("the result {error}")).at_task(index)
-}
-
-/// Gives each task's outcome to `take`.
-pub(super) fn each<R: serde::de::DeserializeOwned>(
-    piece: Piece,
-    take: &mut dyn FnMut(u64, Result<R, TaskError>),
-) {
-    match piece.outcome {
-        Err(failure) => take(piece.start, Err(failure.at_task(piece.start))),
-        Ok(batch) => {
-            for k in 0..batch.len() {
-                let index = piece.start + k as u64;
-                take(index, value(&batch, k, index));
-            }
-        }
-    }
-}
-
-/// Decodes value `k` of a batch, which is the result of task `index`.
-pub(crate) fn value<R: serde::de::DeserializeOwned>(
-    batch: &crate::wire::Batch,
-    k: usize,
-    index: u64,
-) -> Result<R, TaskError> {
-    match catch(|| batch.decode(k)) {
-        Ok(decoded) => decoded.map_err(|error| undecodable(index, &error)),
-        Err(failure) => Err(failure.at_task(index)),
-    }
-}
-
-/// Gives the values of a piece to `take`, up to the first failure.
-fn values<R: serde::de::DeserializeOwned>(piece: Piece, take: &mut dyn FnMut(R)) -> Result<(), TaskError> {
-    let batch = piece.outcome.map_err(|failure| failure.at_task(piece.start))?;
-    for k in 0..batch.len() {
-        take(value(&batch, k, piece.start + k as u64)?);
-    }
-    Ok(())
 }

@@ -53,13 +53,13 @@ pub(super) enum Command {
     Map {
         call: CallId,
         spec: CallSpec,
-        record: Box<Record>,
+        open: Box<OpenCall>,
     },
-    /// A single task, whose item is in its record.
+    /// A single task, which has its item.
     Task {
         call: CallId,
         spec: CallSpec,
-        record: Box<Record>,
+        open: Box<OpenCall>,
     },
     Feed {
         call: CallId,
@@ -101,7 +101,7 @@ pub(super) struct Farewell {
 }
 
 /// What rank 0 keeps of a call. One that is pending is kept in a box: there may be very many.
-pub(super) struct Record {
+pub(super) struct OpenCall {
     pub(super) work: Work,
     pub(super) answer: Answer,
     pub(super) items: Items,
@@ -111,9 +111,9 @@ pub(super) struct Record {
     pub(super) known_to: BTreeSet<u32>,
 }
 
-impl Record {
-    pub(super) fn new(work: Work, answer: Answer, items: Items) -> Box<Record> {
-        Box::new(Record { work, answer, items, started: false, known_to: BTreeSet::new() })
+impl OpenCall {
+    pub(super) fn new(work: Work, answer: Answer, items: Items) -> Box<OpenCall> {
+        Box::new(OpenCall { work, answer, items, started: false, known_to: BTreeSet::new() })
     }
 
     /// True when workers keep nothing of such a call.

@@ -11,7 +11,7 @@ use std::{
 use rustc_hash::FxHashMap;
 
 use super::{
-    command::{Command, Farewell, Record},
+    command::{Command, Farewell, OpenCall},
     items::Items,
     outbox::Outbox,
     progress::{Progress, Share, Tally},
@@ -39,7 +39,7 @@ pub(super) struct Engine {
     commands: mpsc::Receiver<Command>,
     fabric: Box<dyn Fabric>,
     scheduler: Scheduler,
-    calls: FxHashMap<CallId, Box<Record>>,
+    calls: FxHashMap<CallId, Box<OpenCall>>,
     /// There was a burst of calls, whose memory has not been given back yet.
     burst: bool,
     workers: HashMap<u32, WorkerInfo>,
@@ -221,25 +221,25 @@ impl Engine {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Map { call, spec, record } => {
-                self.keep(call, record);
+            Command::Map { call, spec, open } => {
+                self.keep(call, open);
                 self.tell(Event::Submitted { call, spec });
             }
-            Command::Task { call, spec, record } => {
-                let kind = record.work.program;
-                self.keep(call, record);
+            Command::Task { call, spec, open } => {
+                let kind = open.work.program;
+                self.keep(call, open);
                 self.tell(Event::Single { call, spec, kind });
             }
             Command::Feed { call, items } => {
                 let tasks = items.len() as u64;
-                if let Some(record) = self.calls.get_mut(&call) {
-                    record.items.feed(items);
+                if let Some(open) = self.calls.get_mut(&call) {
+                    open.items.feed(items);
                     self.tell(Event::Fed { call, tasks });
                 }
             }
             Command::Skip { call, tasks } => {
-                if let Some(record) = self.calls.get_mut(&call) {
-                    record.items.skip(tasks);
+                if let Some(open) = self.calls.get_mut(&call) {
+                    open.items.skip(tasks);
                     self.tell(Event::Skipped { call, tasks });
                 }
             }
@@ -265,7 +265,7 @@ impl Engine {
                     let by_force = farewell.patience.is_some();
                     for call in open {
                         // A task that has started is waited for, unless there is no time.
-                        let started = self.calls.get(&call).is_some_and(|record| record.started);
+                        let started = self.calls.get(&call).is_some_and(|open| open.started);
                         if by_force || !started {
                             self.tell(Event::Cancelled { call });
                         }
@@ -276,8 +276,8 @@ impl Engine {
         }
     }
 
-    fn keep(&mut self, call: CallId, record: Box<Record>) {
-        self.calls.insert(call, record);
+    fn keep(&mut self, call: CallId, open: Box<OpenCall>) {
+        self.calls.insert(call, open);
         self.burst |= self.calls.len() >= BURST;
     }
 
@@ -404,10 +404,10 @@ impl Engine {
     fn act(&mut self, action: Action, declined: &mut Vec<Dispatch>) {
         match action {
             Action::Send(dispatch) => {
-                let Some(record) = self.calls.get_mut(&dispatch.call) else {
+                let Some(open) = self.calls.get_mut(&dispatch.call) else {
                     return;
                 };
-                if !record.answer.0.try_start() {
+                if !open.answer.0.try_start() {
                     declined.push(dispatch);
                     return;
                 }
@@ -417,10 +417,10 @@ impl Engine {
                     let Dispatch { start, count, attempt, .. } = dispatch;
                     watching.tell(Happening::Dispatched { rank, start, count, attempt });
                 }
-                record.started = true;
-                if !record.is_stateless()
-                    && record.known_to.insert(rank)
-                    && let Some(value) = &record.work.shared
+                open.started = true;
+                if !open.is_stateless()
+                    && open.known_to.insert(rank)
+                    && let Some(value) = &open.work.shared
                 {
                     let share = ToWorker::Share { call: dispatch.call.0, value: value.clone() };
                     self.fabric.post(rank, share);
@@ -431,10 +431,10 @@ impl Engine {
                     start: dispatch.start,
                     count: dispatch.count,
                     attempt: dispatch.attempt,
-                    program: record.work.program,
-                    seed: record.work.seed,
-                    limit_nanos: record.work.limit_nanos,
-                    items: Some(record.items.slice(dispatch.start, dispatch.count)),
+                    program: open.work.program,
+                    seed: open.work.seed,
+                    limit_nanos: open.work.limit_nanos,
+                    items: Some(open.items.slice(dispatch.start, dispatch.count)),
                 };
                 self.fabric.post(rank, ToWorker::Chunk(chunk));
             }
@@ -467,15 +467,15 @@ impl Engine {
             }
             Action::Finished { call, end } => {
                 self.deliver();
-                if let Some(record) = self.calls.get_mut(&call) {
-                    record.answer.0.finish(end);
-                    record.items = Items::default();
+                if let Some(open) = self.calls.get_mut(&call) {
+                    open.answer.0.finish(end);
+                    open.items = Items::default();
                 }
             }
             Action::Forget { call } => {
-                if let Some(record) = self.calls.remove(&call) {
+                if let Some(open) = self.calls.remove(&call) {
                     let forget = |rank: &u32| self.fabric.post(*rank, ToWorker::Forget { call: call.0 });
-                    record.known_to.iter().for_each(forget);
+                    open.known_to.iter().for_each(forget);
                 }
             }
         }
@@ -485,16 +485,16 @@ impl Engine {
     fn deliver(&mut self) {
         self.tally.publish(&self.progress);
         self.outbox.empty(|call, pieces| {
-            if let Some(record) = self.calls.get_mut(&call) {
-                pieces.iter().for_each(|piece| record.items.settled(piece.start, piece.count));
-                record.answer.0.deliver(pieces);
+            if let Some(open) = self.calls.get_mut(&call) {
+                pieces.iter().for_each(|piece| open.items.settled(piece.start, piece.count));
+                open.answer.0.deliver(pieces);
             }
         });
     }
 
     /// The index of the task at this position of a call.
     fn index(&self, call: CallId, position: u64) -> u64 {
-        let order = self.calls.get(&call).and_then(|record| record.work.order.as_ref());
+        let order = self.calls.get(&call).and_then(|open| open.work.order.as_ref());
         order.map_or(position, |order| order.index(position))
     }
 }
@@ -570,8 +570,8 @@ mod tests {
             expected: Some(1),
             costs: None,
         };
-        let record = Record::new(work, answer, Items::single(0, items.finish()));
-        Command::Task { call: CallId(call), spec, record }
+        let open = OpenCall::new(work, answer, Items::single(0, items.finish()));
+        Command::Task { call: CallId(call), spec, open }
     }
 
     #[test]

@@ -10,15 +10,16 @@ use serde::Serialize;
 
 use super::{
     Shared,
-    command::{Answer, Command, Record, Work},
+    command::{Answer, Command, OpenCall, Work},
     courier::{BLOCK_TIME, Tray},
     items::Items,
     mailbox::{Mailbox, Wanted},
     options::CallOptions,
+    outcome::STOPPED,
     turns::Turns,
 };
 use crate::{
-    error::{Error, ErrorKind, Failure, FailureKind, TaskError},
+    error::{Error, ErrorKind, Failure, FailureKind},
     scheduler::{CallId, CallSpec, End},
     task_set::TaskSet,
     wire::Piece,
@@ -36,9 +37,6 @@ const STEADY: usize = 64;
 const STEADY_PACE: Duration = Duration::from_micros(1);
 /// A thread that collects everything anyway is woken for this many tasks at a time.
 const COLLECT_TASKS: u64 = 1 << 12;
-
-/// What is said of the tasks that a drain left.
-pub(super) const STOPPED: &str = "the time is over, and the rest was not begun";
 
 /// How the pieces are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,8 +105,8 @@ where
         let mailbox = Arc::new(Mailbox::default());
         let CallSpec { window_tasks, window_bytes, stop_at_error, .. } = spec;
         let turns = options.order.clone().map(|order| Turns::new(order, ordered, stop_at_error));
-        let record = Record::new(work, Answer(mailbox.clone()), Items::default());
-        shared.command(Command::Map { call, spec, record })?;
+        let open = OpenCall::new(work, Answer(mailbox.clone()), Items::default());
+        shared.command(Command::Map { call, spec, open })?;
         Ok(Flow {
             shared,
             call,
@@ -384,11 +382,6 @@ impl<I> Drop for Flow<'_, I> {
     fn drop(&mut self) {
         self.cancel();
     }
-}
-
-/// The outcome of task `index` that is known not to have been run.
-pub(super) fn not_done(index: u64, reason: &str) -> TaskError {
-    Failure::new(FailureKind::NotDone, reason).at_task(index)
 }
 
 /// What comes of the tasks of a map, as it is on the wire.

@@ -12,15 +12,14 @@ use serde::de::DeserializeOwned;
 
 use super::{
     Shared,
-    call::value,
     command::{Command, Recipient},
-    flow::{STOPPED, not_done},
+    outcome::{Outcome, STOPPED, not_done, value},
 };
 use crate::{
     error::{Failure, FailureKind, TaskError},
     scheduler::{CallId, End},
     sync::{lock, wait_until},
-    wire::{Batch, Piece},
+    wire::Piece,
 };
 
 /// Where a submitted task stands. It only ever moves down this list.
@@ -37,7 +36,6 @@ pub enum Status {
     Cancelled,
 }
 
-type Outcome = Result<Batch, Failure>;
 type Callback = Box<dyn FnOnce(&Outcome) + Send>;
 
 enum Stage {

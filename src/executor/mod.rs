@@ -12,6 +12,7 @@ mod longest_first;
 mod mailbox;
 mod options;
 mod outbox;
+mod outcome;
 mod progress;
 mod stream;
 mod turns;
@@ -45,9 +46,9 @@ pub use stream::{Stream, Unordered};
 pub use wait::{WaitFor, Waited, as_completed, wait};
 use watch::Watching;
 pub(crate) use {
-    call::value,
     flow::Pieces,
     options::CallOptions,
+    outcome::value,
     watch::{Happening, Span, Watch},
 };
 

@@ -4,7 +4,7 @@ use std::{marker::PhantomData, sync::Arc};
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{call::value, flow::Flow};
+use super::{flow::Flow, outcome::value};
 use crate::{error::Error, wire::Piece};
 
 /// The piece whose results are being yielded, and how many were.

@@ -27,7 +27,7 @@ pub(crate) use prints::let_out_from_now;
 pub(crate) use program::run_chunk;
 pub use program::{AsItIs, Each, Fallible, Function, Init, Numbered, Returned, Verdict, With};
 pub use run::ChunkRun;
-use run::{LISTEN_NANOS, Place, SharedValue, States, Surroundings, run_message};
+use run::{LISTEN_NANOS, Seat, SharedValue, States, Surroundings, run_message};
 pub(crate) use sink::{Collect, Fold, Node, append};
 pub use task::Task;
 pub(crate) use unwind::{catch, install_hook, or_end};
@@ -131,7 +131,7 @@ pub(crate) fn serve(link: &mut dyn Link, identity: &Identity) -> Result<bool, Li
             ToWorker::Chunk(chunk) => {
                 let shared = desk.shared.get(&chunk.call).cloned();
                 let mut here = Here { link, desk: &mut desk, dispatch: chunk.dispatch, broken: None };
-                let place = Place {
+                let place = Seat {
                     rank: identity.rank,
                     thread: 0,
                     board: &identity.board,

@@ -83,7 +83,7 @@ pub struct ChunkRun<'a> {
 }
 
 /// Where a chunk runs: the task thread, and what it has at hand.
-pub(super) struct Place<'a> {
+pub(super) struct Seat<'a> {
     pub(super) rank: u32,
     pub(super) thread: usize,
     pub(super) board: &'a Board,
@@ -95,7 +95,7 @@ pub(super) struct Place<'a> {
 pub(super) fn run_message(
     chunk: &ChunkMessage,
     shared: Option<Arc<SharedValue>>,
-    place: Place<'_>,
+    place: Seat<'_>,
 ) -> (ResultMessage, Range<u64>) {
     let started = now_nanos();
     let mut reply = ReplyBuilder::new(chunk.start);

@@ -14,7 +14,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::{
     Board, Desk, Identity, Link, LinkError, catch, now_nanos, or_end,
-    run::{Place, SharedValue, States, Surroundings, run_message},
+    run::{Seat, SharedValue, States, Surroundings, run_message},
 };
 use crate::{
     sync::lock,
@@ -167,7 +167,7 @@ impl Hand {
             if !around.listen() {
                 chunk.revoke();
             }
-            let place = Place {
+            let place = Seat {
                 rank: self.rank,
                 thread: self.number,
                 board: &self.board,
