@@ -177,7 +177,9 @@ mod tests {
     fn who_was_woken_from_deep_sleep_looks_closely() {
         let mut idle = Idle::new(false).woken(Woken::FromDeepSleep);
         idle.since = Some(Instant::now() - Duration::from_secs(1));
-        (0..30).for_each(|_| drop(idle.next(false)));
+        for _ in 0..30 {
+            idle.next(false);
+        }
         std::thread::current().unpark();
         idle.pause(false);
         idle.next(false);
