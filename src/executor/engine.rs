@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     error::{Error, Failure, FailureKind},
-    fabric::{Ending, Fabric, Idle, News, Pause, Woken, WorkerInfo, sleep_exactly},
+    fabric::{Ending, Expecting, Fabric, Idle, News, Pause, Woken, WorkerInfo, sleep_exactly},
     launch,
     scheduler::{Action, CallId, Dispatch, Event, Scheduler, WorkerId},
     sync::lock,
@@ -139,7 +139,7 @@ impl Engine {
             if let Some(ending) = self.ending() {
                 return self.end(ending);
             }
-            match self.idle.next(self.scheduler.in_flight() > 0 || self.fabric.expected() > 0) {
+            match self.idle.next(self.expecting()) {
                 Pause::Spin => std::hint::spin_loop(),
                 Pause::Yield => thread::yield_now(),
                 Pause::Sleep(time) => {
@@ -149,6 +149,14 @@ impl Engine {
                     thread::park_timeout(left.map_or(time, |left| left.min(time)));
                 }
             }
+        }
+    }
+
+    fn expecting(&self) -> Expecting {
+        match () {
+            () if self.scheduler.runs_dry() || self.fabric.expected() > 0 => Expecting::Soon,
+            () if self.scheduler.in_flight() > 0 => Expecting::Unhurried,
+            () => Expecting::Nothing,
         }
     }
 

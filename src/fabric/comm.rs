@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Ending, Idle,
+    Ending, Expecting, Idle,
     port::Port,
     transport::{Incoming, Replacement, Transport},
     worker_side::{Served, serve_remote},
@@ -84,7 +84,7 @@ fn flush(port: &mut Port) {
     let mut idle = Idle::new(false);
     // A rank that is gone needs no goodbye.
     while !port.flush() && Instant::now() < deadline {
-        idle.pause(true);
+        idle.pause(Expecting::Soon);
     }
 }
 
@@ -207,7 +207,8 @@ impl Link for MpiLink {
             if let Some(message) = self.try_recv()? {
                 return Ok(message);
             }
-            self.idle.pause(since.elapsed() < ALERT);
+            let alert = since.elapsed() < ALERT;
+            self.idle.pause(if alert { Expecting::Soon } else { Expecting::Nothing });
         }
     }
 
@@ -220,7 +221,7 @@ impl Link for MpiLink {
         while !self.port.flush() {
             // A large result leaves while the next large item comes.
             self.listen()?;
-            self.idle.pause(true);
+            self.idle.pause(Expecting::Soon);
         }
         self.check()
     }

@@ -15,9 +15,11 @@ const LONGEST: Duration = Duration::from_millis(1);
 const LONGEST_WHEN_WOKEN: Duration = Duration::from_millis(20);
 /// While work is in flight, a sleep may take this part of the time in which nothing has happened, if that is longer.
 const PART: u32 = 16;
-/// The same two where events are seldom.
-const LONGEST_IN_FLIGHT_WHEN_SELDOM: Duration = Duration::from_micros(200);
-const PART_WHEN_SELDOM: u32 = 8;
+/// But no longer than this: a chunk of many tasks is followed by the next one only if its request is seen in time.
+const LATEST: Duration = Duration::from_millis(2);
+/// The same two where events are seldom and nobody waits for this thread.
+const LONGEST_OF_THE_UNHURRIED: Duration = Duration::from_micros(200);
+const PART_OF_THE_UNHURRIED: u32 = 4;
 /// Events are seldom when the time between them is longer, on average: to be awake for the next one would cost much.
 const SELDOM: Duration = Duration::from_millis(2);
 /// Nanoseconds by which the system may put off the end of a sleep, so that it can wake several threads at a time.
@@ -38,6 +40,16 @@ pub(crate) enum Woken {
     /// When nothing was in flight.
     FromDeepSleep,
     Always,
+}
+
+/// What a thread waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Expecting {
+    Nothing,
+    /// Something is in flight, and nobody waits until this thread has seen it.
+    Unhurried,
+    /// Something is in flight.
+    Soon,
 }
 
 /// How long a thread has been idle.
@@ -90,8 +102,8 @@ impl Idle {
         self.since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
-    /// Nothing happened; `in_flight` when something should soon.
-    pub(crate) fn next(&mut self, in_flight: bool) -> Pause {
+    /// Nothing happened.
+    pub(crate) fn next(&mut self, expecting: Expecting) -> Pause {
         let Some(since) = self.since else {
             self.since = Some(Instant::now());
             self.sleep = Duration::from_micros(1);
@@ -107,10 +119,12 @@ impl Idle {
         }
         let longest = match self.woken {
             Woken::Always => return Pause::Sleep(LONGEST_WHEN_WOKEN),
-            Woken::FromDeepSleep if !in_flight => LONGEST_WHEN_WOKEN,
-            _ if !in_flight => LONGEST,
-            _ if seldom => LONGEST_IN_FLIGHT_WHEN_SELDOM.max(idle / PART_WHEN_SELDOM).min(LONGEST),
-            _ => LONGEST_IN_FLIGHT.max(idle / PART).min(LONGEST),
+            Woken::FromDeepSleep if expecting == Expecting::Nothing => LONGEST_WHEN_WOKEN,
+            _ if expecting == Expecting::Nothing => LONGEST,
+            _ if expecting == Expecting::Unhurried && seldom => {
+                LONGEST_OF_THE_UNHURRIED.max(idle / PART_OF_THE_UNHURRIED).min(LATEST)
+            }
+            _ => LONGEST_IN_FLIGHT.max(idle / PART).min(LATEST),
         };
         let sleep = self.sleep.min(longest);
         self.sleep = (2 * sleep).min(longest);
@@ -118,8 +132,8 @@ impl Idle {
     }
 
     /// Waits a moment on this thread.
-    pub(crate) fn pause(&mut self, in_flight: bool) {
-        match self.next(in_flight) {
+    pub(crate) fn pause(&mut self, expecting: Expecting) {
+        match self.next(expecting) {
             Pause::Spin => std::hint::spin_loop(),
             Pause::Yield => std::thread::yield_now(),
             Pause::Sleep(time) => {
@@ -138,9 +152,9 @@ impl Idle {
 mod tests {
     use super::*;
 
-    fn longest_sleep(mut idle: Idle, in_flight: bool, after: Duration) -> Duration {
+    fn longest_sleep(mut idle: Idle, expecting: Expecting, after: Duration) -> Duration {
         idle.since = Some(Instant::now() - after);
-        let sleeps = (0..30).map(|_| match idle.next(in_flight) {
+        let sleeps = (0..30).map(|_| match idle.next(expecting) {
             Pause::Sleep(time) => time,
             other => panic!("{other:?} after {after:?}"),
         });
@@ -149,28 +163,42 @@ mod tests {
 
     #[test]
     fn it_spins_only_with_a_cpu_to_burn_and_then_sleeps_ever_longer() {
-        assert_eq!(Idle::new(true).next(true), Pause::Spin);
-        assert_eq!(Idle::new(false).next(true), Pause::Yield);
-        let longest = |in_flight, after| longest_sleep(Idle::new(false), in_flight, after);
-        assert_eq!(longest(true, 2 * YIELD), LONGEST_IN_FLIGHT);
-        assert_eq!(longest(false, 2 * YIELD), LONGEST);
+        assert_eq!(Idle::new(true).next(Expecting::Soon), Pause::Spin);
+        assert_eq!(Idle::new(false).next(Expecting::Soon), Pause::Yield);
+        let longest = |expecting, after| longest_sleep(Idle::new(false), expecting, after);
+        assert_eq!(longest(Expecting::Soon, 2 * YIELD), LONGEST_IN_FLIGHT);
+        assert_eq!(longest(Expecting::Nothing, 2 * YIELD), LONGEST);
         let second = Duration::from_secs(1);
-        assert_eq!((longest(true, second), longest(false, second)), (LONGEST, LONGEST));
+        assert_eq!(
+            (longest(Expecting::Soon, second), longest(Expecting::Nothing, second)),
+            (LONGEST, LONGEST)
+        );
     }
 
     #[test]
     fn a_thread_that_is_woken_sleeps_at_once_for_long() {
         let mut idle = Idle::new(false).woken(Woken::Always);
         idle.since = Some(Instant::now() - 2 * YIELD);
-        assert_eq!(idle.next(true), Pause::Sleep(LONGEST_WHEN_WOKEN));
+        assert_eq!(idle.next(Expecting::Soon), Pause::Sleep(LONGEST_WHEN_WOKEN));
     }
 
     #[test]
     fn a_thread_that_is_woken_from_deep_sleep_sleeps_long_only_when_nothing_is_in_flight() {
         let second = Duration::from_secs(1);
         let longest =
-            |in_flight| longest_sleep(Idle::new(false).woken(Woken::FromDeepSleep), in_flight, second);
-        assert_eq!((longest(true), longest(false)), (LONGEST, LONGEST_WHEN_WOKEN));
+            |expecting| longest_sleep(Idle::new(false).woken(Woken::FromDeepSleep), expecting, second);
+        assert_eq!((longest(Expecting::Soon), longest(Expecting::Nothing)), (LATEST, LONGEST_WHEN_WOKEN));
+    }
+
+    #[test]
+    fn a_thread_for_which_nobody_waits_is_in_no_hurry_where_events_are_seldom() {
+        let longest = |expecting| {
+            let mut idle = Idle::new(false);
+            idle.usual = 2 * SELDOM;
+            longest_sleep(idle, expecting, Duration::from_millis(4))
+        };
+        assert_eq!(longest(Expecting::Soon).as_micros(), 250);
+        assert_eq!(longest(Expecting::Unhurried).as_micros(), 1_000);
     }
 
     #[test]
@@ -178,12 +206,12 @@ mod tests {
         let mut idle = Idle::new(false).woken(Woken::FromDeepSleep);
         idle.since = Some(Instant::now() - Duration::from_secs(1));
         for _ in 0..30 {
-            idle.next(false);
+            idle.next(Expecting::Nothing);
         }
         std::thread::current().unpark();
-        idle.pause(false);
-        idle.next(false);
-        assert!(match idle.next(false) {
+        idle.pause(Expecting::Nothing);
+        idle.next(Expecting::Nothing);
+        assert!(match idle.next(Expecting::Nothing) {
             Pause::Sleep(time) => time <= LONGEST_IN_FLIGHT,
             _ => true,
         });
@@ -195,8 +223,8 @@ mod tests {
         let mut event_after = |time| {
             idle.since = Some(Instant::now() - time);
             idle.reset();
-            idle.next(true);
-            idle.next(true)
+            idle.next(Expecting::Soon);
+            idle.next(Expecting::Soon)
         };
         assert_eq!(event_after(Duration::from_millis(1)), Pause::Spin);
         assert!(matches!(event_after(Duration::from_millis(20)), Pause::Sleep(_)));

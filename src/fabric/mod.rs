@@ -26,7 +26,7 @@ mod transport;
 mod trips;
 mod worker_side;
 
-pub(crate) use idle::{Idle, Pause, Woken, sleep_exactly};
+pub(crate) use idle::{Expecting, Idle, Pause, Woken, sleep_exactly};
 
 use std::time::Duration;
 

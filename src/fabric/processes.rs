@@ -19,7 +19,7 @@ use rustix::{
 };
 
 use super::{
-    Ending, Idle, Pause,
+    Ending, Expecting, Idle, Pause,
     stream::FrameStream,
     transport::{Incoming, Replacement, Transport},
     worker_side::{Served, serve_remote},
@@ -190,7 +190,7 @@ impl Transport for Processes {
             let mut idle = Idle::new(false);
             while Instant::now() < deadline && matches!(connected.child.try_wait(), Ok(None)) {
                 let _ = connected.stream.flush();
-                idle.pause(false);
+                idle.pause(Expecting::Nothing);
             }
             let _ = connected.child.kill();
             self.killed.push(connected.child);
@@ -199,7 +199,7 @@ impl Transport for Processes {
         for mut child in self.killed.drain(..) {
             let mut idle = Idle::new(false);
             while Instant::now() < deadline && matches!(child.try_wait(), Ok(None)) {
-                idle.pause(false);
+                idle.pause(Expecting::Nothing);
             }
         }
         Ok(())
@@ -268,7 +268,7 @@ impl Link for Socket {
             if let Some(message) = self.try_recv()? {
                 return Ok(message);
             }
-            match self.idle.next(true) {
+            match self.idle.next(Expecting::Soon) {
                 Pause::Spin => std::hint::spin_loop(),
                 Pause::Yield => std::thread::yield_now(),
                 Pause::Sleep(_) => self.wait(PollFlags::IN),

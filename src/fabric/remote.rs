@@ -12,7 +12,7 @@ use std::{
 use member::{Host, Member, Stage};
 
 use super::{
-    Ending, Fabric, Idle, News, WorkerInfo,
+    Ending, Expecting, Fabric, Idle, News, WorkerInfo,
     lifeline::{Heard, Lifelines},
     replacements::Replacements,
     transport::{Incoming, Transport},
@@ -142,7 +142,7 @@ impl<T: Transport> Remote<T> {
             if self.step(&mut news)? {
                 idle.reset();
             } else {
-                idle.pause(false);
+                idle.pause(Expecting::Nothing);
             }
             for item in news.drain(..) {
                 match item {

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    Idle,
+    Expecting, Idle,
     port::Port,
     timing::{AHEAD, Found, NUMBER_BYTES, Timing},
 };
@@ -100,7 +100,7 @@ fn send(port: &mut Port, rank: u32, frame: &Frame) -> Result<(), Error> {
     let mut idle = Idle::new(true);
     port.post(rank, frame);
     while !port.flush() {
-        idle.pause(true);
+        idle.pause(Expecting::Soon);
     }
     check(port)
 }
@@ -113,7 +113,7 @@ fn receive(port: &mut Port) -> Result<Frame, Error> {
         check(port)?;
         match arrived.take() {
             Some(frame) => return Ok(frame),
-            None => idle.pause(true),
+            None => idle.pause(Expecting::Soon),
         }
     }
 }

@@ -76,6 +76,11 @@ impl Worker {
         self.outstanding.len() < self.slots
     }
 
+    /// At work, and nothing waits behind what runs.
+    pub(super) fn runs_dry(&self) -> bool {
+        (1..=self.slots).contains(&self.outstanding.len())
+    }
+
     /// Has a chunk that may take long.
     pub(super) fn is_at_long(&self) -> bool {
         self.long > 0

@@ -80,6 +80,8 @@ pub(crate) struct Scheduler {
     in_flight: usize,
     /// Workers that have a chunk.
     busy: usize,
+    /// Of these, those that have nothing to go on with when their chunks are done.
+    dry: usize,
     epoch: u64,
     cost_nanos: f64,
     /// Nanoseconds since some start; see [`Scheduler::set_now`].
@@ -201,6 +203,11 @@ impl Scheduler {
         self.busy
     }
 
+    /// Some worker at work will have to wait for its next chunk, if there is one.
+    pub(crate) fn runs_dry(&self) -> bool {
+        self.dry > 0
+    }
+
     /// True when every call has ended and nothing of it is outstanding.
     pub(crate) fn is_done(&self) -> bool {
         self.calls.is_empty()
@@ -223,9 +230,11 @@ impl Scheduler {
         let Some(state) = self.workers.get_mut(worker) else {
             return;
         };
+        let dry = state.runs_dry();
         let Some(dispatch) = state.take(epoch) else {
             return;
         };
+        self.dry = self.dry + usize::from(state.runs_dry()) - usize::from(dry);
         self.in_flight -= 1;
         self.busy -= usize::from(state.outstanding().is_empty());
         self.forget(&dispatch);
@@ -322,6 +331,7 @@ impl Scheduler {
         let Some(state) = self.workers.remove(worker) else {
             return;
         };
+        self.dry -= usize::from(state.runs_dry());
         let (slots, host, outstanding) = (state.slots, state.host.clone(), state.into_outstanding());
         self.slots -= slots as u64;
         self.living -= 1;
@@ -639,7 +649,9 @@ impl Scheduler {
         call.leaves(&dispatch);
         state.asked = false;
         self.busy += usize::from(state.outstanding().is_empty());
+        let dry = state.runs_dry();
         state.push(dispatch);
+        self.dry = self.dry + usize::from(state.runs_dry()) - usize::from(dry);
         self.actions.push(Action::Send(dispatch));
         self.runnable.rotate_left(1);
         self.offer(worker);

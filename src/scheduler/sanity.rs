@@ -26,6 +26,8 @@ impl Scheduler {
         assert_eq!(flying().count(), self.in_flight);
         let busy = self.workers.iter().filter(|(_, worker)| !worker.outstanding().is_empty()).count();
         assert_eq!(busy, self.busy);
+        let dry = self.workers.iter().filter(|(_, worker)| worker.runs_dry()).count();
+        assert_eq!(dry, self.dry, "workers with nothing ahead");
         let slots: usize = self.workers.iter().map(|(_, worker)| worker.slots).sum();
         assert_eq!((slots as u64, self.workers.iter().count()), (self.slots, self.living));
         let listed = flying().filter(|d| d.ends > 0 && !d.cut).map(|d| (d.ends, d.worker, d.epoch));

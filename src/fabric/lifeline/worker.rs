@@ -111,7 +111,10 @@ fn watch_rank_0(mut stream: TcpStream, board: &Board, serving: &Thread) {
         if heard.is_ok_and(|ready| ready > 0) {
             let mut word = [0];
             match stream.read(&mut word) {
-                Ok(1..) if word == [GOODBYE] => goodbye = true,
+                Ok(1..) if word == [GOODBYE] => {
+                    goodbye = true;
+                    serving.unpark(); // What rank 0 has to say besides is on its way.
+                }
                 Ok(1..) if word == [PING] => reports[0] = Some(Report::Alive),
                 Ok(1..) if word == [WAKE] => serving.unpark(),
                 Ok(1..) => launch::exit_now(word[0].into()),
