@@ -63,6 +63,18 @@ impl Batch {
         self.bytes.get(self.offset(k)..self.offset(k + 1))
     }
 
+    /// This batch, to be decoded value by value: small values in several parts are put together, once for all of them.
+    pub(crate) fn gathered(&self) -> Cow<'_, Batch> {
+        match &self.bytes {
+            Parts::Several(_) if self.size() < LARGE * self.count => {
+                let bytes = self.bytes.clone().joined();
+                let (kept, layout) = (bytes.len(), self.layout.clone());
+                Cow::Owned(Batch { bytes: bytes.into(), kept, count: self.count, layout })
+            }
+            _ => Cow::Borrowed(self),
+        }
+    }
+
     /// The number that value `k` begins with.
     pub(crate) fn first_number(&self, k: usize) -> Option<u64> {
         let start = self.offset(k);
@@ -292,6 +304,27 @@ mod tests {
             prop_assert_eq!(values_of(&parts[0]), &values[..cut]);
             prop_assert_eq!(values_of(&parts[1]), &values[cut..]);
             prop_assert_eq!(values_of(&Batch::join(&parts)), values);
+        }
+
+        #[test]
+        fn small_values_in_several_parts_are_gathered_and_large_ones_stay(
+            (size, count, stays) in prop_oneof![Just((1usize << 10, 200usize, false)), Just((1 << 17, 2, true))],
+            from in 0usize..150,
+        ) {
+            let block = |k: usize| Block::from(vec![k as u8; size + k % 3]);
+            let part = |range: Range<usize>| {
+                let mut builder = BatchBuilder::default();
+                range.for_each(|k| builder.push(&block(k)).unwrap());
+                builder.finish()
+            };
+            let several = Batch::join(&[part(0..count), part(count..2 * count)]);
+            prop_assert!(matches!(several.bytes, Parts::Several(_)));
+            let from = from.min(count - 1);
+            let slice = several.slice(from, 2 * count);
+            let gathered = slice.gathered();
+            prop_assert_eq!(matches!(gathered.bytes, Parts::Several(_)), stays);
+            let values: Vec<Block<u8>> = (0..gathered.len()).map(|k| gathered.decode(k).unwrap()).collect();
+            prop_assert!(values.into_iter().eq((from..2 * count).map(block)));
         }
 
         #[test]

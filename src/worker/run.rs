@@ -110,7 +110,8 @@ pub(super) fn run_message(
         slowest,
         slowest_nanos,
     };
-    let (Some(items), Some(entry)) = (&chunk.items, from_program(chunk.program)) else {
+    let items = chunk.items.as_ref().map(Batch::gathered);
+    let (Some(items), Some(entry)) = (items.as_deref(), from_program(chunk.program)) else {
         let failure = Failure::new(FailureKind::Codec, "the chunk arrived damaged");
         (0..chunk.count).for_each(|_| reply.failed(failure.clone()));
         return (result(reply, 0, (chunk.start, 0)), started..started);
