@@ -56,7 +56,7 @@ fn spend(&Tasks(kind, tasks, mean): &Tasks, task: u64) -> f64 {
 fn main() -> Result<(), Error> {
     let workers = std::env::args().filter_map(|argument| argument.parse().ok()).next().unwrap_or(2);
     let pool = Executor::builder().mode(Mode::Processes).workers(workers).start()?;
-    println!("| {workers} workers, {} | best, s |", POLICIES.map(|policy| policy.to_string()).join(" | "));
+    println!("| {workers} workers | {} | best, s |", POLICIES.map(|policy| policy.to_string()).join(" | "));
     println!("|---|---|---|---|---|---|---|");
     let share = workers as u64;
     for (name, tasks) in [
