@@ -347,7 +347,7 @@ impl<'p, T: Function> Call<'p, T> {
         let mut items = BatchBuilder::default();
         let pushed = catch(|| items.push(&item));
         let work = self.work(entry::<T>())?;
-        let spec = self.options.spec(false, Some(1))?;
+        let spec = self.options.spec(true, Some(1))?;
         let shared = &self.pool.shared;
         let (call, index) = (shared.new_call(), shared.new_task());
         let spec = CallSpec { first: index, chunk: Chunk::Fixed(1), ..spec };

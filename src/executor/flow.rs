@@ -47,6 +47,21 @@ pub(super) enum Taste {
     Everything,
 }
 
+/// So many tasks, and the bytes of their results.
+#[derive(Clone, Copy, Default)]
+struct Amount {
+    tasks: u64,
+    bytes: u64,
+}
+
+/// A block of items that were sent off.
+#[derive(Clone, Copy)]
+struct FedBlock {
+    /// How many tasks were fed with it and before.
+    end: u64,
+    bytes: u64,
+}
+
 pub(super) struct Flow<'p, I> {
     shared: &'p Shared,
     call: CallId,
@@ -66,8 +81,8 @@ pub(super) struct Flow<'p, I> {
     pulled: u64,
     /// Of them, those that are not run.
     skipped: u64,
-    /// Fed blocks that are not used up: how many tasks were fed with it and before, and its bytes.
-    fed: VecDeque<(u64, u64)>,
+    /// Fed blocks that are not used up.
+    fed: VecDeque<FedBlock>,
     fed_tasks: u64,
     fed_bytes: u64,
     arrived: VecDeque<Piece>,
@@ -75,9 +90,9 @@ pub(super) struct Flow<'p, I> {
     turns: Option<Turns>,
     taken: u64,
     /// The piece that the user has now: its tasks and bytes are consumed when it asks for the next.
-    in_use: (u64, u64),
+    in_use: Amount,
     /// What was consumed and the scheduler has not been told yet.
-    untold: (u64, u64),
+    untold: Amount,
     unencodable: BTreeMap<u64, Failure>,
     end: Option<End>,
     /// The limit, once the time is over.
@@ -128,8 +143,8 @@ where
             arrived: VecDeque::new(),
             turns,
             taken: 0,
-            in_use: (0, 0),
-            untold: (0, 0),
+            in_use: Amount::default(),
+            untold: Amount::default(),
             unencodable: BTreeMap::new(),
             end: None,
             late: None,
@@ -150,8 +165,8 @@ where
     pub(super) fn next_piece(&mut self) -> Result<Option<Piece>, Error> {
         loop {
             self.consumed();
-            if self.untold.0 >= self.window_tasks.div_ceil(TOLD_PART)
-                || self.untold.1 >= self.window_bytes.div_ceil(TOLD_PART)
+            if self.untold.tasks >= self.window_tasks.div_ceil(TOLD_PART)
+                || self.untold.bytes >= self.window_bytes.div_ceil(TOLD_PART)
             {
                 self.tell_consumed()?;
             }
@@ -213,7 +228,7 @@ where
             piece = Piece { start: piece.start, count: next - piece.start, outcome: Ok(batch.slice(0, cut)) };
         }
         // What it weighs is what the scheduler counted, whatever the user sees.
-        self.in_use = (piece.count, piece.size());
+        self.in_use = Amount { tasks: piece.count, bytes: piece.size() };
         if let Some((_, failure)) = failed.filter(|(task, _)| *task < piece.start + piece.count) {
             piece.outcome = Err(failure);
         }
@@ -239,20 +254,20 @@ where
     }
 
     fn consumed(&mut self) {
-        let (tasks, bytes) = std::mem::take(&mut self.in_use);
+        let Amount { tasks, bytes } = std::mem::take(&mut self.in_use);
         self.taken += tasks;
-        while let Some((end, size)) = self.fed.front().copied()
+        while let Some(FedBlock { end, bytes }) = self.fed.front().copied()
             && end <= self.taken
         {
             self.fed.pop_front();
-            self.fed_bytes -= size;
+            self.fed_bytes -= bytes;
         }
-        self.untold.0 += tasks;
-        self.untold.1 += bytes;
+        self.untold.tasks += tasks;
+        self.untold.bytes += bytes;
     }
 
     fn tell_consumed(&mut self) -> Result<(), Error> {
-        let (tasks, bytes) = std::mem::take(&mut self.untold);
+        let Amount { tasks, bytes } = std::mem::take(&mut self.untold);
         if tasks > 0 && self.end.is_none() {
             self.shared.command(Command::Consumed { call: self.call, tasks, bytes })?;
         }
@@ -364,7 +379,7 @@ where
     fn sent(&mut self, tasks: usize, bytes: usize) {
         self.fed_tasks += tasks as u64;
         self.fed_bytes += bytes as u64;
-        self.fed.push_back((self.fed_tasks, bytes as u64));
+        self.fed.push_back(FedBlock { end: self.fed_tasks, bytes: bytes as u64 });
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
     mpi::World,
     say::say,
     wire::{Frame, ToRank0, ToWorker},
-    worker::{Link, LinkError},
+    worker::{Goodbye, Link, LinkError},
 };
 
 /// How long goodbyes may take to leave.
@@ -148,11 +148,11 @@ fn die(reason: &str) -> ! {
 pub(super) fn serve_on(world: World, port: Port) -> ! {
     let mut link = MpiLink { port, arrived: VecDeque::new(), idle: Idle::new(false) };
     match serve_remote(&mut link, |link, idle| link.idle = idle) {
-        Ok(Served::Goodbye { finalize: true }) => match finalise(world) {
+        Ok(Served::Goodbye(Goodbye { finalise: true })) => match finalise(world) {
             Ok(()) => launch::exit(launch::EXIT_DONE),
             Err(error) => die(&error.to_string()),
         },
-        Ok(Served::Goodbye { finalize: false }) => launch::exit_now(launch::EXIT_DONE),
+        Ok(Served::Goodbye(Goodbye { finalise: false })) => launch::exit_now(launch::EXIT_DONE),
         Ok(Served::Refused) => {
             // Rank 0 tells why and ends the run; a launcher must not cut it short for this exit.
             std::thread::sleep(Duration::from_secs(1));

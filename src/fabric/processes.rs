@@ -217,7 +217,7 @@ pub(crate) fn serve_as_child() -> ! {
     let served =
         Socket::from_stdin().and_then(|mut link| serve_remote(&mut link, |link, idle| link.idle = idle));
     match served {
-        Ok(Served::Goodbye { .. }) => launch::exit_now(launch::EXIT_DONE),
+        Ok(Served::Goodbye(_)) => launch::exit_now(launch::EXIT_DONE),
         Ok(Served::Refused) => launch::exit_now(launch::EXIT_INTERNAL),
         Err(_) => launch::exit_now(launch::EXIT_ORPHANED),
     }

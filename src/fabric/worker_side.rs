@@ -6,14 +6,12 @@ use super::{Idle, Woken, lifeline, sleep_exactly};
 use crate::{
     function, launch,
     wire::{Hello, PROTOCOL, Ready, ToRank0, ToWorker},
-    worker::{Board, Identity, Link, LinkError, let_out_from_now, serve},
+    worker::{Board, Goodbye, Identity, Link, LinkError, let_out_from_now, serve},
 };
 
 /// How a worker's service ended.
 pub(crate) enum Served {
-    /// Rank 0 said goodbye; `finalize`: MPI is to be finalised.
-    #[cfg_attr(not(feature = "mpi"), expect(dead_code, reason = "without MPI nothing is finalised"))]
-    Goodbye { finalize: bool },
+    Goodbye(Goodbye),
     /// Rank 0 would not have this worker; it has said why itself.
     Refused,
 }
@@ -66,7 +64,7 @@ pub(crate) fn serve_remote<L: Link>(
     link.send(ToRank0::Ready(Ready { lifeline_error: connected.err().map(|error| error.to_string()) }))?;
     let identity = Identity { rank: welcome.rank, threads: welcome.threads, board };
     tracing::debug!("process {} serves", std::process::id());
-    let finalize = serve(link, &identity)?;
+    let goodbye = serve(link, &identity)?;
     lifeline::leave();
-    Ok(Served::Goodbye { finalize })
+    Ok(Served::Goodbye(goodbye))
 }

@@ -104,6 +104,20 @@ enum Held {
     Mark { count: u64 },
 }
 
+/// So many tasks, and the bytes of their results.
+#[derive(Debug, Default)]
+struct Amount {
+    tasks: u64,
+    bytes: u64,
+}
+
+/// Tasks in a row that are not to be run.
+#[derive(Debug)]
+struct Gap {
+    start: u64,
+    count: u64,
+}
+
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) spec: CallSpec,
@@ -121,7 +135,7 @@ pub(super) struct Call {
     /// The first of them, as the scheduler has it on its list.
     pub(super) listed_due: Option<u64>,
     /// Start and count of the tasks above `next` that are not to be run.
-    skipped: VecDeque<(u64, u64)>,
+    skipped: VecDeque<Gap>,
     /// Dispatches that are with workers.
     pub(super) in_flight: usize,
     /// Their tasks.
@@ -146,7 +160,7 @@ pub(super) struct Call {
     seen: Vec<bool>,
     times: Times,
     /// Bytes of the results, and of how many tasks.
-    sized: (u64, u64),
+    sized: Amount,
 }
 
 impl Call {
@@ -174,7 +188,7 @@ impl Call {
             enlisted: false,
             seen: Vec::new(),
             times: Times::default(),
-            sized: (0, 0),
+            sized: Amount::default(),
             spec,
         }
     }
@@ -202,7 +216,7 @@ impl Call {
 
     /// Whether the window has room beyond what is expected of the tasks in flight.
     pub(super) fn has_room(&self) -> bool {
-        let coming = self.flying * self.sized.0 / self.sized.1.max(1);
+        let coming = self.flying * self.sized.bytes / self.sized.tasks.max(1);
         self.held_bytes + coming < self.spec.window_bytes
     }
 
@@ -239,7 +253,7 @@ impl Call {
     /// The next `tasks` tasks are as good as committed, and not emitted.
     pub(super) fn skip(&mut self, tasks: u64) {
         if tasks > 0 {
-            self.skipped.push_back((self.fed, tasks));
+            self.skipped.push_back(Gap { start: self.fed, count: tasks });
             self.fed += tasks;
             self.consumed += tasks;
             self.pass_skipped();
@@ -257,7 +271,7 @@ impl Call {
 
     /// Tasks that are handed out next begin behind those that are skipped.
     fn pass_skipped(&mut self) {
-        while let Some(&(start, count)) = self.skipped.front()
+        while let Some(&Gap { start, count }) = self.skipped.front()
             && start == self.next
         {
             self.skipped.pop_front();
@@ -360,7 +374,7 @@ impl Call {
             }
             _ => self.policy.next(&view),
         };
-        let run = self.skipped.front().map_or(u64::MAX, |(start, _)| start - self.next);
+        let run = self.skipped.front().map_or(u64::MAX, |gap| gap.start - self.next);
         let count = size.min(most).min(in_time).min(end - self.next).min(run);
         let range = Range { start: self.next, count, attempt: 1, losses: 0 };
         self.next += count;
@@ -408,8 +422,8 @@ impl Call {
     /// Records the outcome of tasks for good, and emits what has its turn.
     pub(super) fn commit(&mut self, piece: Piece, mut emit: impl FnMut(Piece)) {
         self.held_bytes += piece.size();
-        self.sized.0 += piece.size();
-        self.sized.1 += piece.count;
+        self.sized.bytes += piece.size();
+        self.sized.tasks += piece.count;
         if self.spec.ordered && piece.start == self.cursor {
             self.cursor += piece.count;
             self.unused += piece.count;
@@ -457,7 +471,7 @@ impl Call {
     /// How many tasks from `start` on fit into a chunk, by the sizes and times so far: into a worker's share of the
     /// window, into what is worth sending at a time, and into the time that a chunk may take.
     fn fitting(&self, start: u64, slots: u64) -> u64 {
-        let mean = (self.sized.0 / self.sized.1.max(1)).max(1);
+        let mean = (self.sized.bytes / self.sized.tasks.max(1)).max(1);
         let by_size = (self.spec.window_bytes / (2 * slots.max(1))).min(CHUNK_BYTES) / mean;
         let by_time =
             self.times.longest_mean_nanos().map_or(u64::MAX, |mean| self.costing(start, CHUNK_NANOS / mean));

@@ -109,13 +109,15 @@ pub(crate) struct View {
 #[derive(Clone, Debug)]
 pub(crate) struct Policy {
     chunk: Chunk,
-    /// Factoring: the chunk of this round, and how many of the round are still to come.
-    round: (u64, u64),
+    /// Factoring: the chunk of this round.
+    share: u64,
+    /// Factoring: how many chunks of this round are still to come.
+    shares_left: u64,
 }
 
 impl Policy {
     pub(crate) fn new(chunk: Chunk) -> Policy {
-        Policy { chunk, round: (0, 0) }
+        Policy { chunk, share: 0, shares_left: 0 }
     }
 
     /// Tasks of the next chunk: at least 1, at most `view.left`.
@@ -126,11 +128,11 @@ impl Policy {
             Chunk::Static => view.total.div_ceil(slots),
             Chunk::Guided => view.left.div_ceil(slots),
             Chunk::Factoring => {
-                if self.round.1 == 0 {
-                    self.round = (view.left.div_ceil(2 * slots), slots);
+                if self.shares_left == 0 {
+                    (self.share, self.shares_left) = (view.left.div_ceil(2 * slots), slots);
                 }
-                self.round.1 -= 1;
-                self.round.0
+                self.shares_left -= 1;
+                self.share
             }
             Chunk::Auto => auto(view, slots),
         };

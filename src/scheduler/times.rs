@@ -9,9 +9,11 @@ const UNEVEN: f64 = 3.0;
 
 #[derive(Clone, Debug)]
 pub(super) struct Times {
-    /// Nanoseconds that tasks took, and how many tasks; what was long ago counts for less.
-    timed: (f64, f64),
-    /// Squares of the mean times of chunks, each for its tasks; fading as `timed`.
+    /// Nanoseconds that tasks took; what was long ago counts for less.
+    busy_nanos: f64,
+    /// How many tasks these were.
+    tasks: f64,
+    /// Squares of the mean times of chunks, each for its tasks; fading as `busy_nanos`.
     squares: f64,
     /// The mean time of a task in the last chunks; one with longer tasks counts for half.
     recent_nanos: f64,
@@ -21,7 +23,7 @@ pub(super) struct Times {
 
 impl Default for Times {
     fn default() -> Times {
-        Times { timed: (0.0, 0.0), squares: 0.0, recent_nanos: 0.0, overhead_nanos: 3_000.0 }
+        Times { busy_nanos: 0.0, tasks: 0.0, squares: 0.0, recent_nanos: 0.0, overhead_nanos: 3_000.0 }
     }
 }
 
@@ -30,7 +32,8 @@ impl Times {
     pub(super) fn measured(&mut self, tasks: f64, busy_nanos: u64, overhead_nanos: u64) {
         if tasks > 0.0 {
             let busy = busy_nanos as f64;
-            self.timed = (FADING * self.timed.0 + busy, FADING * self.timed.1 + tasks);
+            self.busy_nanos = FADING * self.busy_nanos + busy;
+            self.tasks = FADING * self.tasks + tasks;
             let mean = busy / tasks;
             self.squares = FADING * self.squares + busy * mean;
             let weight = if mean > self.recent_nanos { 0.5 } else { 0.125 };
@@ -41,7 +44,7 @@ impl Times {
 
     /// The mean time of a task so far, as far as it is remembered.
     pub(super) fn mean_nanos(&self) -> Option<f64> {
-        (self.timed.1 > 0.0).then(|| (self.timed.0 / self.timed.1).max(1.0))
+        (self.tasks > 0.0).then(|| (self.busy_nanos / self.tasks).max(1.0))
     }
 
     /// The mean time of a task, or that of the last ones, if that is longer.
@@ -56,6 +59,6 @@ impl Times {
 
     /// Some tasks take far longer than others: more so than by an exponential distribution.
     pub(super) fn is_uneven(&self) -> bool {
-        self.mean_nanos().is_some_and(|mean| self.squares > UNEVEN * mean * mean * self.timed.1)
+        self.mean_nanos().is_some_and(|mean| self.squares > UNEVEN * mean * mean * self.tasks)
     }
 }

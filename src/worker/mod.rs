@@ -82,6 +82,13 @@ impl LinkError {
     }
 }
 
+/// How rank 0 has said goodbye.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Goodbye {
+    /// MPI is to be finalised.
+    pub(crate) finalise: bool,
+}
+
 /// Who this worker is.
 pub(crate) struct Identity {
     pub(crate) rank: u32,
@@ -90,11 +97,11 @@ pub(crate) struct Identity {
     pub(crate) board: Arc<Board>,
 }
 
-/// Serves until rank 0 says to leave; true when MPI is to be finalised then.
+/// Serves until rank 0 says goodbye.
 ///
 /// # Errors
 /// When rank 0 cannot be reached any more.
-pub(crate) fn serve(link: &mut dyn Link, identity: &Identity) -> Result<bool, LinkError> {
+pub(crate) fn serve(link: &mut dyn Link, identity: &Identity) -> Result<Goodbye, LinkError> {
     install_hook();
     if identity.threads > 1 {
         return threaded::serve(link, identity);
@@ -152,7 +159,7 @@ pub(crate) fn serve(link: &mut dyn Link, identity: &Identity) -> Result<bool, Li
                     link.flush()?;
                 }
             }
-            ToWorker::Shutdown { finalise } => return Ok(finalise),
+            ToWorker::Shutdown { finalise } => return Ok(Goodbye { finalise }),
             message => {
                 if let ToWorker::Forget { call } = message {
                     // A state's Drop is the user's code.
@@ -352,7 +359,7 @@ mod tests {
             results: Vec::new(),
         };
         let identity = Identity { rank: 1, threads: 1, board: Arc::new(Board::new(1)) };
-        assert!(serve(&mut link, &identity).unwrap());
+        assert_eq!(serve(&mut link, &identity).unwrap(), Goodbye { finalise: true });
         assert_eq!(link.results, [(1, 1), (2, 0), (3, 1)]);
     }
 }

@@ -13,7 +13,7 @@ use std::{
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::{
-    Board, Desk, Identity, Link, LinkError, catch, now_nanos, or_end,
+    Board, Desk, Goodbye, Identity, Link, LinkError, catch, now_nanos, or_end,
     run::{Seat, SharedValue, States, Surroundings, run_message},
 };
 use crate::{
@@ -85,7 +85,7 @@ struct Order {
     shared: Option<Arc<SharedValue>>,
 }
 
-pub(super) fn serve(link: &mut dyn Link, identity: &Identity) -> Result<bool, LinkError> {
+pub(super) fn serve(link: &mut dyn Link, identity: &Identity) -> Result<Goodbye, LinkError> {
     let common = Arc::new(Common::default());
     let (orders, queue) = unbounded::<Order>();
     let (answers, done) = unbounded::<ToRank0>();
@@ -121,7 +121,7 @@ pub(super) fn serve(link: &mut dyn Link, identity: &Identity) -> Result<bool, Li
                     lock(&common.revoked).insert(dispatch);
                     common.any_revoked.store(true, Ordering::Release);
                 }
-                ToWorker::Shutdown { finalise } => return Ok(finalise),
+                ToWorker::Shutdown { finalise } => return Ok(Goodbye { finalise }),
                 message => {
                     if let ToWorker::Forget { call } = message {
                         common.holders.ends(call);
