@@ -8,8 +8,10 @@
 mod call;
 mod chunk;
 mod costs;
+mod cutting;
 mod event;
 mod fleet;
+mod losses;
 #[cfg(test)]
 mod sanity;
 #[cfg(test)]
@@ -327,54 +329,6 @@ impl Scheduler {
         }
     }
 
-    fn lost(&mut self, worker: WorkerId, culprit: Option<(u64, u64, Failure)>) {
-        let Some(state) = self.workers.remove(worker) else {
-            return;
-        };
-        self.dry -= usize::from(state.runs_dry());
-        let (slots, host, outstanding) = (state.slots, state.host.clone(), state.into_outstanding());
-        self.slots -= slots as u64;
-        self.living -= 1;
-        self.in_flight -= outstanding.len();
-        self.busy -= usize::from(!outstanding.is_empty());
-        // Short chunks in a row leave their results together: of all of them nobody knows which one it was at.
-        let suspects = outstanding.iter().take_while(|dispatch| dispatch.is_short()).count().max(slots);
-        for (place, dispatch) in outstanding.into_iter().enumerate() {
-            self.forget(&dispatch);
-            let Some(call) = self.calls.get_mut(&dispatch.call) else {
-                continue;
-            };
-            call.comes_back(&dispatch);
-            let range = Range::of(&dispatch);
-            match &culprit {
-                Some((epoch, task, failure)) if *epoch == dispatch.epoch && range.contains(*task) => {
-                    range.around(*task).into_iter().for_each(|rest| call.requeue(rest));
-                    self.failed(&dispatch, &host, *task, failure.clone());
-                }
-                // What waited in the worker's queue behind the running chunks was not touched.
-                None if place < suspects => self.in_flight_on_lost(&dispatch, &host, range),
-                _ => call.requeue(range),
-            }
-            self.call_changed(dispatch.call);
-        }
-    }
-
-    /// Queues the tasks of a chunk whose worker died running it, in ever smaller pieces, so that
-    /// a task that kills workers is found without the others sharing its fate.
-    fn in_flight_on_lost(&mut self, dispatch: &Dispatch, host: &str, range: Range) {
-        let losses = range.losses + 1;
-        if losses >= QUARANTINE_AFTER && range.count == 1 {
-            let message =
-                format!("it was in flight on {losses} workers that were lost; it is not tried again");
-            self.failed(dispatch, host, range.start, Failure::new(FailureKind::Quarantined, message));
-            return;
-        }
-        let part = if losses == 1 { range.count.div_ceil(8) } else { 1 };
-        if let Some(call) = self.calls.get_mut(&dispatch.call) {
-            Range { losses, ..range }.split(part).for_each(|part| call.requeue(part));
-        }
-    }
-
     fn with_call(&mut self, id: CallId, change: impl FnOnce(&mut Call)) {
         if let Some(call) = self.calls.get_mut(&id) {
             change(call);
@@ -475,54 +429,6 @@ impl Scheduler {
             self.hand_out(call, worker);
         }
         self.spread();
-    }
-
-    /// Nothing is left to hand out: cuts chunks short that have tasks for the workers that are without work.
-    fn spread(&mut self) {
-        let now = self.now;
-        while !self.draining
-            && self.busy + self.cut < self.living
-            && let (Some(&first), Some(&last)) = (self.ends.first(), self.ends.last())
-        {
-            let mean = |(_, worker, epoch): (u64, WorkerId, u64)| {
-                let worker = self.workers.get(worker)?;
-                let dispatch = worker.outstanding().iter().find(|dispatch| dispatch.epoch == epoch)?;
-                Some(2 * dispatch.expected_nanos / dispatch.count)
-            };
-            let worth = |chunk| mean(chunk).unwrap_or(0).max(WORTH_CUTTING_NANOS);
-            let (ends, worker, epoch) = match () {
-                () if last.0 >= now.saturating_add(worth(last)) => last,
-                // Its tasks take longer than was expected, and nobody knows how many are left.
-                () if first.0.saturating_add(worth(first)) <= now => first,
-                () => return,
-            };
-            self.cut(ends, worker, epoch);
-        }
-    }
-
-    /// A chunk that was believed short was not: those that were sent behind it may go elsewhere.
-    fn call_back(&mut self, worker: WorkerId) {
-        let Some(state) = self.workers.get(worker) else { return };
-        let waiting = state.outstanding().iter().filter(|dispatch| dispatch.is_short() && !dispatch.cut);
-        let waiting: Vec<(u64, u64)> = waiting.map(|dispatch| (dispatch.ends, dispatch.epoch)).collect();
-        waiting.into_iter().for_each(|(ends, epoch)| self.cut(ends, worker, epoch));
-    }
-
-    /// Has a chunk cut short; its worker answers behind the task that it is at.
-    fn cut(&mut self, ends: u64, worker: WorkerId, epoch: u64) {
-        self.ends.remove(&(ends, worker, epoch));
-        if let Some(call) = self.workers.get_mut(worker).and_then(|state| state.cut(epoch)) {
-            self.cut += 1;
-            self.actions.push(Action::Revoke { worker, call, dispatch: epoch });
-        }
-    }
-
-    /// A dispatch is no longer with its worker.
-    fn forget(&mut self, dispatch: &Dispatch) {
-        self.cut -= usize::from(dispatch.cut);
-        if dispatch.ends > 0 && !dispatch.cut {
-            self.ends.remove(&(dispatch.ends, dispatch.worker, dispatch.epoch));
-        }
     }
 
     /// The first call in turn that has a chunk to hand out; it stays at the front of the queue.
