@@ -13,7 +13,7 @@ use super::{
     command::{Answer, Command, OpenCall, Work},
     courier::{BLOCK_TIME, Tray},
     items::Items,
-    mailbox::{Mailbox, Wanted},
+    mailbox::Mailbox,
     options::CallOptions,
     outcome::STOPPED,
     turns::Turns,
@@ -22,7 +22,7 @@ use crate::{
     error::{Error, ErrorKind, Failure, FailureKind},
     scheduler::{CallId, CallSpec, End},
     task_set::TaskSet,
-    wire::Piece,
+    wire::{Amount, Piece},
     worker::catch,
 };
 
@@ -45,13 +45,6 @@ pub(super) enum Taste {
     AsTheyCome,
     /// All of them, in the end.
     Everything,
-}
-
-/// So many tasks, and the bytes of their results.
-#[derive(Clone, Copy, Default)]
-struct Amount {
-    tasks: u64,
-    bytes: u64,
 }
 
 /// A block of items that were sent off.
@@ -228,7 +221,7 @@ where
             piece = Piece { start: piece.start, count: next - piece.start, outcome: Ok(batch.slice(0, cut)) };
         }
         // What it weighs is what the scheduler counted, whatever the user sees.
-        self.in_use = Amount { tasks: piece.count, bytes: piece.size() };
+        self.in_use = piece.amount();
         if let Some((_, failure)) = failed.filter(|(task, _)| *task < piece.start + piece.count) {
             piece.outcome = Err(failure);
         }
@@ -243,27 +236,27 @@ where
         self.pulled + known
     }
 
-    fn wanted(&self) -> Wanted {
+    /// How much is worth being woken for.
+    fn wanted(&self) -> Amount {
         let outstanding = self.pulled - self.skipped - self.taken;
         let tasks = match self.taste {
             Taste::AsTheyCome => 1,
             Taste::Everything if self.items.is_some() => outstanding.div_ceil(2),
             Taste::Everything => outstanding,
         };
-        Wanted { tasks: tasks.clamp(1, COLLECT_TASKS), bytes: (self.window_bytes / 4).max(1) }
+        Amount { tasks: tasks.clamp(1, COLLECT_TASKS), bytes: (self.window_bytes / 4).max(1) }
     }
 
     fn consumed(&mut self) {
-        let Amount { tasks, bytes } = std::mem::take(&mut self.in_use);
-        self.taken += tasks;
+        let consumed = std::mem::take(&mut self.in_use);
+        self.taken += consumed.tasks;
         while let Some(FedBlock { end, bytes }) = self.fed.front().copied()
             && end <= self.taken
         {
             self.fed.pop_front();
             self.fed_bytes -= bytes;
         }
-        self.untold.tasks += tasks;
-        self.untold.bytes += bytes;
+        self.untold += consumed;
     }
 
     fn tell_consumed(&mut self) -> Result<(), Error> {

@@ -10,31 +10,24 @@ use super::command::Recipient;
 use crate::{
     scheduler::End,
     sync::{lock, wait_until},
-    wire::Piece,
+    wire::{Amount, Piece},
 };
 
 #[derive(Default)]
 struct Arrivals {
     pieces: VecDeque<Piece>,
-    tasks: u64,
-    bytes: u64,
+    amount: Amount,
     end: Option<End>,
-    /// How much the user waits for: waking a thread for every task would cost more than the task.
-    wanted: Wanted,
-}
-
-/// What is worth waking up for, whichever comes first.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Wanted {
-    pub(super) tasks: u64,
-    pub(super) bytes: u64,
+    /// What is worth waking the user up for, whichever comes first: waking a thread for every task would cost more than
+    /// the task.
+    wanted: Amount,
 }
 
 impl Arrivals {
     fn is_worth_it(&self) -> bool {
         self.end.is_some()
             || (!self.pieces.is_empty()
-                && (self.tasks >= self.wanted.tasks || self.bytes >= self.wanted.bytes))
+                && (self.amount.tasks >= self.wanted.tasks || self.amount.bytes >= self.wanted.bytes))
     }
 }
 
@@ -55,12 +48,12 @@ impl Mailbox {
     }
 
     /// Waits until `wanted` has arrived, or the end, or the deadline; takes all that is there.
-    pub(super) fn take(&self, wanted: Wanted, deadline: Option<Instant>) -> (VecDeque<Piece>, Option<End>) {
+    pub(super) fn take(&self, wanted: Amount, deadline: Option<Instant>) -> (VecDeque<Piece>, Option<End>) {
         let mut contents = self.lock();
         contents.wanted = wanted;
         contents = wait_until(&self.worth_it, contents, deadline, |contents| contents.is_worth_it());
-        contents.wanted = Wanted { tasks: u64::MAX, bytes: u64::MAX };
-        (contents.tasks, contents.bytes) = (0, 0);
+        contents.wanted = Amount { tasks: u64::MAX, bytes: u64::MAX };
+        contents.amount = Amount::default();
         (std::mem::take(&mut contents.pieces), contents.end)
     }
 }
@@ -68,8 +61,7 @@ impl Mailbox {
 impl Recipient for Mailbox {
     fn deliver(&self, pieces: &mut Vec<Piece>) {
         let mut contents = self.lock();
-        contents.tasks += pieces.iter().map(|piece| piece.count).sum::<u64>();
-        contents.bytes += pieces.iter().map(Piece::size).sum::<u64>();
+        pieces.iter().for_each(|piece| contents.amount += piece.amount());
         contents.pieces.extend(pieces.drain(..));
         if contents.is_worth_it() {
             self.worth_it.notify_one();

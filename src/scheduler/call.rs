@@ -11,7 +11,7 @@ use super::{
     costs::Costs,
     times::Times,
 };
-use crate::wire::Piece;
+use crate::wire::{Amount, Piece};
 
 /// Results of an automatic chunk, in bytes: larger ones would only keep the worker and rank 0 waiting
 /// for each other, when they could send and compute at the same time.
@@ -102,13 +102,6 @@ impl Range {
 enum Held {
     Piece(Piece),
     Mark { count: u64 },
-}
-
-/// So many tasks, and the bytes of their results.
-#[derive(Debug, Default)]
-struct Amount {
-    tasks: u64,
-    bytes: u64,
 }
 
 /// Tasks in a row that are not to be run.
@@ -422,8 +415,7 @@ impl Call {
     /// Records the outcome of tasks for good, and emits what has its turn.
     pub(super) fn commit(&mut self, piece: Piece, mut emit: impl FnMut(Piece)) {
         self.held_bytes += piece.size();
-        self.sized.bytes += piece.size();
-        self.sized.tasks += piece.count;
+        self.sized += piece.amount();
         if self.spec.ordered && piece.start == self.cursor {
             self.cursor += piece.count;
             self.unused += piece.count;

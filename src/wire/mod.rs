@@ -26,7 +26,7 @@ pub(crate) use frame::{Frame, HEADER_BYTES, Header};
 pub(crate) use handshake::{Hello, PROTOCOL, Ready, Surroundings, Welcome};
 pub(crate) use message::{ChunkMessage, ResultMessage, ToRank0, ToWorker};
 pub(crate) use parts::Parts;
-pub(crate) use reply::{Piece, Pieces, ReplyBuilder};
+pub(crate) use reply::{Amount, Piece, Pieces, ReplyBuilder};
 pub(crate) use time::nanos;
 
 /// Reads any bytes as a frame and as what a frame may carry: for the fuzzer.

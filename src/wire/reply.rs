@@ -1,6 +1,6 @@
 //! The results of a chunk: runs of values, and the failures between them.
 
-use std::cell::Cell;
+use std::{cell::Cell, ops::AddAssign};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -21,7 +21,26 @@ pub(crate) struct Piece {
     pub(crate) outcome: Result<Batch, Failure>,
 }
 
+/// So many tasks, and the bytes of their results.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Amount {
+    pub(crate) tasks: u64,
+    pub(crate) bytes: u64,
+}
+
+impl AddAssign for Amount {
+    fn add_assign(&mut self, more: Amount) {
+        self.tasks += more.tasks;
+        self.bytes += more.bytes;
+    }
+}
+
 impl Piece {
+    /// Its tasks, and what they weigh.
+    pub(crate) fn amount(&self) -> Amount {
+        Amount { tasks: self.count, bytes: self.size() }
+    }
+
     /// A task that failed before anybody tried it.
     pub(crate) fn is_of_no_attempt(&self) -> bool {
         self.outcome.as_ref().is_err_and(|failure| failure.attempt() == 0)
