@@ -24,7 +24,6 @@ const QUEUE_BYTES: usize = 1 << 18;
 const LAST_WAIT: Duration = Duration::from_secs(1);
 
 /// Between two looks at whether standard error has been read.
-#[cfg(feature = "mpi")]
 const READER_PAUSE: Duration = Duration::from_millis(5);
 
 struct Queue {
@@ -184,7 +183,6 @@ pub(crate) fn flush() {
 
 /// Waits until what was said has been read, where standard error is a pipe, and for a second at most. A launcher that is
 /// then asked to end may still have to pass it on, so it gets a moment for that.
-#[cfg(feature = "mpi")]
 pub(crate) fn wait_for_reader() {
     flush();
     let stderr = rustix::stdio::stderr();

@@ -121,14 +121,14 @@ impl Shared {
                 format!("the workers cannot be reached any more: {reason}"),
             );
         }
-        let fix = match self.mode {
-            Mode::Comm => {
-                "; `mpiexec --enable-recovery` of Open MPI 4, or `--with-ft ulfm` of 5, lets the other ranks live when \
-                 one dies, and mode pool replaces it"
+        let mut text = "no worker is left to run the remaining tasks".to_string();
+        if self.mode == Mode::Comm {
+            if let Some(advice) = launch::policy().advice() {
+                text += &format!("; {advice}");
             }
-            _ => "",
-        };
-        Error::new(ErrorKind::NoWorkers, format!("no worker is left to run the remaining tasks{fix}"))
+            text += "; mode pool replaces workers that are lost";
+        }
+        Error::new(ErrorKind::NoWorkers, text)
     }
 
     /// Runs `job` on the callback thread, after those that came before.

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     error::Error,
-    launch,
+    launch::{self, Policy},
     mpi::World,
     say::say,
     wire::{Frame, ToRank0, ToWorker},
@@ -61,12 +61,8 @@ impl Transport for Comm {
         self.port.abandon(rank);
     }
 
-    fn aborts(&self, ending: Ending, lost: bool) -> bool {
-        ends_by_abort(ending, lost)
-    }
-
-    fn survives_losses(&self) -> bool {
-        launch::launcher_survives_losses()
+    fn policy(&self) -> Policy {
+        launch::policy().without_spawns()
     }
 
     fn replace(&mut self) -> Result<Replacement, Error> {
@@ -88,16 +84,6 @@ fn flush(port: &mut Port) {
     }
 }
 
-/// Whether MPI_Abort ends the run: where the launcher ends a run for a lost worker, by it alone the
-/// run's exit code gets through when workers are stuck, or when one was lost.
-pub(super) fn ends_by_abort(ending: Ending, lost: bool) -> bool {
-    let code = match ending {
-        Ending::Forced { code } => code,
-        Ending::Orderly { code } => code.filter(|_| lost),
-    };
-    code.is_some() && !launch::launcher_survives_losses()
-}
-
 /// Rank 0 leaves MPI. MPI_Finalize waits for every process, so it is left out when one is gone.
 pub(super) fn leave_world<'p>(
     world: &mut Option<World>,
@@ -105,21 +91,19 @@ pub(super) fn leave_world<'p>(
     ending: Ending,
     lost: bool,
 ) -> Result<(), Error> {
-    let abort = ends_by_abort(ending, lost);
+    let finalises = ending.finalises(lost);
+    let abort = launch::policy().abort_code(ending.code(), finalises);
     // Nobody waits for what has not left when the run is aborted by force.
-    if matches!(ending, Ending::Orderly { .. }) || !abort {
+    if matches!(ending, Ending::Orderly { .. }) || abort.is_none() {
         ports.into_iter().for_each(flush);
     }
     let Some(world) = world.take() else { return Ok(()) };
-    let (Ending::Orderly { code } | Ending::Forced { code }) = ending;
-    match (ending, code) {
-        (Ending::Orderly { .. }, _) if !lost => finalise(world)?,
-        (_, Some(code)) if abort => {
-            // It does not return, and workers that see rank 0 gone would take it for killed.
-            launch::leave_code(code);
-            world.abort(code)
-        }
-        _ => {}
+    if finalises {
+        finalise(world)?;
+    } else if let Some(code) = abort {
+        // It does not return, and workers that see rank 0 gone would take it for killed.
+        launch::leave_code(code);
+        world.abort(code)
     }
     Ok(())
 }

@@ -3,23 +3,24 @@
 //! [`threads`] (and serial, which is one thread) passes messages through channels. The other modes
 //! have workers that are processes: each has a [`Transport`](transport::Transport) of its own, and
 //! [`remote`] adds what they share: the handshake, the lifelines, losses and replacements.
-//! [`timing`] times frames and bare messages of MPI before the workers serve.
+//! [`start`](start()) starts that of a mode. [`timing`] times frames and bare messages of MPI before the workers serve.
 
 #[cfg(feature = "mpi")]
-pub(crate) mod comm;
-pub(crate) mod files;
+mod comm;
+mod files;
 mod idle;
 mod lifeline;
 mod limits;
 #[cfg(feature = "mpi")]
-pub(crate) mod pool;
+mod pool;
 #[cfg(feature = "mpi")]
 mod port;
-pub(crate) mod processes;
-pub(crate) mod remote;
+mod processes;
+mod remote;
 mod replacements;
+mod start;
 mod stream;
-pub(crate) mod threads;
+mod threads;
 pub(crate) mod timing;
 mod transport;
 #[cfg(feature = "mpi")]
@@ -27,6 +28,8 @@ mod trips;
 mod worker_side;
 
 pub(crate) use idle::{Expecting, Idle, Pause, Woken, sleep_exactly};
+pub(crate) use processes::serve_as_child;
+pub(crate) use start::{MOST_THREADS, Role, Started, Wanted, set_variables, start};
 
 use std::time::Duration;
 
@@ -96,6 +99,19 @@ pub(crate) enum Ending {
     Orderly { code: Option<i32> },
     /// They may be stuck: end them at once, or, where the launcher would end this process for it, with this process.
     Forced { code: Option<i32> },
+}
+
+impl Ending {
+    /// What the program ends with.
+    fn code(self) -> Option<i32> {
+        let (Ending::Orderly { code } | Ending::Forced { code }) = self;
+        code
+    }
+
+    /// Whether MPI can be finalised: that waits for every process. `lost`: some are gone.
+    fn finalises(self, lost: bool) -> bool {
+        matches!(self, Ending::Orderly { .. }) && !lost
+    }
 }
 
 /// Rank 0's end.

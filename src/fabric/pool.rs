@@ -7,12 +7,11 @@
 use std::{
     collections::BTreeMap,
     os::unix::ffi::{OsStrExt, OsStringExt},
-    time::Duration,
 };
 
 use super::{
     Ending,
-    comm::{ends_by_abort, leave_world, serve_on},
+    comm::{leave_world, serve_on},
     files,
     port::Port,
     transport::{Incoming, Replacement, Transport},
@@ -20,14 +19,10 @@ use super::{
 use crate::{
     error::{Error, ErrorKind},
     function,
-    launch::{self, Siblings, count_workers},
+    launch::{self, Policy, Siblings, count_workers},
     mpi::{Communicator, Spawn, Spawning, World},
     wire::Frame,
 };
-
-/// How long Open MPI 4's mpiexec takes to see a loss through. A process that it starts meanwhile may hang in
-/// PMIx_Init, and rank 0 with it in MPI_Comm_spawn: 9 of 200 did that were spawned at once, 0 of 250 after this time.
-const SETTLING: Duration = Duration::from_millis(300);
 
 pub(crate) struct Pool {
     world: Option<World>,
@@ -108,7 +103,7 @@ pub(crate) fn count(asked: Option<i64>, slots: Option<u32>, oversubscribe: bool)
     if count > free
         && slots.is_some()
         && !oversubscribe
-        && !launch::is_set("OMPI_MCA_rmaps_base_oversubscribe")
+        && !launch::is_set(launch::variable, "OMPI_MCA_rmaps_base_oversubscribe")
     {
         return Err(Error::usage(format!(
             "{count} workers were asked for and {free} slots are free besides rank 0's: ask for fewer, give the \
@@ -266,16 +261,8 @@ impl Transport for Pool {
         }
     }
 
-    fn aborts(&self, ending: Ending, lost: bool) -> bool {
-        ends_by_abort(ending, lost)
-    }
-
-    fn survives_losses(&self) -> bool {
-        launch::launcher_survives_losses()
-    }
-
-    fn settling(&self) -> Duration {
-        SETTLING
+    fn policy(&self) -> Policy {
+        launch::policy()
     }
 
     fn replace(&mut self) -> Result<Replacement, Error> {

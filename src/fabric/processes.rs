@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind},
-    launch,
+    launch::{self, Policy},
     wire::{Frame, ToRank0, ToWorker},
     worker::{Link, LinkError},
 };
@@ -171,12 +171,8 @@ impl Transport for Processes {
         self.killed.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
     }
 
-    fn aborts(&self, _: Ending, _: bool) -> bool {
-        false
-    }
-
-    fn survives_losses(&self) -> bool {
-        true
+    fn policy(&self) -> Policy {
+        Policy::CHILDREN
     }
 
     fn replace(&mut self) -> Result<Replacement, Error> {

@@ -343,7 +343,7 @@ impl<T: Transport> Remote<T> {
         debug_assert_eq!(self.coming, self.members.values().filter(|member| member.is_coming()).count());
         self.losses += 1;
         // One that is frozen hears no order. Where the launcher would end the run for it, it is left alone.
-        if self.transport.survives_losses() {
+        if self.transport.policy().survives_losses() {
             self.lifelines.order_exit(rank, 0);
             if self.lifelines.is_frozen(rank) {
                 self.lifelines.kill(rank);
@@ -398,7 +398,7 @@ impl<T: Transport> Remote<T> {
 
     fn replace(&mut self) {
         if self.gathered {
-            self.replacements.lack(self.transport.settling());
+            self.replacements.lack(self.transport.policy().settling());
             self.start_replacements();
         }
     }
@@ -488,11 +488,12 @@ impl<T: Transport> Fabric for Remote<T> {
         }
         self.lifelines.ending();
         let lost = self.losses > 0;
-        if self.transport.aborts(ending, lost) {
+        let (policy, finalises) = (self.transport.policy(), ending.finalises(lost));
+        if policy.abort_code(ending.code(), finalises).is_some() {
+            // That ends all processes: none must leave before.
             return self.transport.end(ending, lost);
         }
-        #[cfg(feature = "mpi")]
-        if lost || matches!(ending, Ending::Forced { .. }) {
+        if !finalises {
             let here = &launch::here().host;
             // One that is frozen counts twice: nobody sees its end.
             let frozen = self.members.iter().filter(|(rank, _)| self.lifelines.is_frozen(**rank));
@@ -500,16 +501,18 @@ impl<T: Transport> Fabric for Remote<T> {
             let all = self.hosts.iter().flat_map(|(host, known)| {
                 std::iter::repeat_n(host.as_str(), (known.ranks + known.lost) as usize)
             });
-            launch::strand_launcher(all.chain(frozen).filter(|host| host != here));
+            if policy.is_stranded_by(all.chain(frozen).filter(|host| host != here)) {
+                launch::strand_launcher();
+            }
         }
         // A launcher that ends the run for one process would do so at once if the workers ended before this one,
         // whose code counts: they end with it.
-        let forced = matches!(ending, Ending::Forced { .. });
-        if (lost || forced) && !self.transport.survives_losses() {
-            if !forced {
+        if !finalises && !policy.survives_losses() {
+            if matches!(ending, Ending::Orderly { .. })
+                && let Some(advice) = policy.advice()
+            {
                 tracing::warn!(
-                    "a worker was given up, and this mpiexec ends the run with an error for it unless it \
-                     is started with --enable-recovery"
+                    "a worker was given up, and this launcher ends the run with an error for it: {advice}"
                 );
             }
             self.lifelines.keep_until_the_end();

@@ -144,7 +144,7 @@ impl Replacements {
         };
         self.spawning = None;
         self.failed(&why);
-        self.lack(transport.settling());
+        self.lack(transport.policy().settling());
         None
     }
 }

@@ -1,9 +1,11 @@
 //! What moves frames to and from worker processes, and starts more of them; one for each mode.
 
-use std::time::Duration;
-
 use super::Ending;
-use crate::{error::Error, launch::Siblings, wire::Frame};
+use crate::{
+    error::Error,
+    launch::{Policy, Siblings},
+    wire::Frame,
+};
 
 /// What a transport hands up.
 pub(crate) enum Incoming {
@@ -39,16 +41,8 @@ pub(crate) trait Transport {
     /// Never touches this worker's connection again, and ends its process if it owns it.
     fn abandon(&mut self, rank: u32);
 
-    /// Whether [`end`](Transport::end) ends all processes itself, so that none must leave before.
-    fn aborts(&self, ending: Ending, lost: bool) -> bool;
-
-    /// Whether a worker may be ended alone, without the launcher ending the run for it.
-    fn survives_losses(&self) -> bool;
-
-    /// How long after a loss the launcher must be left alone before it is to start another worker.
-    fn settling(&self) -> Duration {
-        Duration::ZERO
-    }
+    /// What the workers may expect of the one who started them.
+    fn policy(&self) -> Policy;
 
     /// Starts one more worker.
     fn replace(&mut self) -> Result<Replacement, Error>;

@@ -34,7 +34,6 @@ pub(crate) fn named() -> Option<&'static Named> {
 }
 
 /// Whether the code is asked for. From here on the file is kept in mind, whatever folder a task goes to.
-#[cfg(feature = "mpi")]
 pub(super) fn is_wanted() -> bool {
     named().is_some()
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::{
     Launcher, allocation, child::end_within, cpu_limit, detect, executable, here, is_foreign, on_path,
-    variable,
+    policy, policy::flag_of_survival, variable,
 };
 
 /// How long one trial may take.
@@ -260,15 +260,12 @@ fn root(linked: &str) -> Check {
 }
 
 fn survival(linked: &str) -> Check {
-    let set = std::env::var("OMPI_MCA_orte_enable_recovery").is_ok_and(|value| value == "1");
-    let found = if set {
-        "OMPI_MCA_orte_enable_recovery=1: a run outlives a worker that dies"
-    } else if linked.contains("Open MPI v4") {
-        "start runs with `mpiexec --enable-recovery` to let them outlive a worker that dies"
-    } else if linked.contains("Open MPI") {
-        "start runs with `mpiexec --with-ft ulfm` to let them outlive a worker that dies"
-    } else {
-        "with this MPI a worker that dies ends the run"
+    let found = match flag_of_survival(linked) {
+        _ if policy().survives_losses() => {
+            "a variable of Open MPI's is set: a run outlives a worker that dies".into()
+        }
+        Some(flag) => format!("start runs with `mpiexec {flag}` to let them outlive a worker that dies"),
+        None => "with this MPI a worker that dies ends the run".into(),
     };
     Check::ok("losses", found)
 }

@@ -38,7 +38,6 @@ pub(crate) fn forget_old_code() {
 /// Leaves the code, and makes a launcher fail that would return 0 all the same.
 pub(crate) fn tell_code(code: i32) {
     leave_code(code);
-    #[cfg(feature = "mpi")]
     if ends_the_run() {
         super::recovery::fail_launcher(code);
     }
@@ -81,7 +80,6 @@ pub(crate) fn exit_now(code: i32) -> ! {
 /// Ends a worker whose rank 0 is gone. If that has left no code, it was killed.
 pub(crate) fn end_orphaned() -> ! {
     super::code_file::leave_code_of_the_killed();
-    #[cfg(feature = "mpi")]
     super::recovery::end_launcher_of_the_killed();
     exit_now(super::EXIT_ORPHANED)
 }

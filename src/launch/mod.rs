@@ -9,7 +9,7 @@ pub(crate) mod doctor;
 mod leave;
 mod library_threads;
 mod mode;
-#[cfg(feature = "mpi")]
+mod policy;
 mod recovery;
 mod siblings;
 mod surroundings;
@@ -34,10 +34,8 @@ pub(crate) use detect::is_foreign;
 pub(crate) use detect::{Launcher, detect, is_first};
 #[cfg(feature = "mpi")]
 pub(crate) use leave::mpi_is_finalised;
-#[cfg(feature = "mpi")]
-pub(crate) use leave::tell_code;
 pub(crate) use leave::{
-    end_orphaned, end_run, exit, exit_now, forget_old_code, leave_code, leave_the_word_to_rank_0,
+    end_orphaned, end_run, exit, exit_now, forget_old_code, leave_code, leave_the_word_to_rank_0, tell_code,
 };
 #[cfg(feature = "mpi")]
 pub(crate) use library_threads::workers_here;
@@ -45,7 +43,9 @@ pub(crate) use library_threads::{library_threads, limit_library_threads};
 pub use mode::Mode;
 pub(crate) use mode::{Choice, choose, count_workers};
 #[cfg(feature = "mpi")]
-pub(crate) use recovery::{is_set, launcher_survives_losses, strand_launcher, watch_exit_code};
+pub(crate) use policy::is_set;
+pub(crate) use policy::{Policy, policy};
+pub(crate) use recovery::{strand_launcher, watch_exit_code};
 pub(crate) use siblings::Siblings;
 pub(crate) use surroundings::{adopt, surroundings};
 

@@ -1,12 +1,8 @@
-//! Launchers with which a run lives on when one of its processes dies: Open MPI 5's with ULFM, and Open MPI 4's
-//! `mpiexec --enable-recovery`. The latter returns 0 whatever its ranks return. Asked to end, it returns 1: not
-//! rank 0's code, but no false success. So rank 0 asks it when the run has failed.
-//!
-//! It also asks when mpiexec would not end by itself: of several processes on one other host that leave without
-//! MPI_Finalize, as all must after a loss, this mpiexec hears of the first only, and waits for the others for ever.
+//! What is done about a launcher whose [policy](super::Policy) asks for it: one that returns 0 whatever its ranks
+//! return, and one that is stranded. Asked to end, it returns 1: not rank 0's code, but no false success. So rank 0
+//! asks it when the run has failed, and when the launcher would not end by itself.
 
 use std::{
-    collections::HashSet,
     fs, io,
     iter::successors,
     path::PathBuf,
@@ -18,44 +14,26 @@ use std::{
 
 use rustix::process::{Pid, Signal};
 
+use super::policy::policy;
 use crate::say;
-
-/// Open MPI's launchers hand their flags down in the environment.
-pub(crate) fn is_set(flag: &str) -> bool {
-    super::variable(flag).is_some_and(|value| matches!(value.as_str(), "1" | "true"))
-}
-
-/// Whether this mpiexec lets a run live on when one of its processes dies.
-pub(crate) fn launcher_survives_losses() -> bool {
-    launcher_returns_0() || is_set("OMPI_MCA_mpi_ft_enable")
-}
-
-/// Whether this mpiexec returns 0 whatever its ranks return: Open MPI 4's with recovery.
-fn launcher_returns_0() -> bool {
-    is_set("OMPI_MCA_orte_enable_recovery")
-}
 
 /// Set when this mpiexec will not end by itself.
 static STRANDED: AtomicBool = AtomicBool::new(false);
 
-/// Processes will leave without MPI_Finalize; `others` are the hosts of those on other hosts than this.
-pub(crate) fn strand_launcher<'h>(others: impl Iterator<Item = &'h str>) {
-    let mut seen = HashSet::new();
-    let mut others = others;
-    if launcher_returns_0() && !others.all(|host| seen.insert(host)) {
-        STRANDED.store(true, Ordering::Release);
-        tracing::warn!(
-            "this mpiexec does not see the end of a run that has lost a worker on another host: it is ended, and \
-             returns 1; RANKPOOL_CODE_FILE=FILE has the code of the run"
-        );
-    }
+/// The processes of this run are about to [strand](super::Policy::is_stranded_by) its launcher.
+pub(crate) fn strand_launcher() {
+    STRANDED.store(true, Ordering::Release);
+    tracing::warn!(
+        "this mpiexec does not see the end of a run that has lost a worker on another host: it is ended, and returns \
+         1; RANKPOOL_CODE_FILE=FILE has the code of the run"
+    );
 }
 
 /// Has the exit code of this program told, if it is rank 0 and there is anybody to tell; see
 /// [`tell_code`](super::tell_code).
 pub(crate) fn watch_exit_code() {
     let wanted = super::code_file::is_wanted();
-    if (launcher_returns_0() || wanted) && super::leave::ends_the_run() {
+    if (policy().returns_0() || wanted) && super::leave::ends_the_run() {
         at_exit(super::tell_code);
     }
 }
@@ -113,7 +91,7 @@ fn parent_of(pid: Pid) -> Option<Pid> {
 
 /// Rank 0 was killed, and its workers leave without MPI_Finalize: one beside the launcher ends it.
 pub(super) fn end_launcher_of_the_killed() {
-    if let Some(launcher) = launcher().filter(|_| launcher_returns_0()) {
+    if let Some(launcher) = launcher().filter(|_| policy().returns_0()) {
         // If it has ended by itself, there is nothing to ask.
         let _ = rustix::process::kill_process(launcher, Signal::TERM);
     }
@@ -122,7 +100,7 @@ pub(super) fn end_launcher_of_the_killed() {
 /// Asks the launcher to end with an error, where it would return 0 though the code is another; and where it would
 /// not end by itself.
 pub(super) fn fail_launcher(code: i32) {
-    let must = launcher_returns_0() && code != 0 || STRANDED.load(Ordering::Acquire);
+    let must = policy().returns_0() && code != 0 || STRANDED.load(Ordering::Acquire);
     static ASKED: AtomicBool = AtomicBool::new(false);
     // A program that ends by an exit code comes here again in its exit handlers.
     if !must || ASKED.swap(true, Ordering::AcqRel) {

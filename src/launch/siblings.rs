@@ -68,8 +68,8 @@ impl Siblings {
             old: BTreeSet::new(),
             seen: BTreeSet::new(),
         };
-        // Of an executor inside a task, no part is a rank.
-        if a_run_survives_losses() && !super::inside_a_task() {
+        // Elsewhere the launcher ends the run for a rank that dies. Of an executor inside a task, no part is a rank.
+        if super::policy().survives_losses() && !super::inside_a_task() {
             siblings.look();
             if siblings.are_on_one_host() {
                 // There it is whether it is ever seen or not.
@@ -99,12 +99,9 @@ impl Siblings {
 
     /// Whether the launcher starts ranks on this host only.
     fn are_on_one_host(&self) -> bool {
-        #[cfg(feature = "mpi")]
-        return self.launch.as_deref().is_some_and(|launch| {
+        self.launch.as_deref().is_some_and(|launch| {
             super::recovery::launcher_is_on_one_host(|environment| rank_of(environment, launch).is_some())
-        });
-        #[cfg(not(feature = "mpi"))]
-        false
+        })
     }
 
     /// A rank that is gone: of this world, or of one that was spawned meanwhile. Looks now and then only.
@@ -180,14 +177,6 @@ impl std::fmt::Display for Gone {
             }
         }
     }
-}
-
-/// Whether a rank that dies is for the others to notice: elsewhere the launcher ends the run.
-fn a_run_survives_losses() -> bool {
-    #[cfg(feature = "mpi")]
-    return super::launcher_survives_losses();
-    #[cfg(not(feature = "mpi"))]
-    false
 }
 
 /// The rank that a port of Open MPI's belongs to, as in 944373761.0:3312578664. Open MPI 5 names worlds otherwise, as in

@@ -11,6 +11,7 @@ use super::{
     },
     *,
 };
+use crate::launch::Policy;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -55,12 +56,8 @@ impl Transport for Workers {
 
     fn abandon(&mut self, _: u32) {}
 
-    fn aborts(&self, _: Ending, _: bool) -> bool {
-        false
-    }
-
-    fn survives_losses(&self) -> bool {
-        true
+    fn policy(&self) -> Policy {
+        Policy::CHILDREN
     }
 
     fn replace(&mut self) -> Result<Replacement, Error> {

@@ -1,0 +1,250 @@
+//! How a fabric is started, and what this process turns out to be meanwhile: rank 0, or a worker, which serves and ends
+//! in here.
+
+use std::time::{Duration, Instant};
+
+#[cfg(feature = "mpi")]
+use super::{
+    Ending,
+    comm::{self, Comm},
+    pool::{self, Pool},
+};
+use super::{
+    Fabric, WorkerInfo, files,
+    processes::Processes,
+    remote::{Remote, Settings},
+    threads,
+    timing::Timing,
+    transport::Transport,
+};
+use crate::{
+    error::Error,
+    launch::{self, Choice, Mode, count_workers},
+};
+#[cfg(feature = "mpi")]
+use crate::{
+    error::ErrorKind,
+    launch::Launcher,
+    mpi::{self, World},
+};
+
+/// Task threads of one process. Each takes about four of the 65,530 mappings that Linux gives a process by default,
+/// and one for which none is left ends the process.
+pub(crate) const MOST_THREADS: usize = 1 << 12;
+
+/// What the user wants of a fabric, whatever the mode.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    /// How many workers, as in [`count_workers`].
+    pub(crate) workers: Option<i64>,
+    pub(crate) threads_per_worker: u32,
+    /// More workers may be spawned than there are slots.
+    pub(crate) oversubscribe: bool,
+    /// Hints for MPI_Comm_spawn.
+    pub(crate) spawn_info: Vec<(String, String)>,
+    /// How long the workers may take to come up.
+    pub(crate) start_timeout: Duration,
+    /// How long a worker may leave rank 0 without an answer.
+    pub(crate) stall: Option<Duration>,
+    /// How messages are timed before the workers serve.
+    #[cfg_attr(not(any(feature = "mpi", feature = "cli")), expect(dead_code, reason = "nothing is timed"))]
+    pub(crate) timing: Option<Timing>,
+}
+
+/// A started fabric: its end of the workers, the workers, and whether waiting may spin.
+pub(crate) struct Started {
+    pub(crate) fabric: Box<dyn Fabric>,
+    pub(crate) workers: Vec<WorkerInfo>,
+    pub(crate) spin: bool,
+    pub(crate) mode: Mode,
+}
+
+/// What this process turns out to be while it starts.
+#[cfg_attr(not(feature = "mpi"), expect(dead_code, reason = "without MPI it is known before"))]
+pub(crate) enum Role {
+    Worker,
+    /// Rank 0, which begins to spawn so many workers.
+    Spawner {
+        workers: u32,
+    },
+}
+
+/// Sets what MPI and numerical libraries are told by the environment. To be called before there is another thread.
+#[cfg_attr(not(feature = "mpi"), expect(unused_variables, reason = "only MPI reads it"))]
+pub(crate) fn set_variables(choice: Choice, wanted: &Wanted) {
+    #[cfg(feature = "mpi")]
+    if let Choice::Mpi(_) = choice {
+        if wanted.oversubscribe {
+            pool::allow_oversubscription();
+        }
+        if let Ok(Launcher::Mpi { rank: rank @ 1.., .. }) = launch::detect(launch::variable)
+            && let Some(workers) = launch::workers_here(rank, launch::variable)
+        {
+            launch::limit_library_threads(workers * wanted.threads_per_worker);
+        }
+    }
+}
+
+/// Starts the fabric of this choice; returns when its workers are ready.
+///
+/// `turns_out` is told when this process turns out to be a worker, before it serves and ends here, and when it begins
+/// to spawn.
+///
+/// # Errors
+/// When what is wanted cannot be had in this mode, and when the workers do not come up.
+pub(crate) fn start(choice: Choice, wanted: Wanted, turns_out: &dyn Fn(Role)) -> Result<Started, Error> {
+    match choice {
+        Choice::Local(Mode::Serial) => start_threads(1, Mode::Serial),
+        Choice::Local(Mode::Processes) => start_processes(&wanted),
+        Choice::Local(_) => {
+            let count = count_workers(wanted.workers, launch::cpu_limit())?;
+            if count > MOST_THREADS {
+                return Err(Error::usage(format!(
+                    "{count} workers are too many for one process: give {MOST_THREADS} at most"
+                )));
+            }
+            start_threads(count, Mode::Threads)
+        }
+        Choice::Mpi(mode) => start_mpi(mode, wanted, turns_out),
+    }
+}
+
+fn start_threads(count: usize, mode: Mode) -> Result<Started, Error> {
+    let (fabric, workers) = threads::start(count, u32::from(mode == Mode::Threads))?;
+    Ok(Started { fabric: Box::new(fabric), workers, spin: count < launch::cpu_limit(), mode })
+}
+
+fn start_processes(wanted: &Wanted) -> Result<Started, Error> {
+    let settings = wanted.settings();
+    let count = count_workers(wanted.workers, launch::cpu_limit())?;
+    // A socket pair's end and a lifeline for each.
+    files::make_room(count, 2, true)?;
+    let processes = Processes::start(count, wanted.threads_per_worker)?;
+    let ranks = processes.ranks();
+    take_in(processes, ranks, settings, Mode::Processes)
+}
+
+/// Takes in the workers `ranks`, which were started.
+fn take_in(
+    transport: impl Transport + 'static,
+    ranks: impl IntoIterator<Item = u32>,
+    settings: Settings,
+    mode: Mode,
+) -> Result<Started, Error> {
+    let (remote, workers) = Remote::start(transport, ranks, settings)?;
+    Ok(Started { spin: remote.spin(), fabric: Box::new(remote), workers, mode })
+}
+
+impl Wanted {
+    /// For workers whose start begins now.
+    fn settings(&self) -> Settings {
+        Settings {
+            threads: self.threads_per_worker,
+            surroundings: None,
+            deadline: Instant::now() + self.start_timeout,
+            start_timeout: self.start_timeout,
+            stall: self.stall,
+        }
+    }
+
+    #[cfg(feature = "mpi")]
+    fn has_hint(&self, is_it: impl Fn(&str) -> bool) -> bool {
+        self.spawn_info.iter().any(|(key, _)| is_it(key))
+    }
+}
+
+#[cfg(not(feature = "mpi"))]
+fn start_mpi(mode: Mode, _: Wanted, _: &dyn Fn(Role)) -> Result<Started, Error> {
+    Err(Error::usage(format!(
+        "this program was built without MPI, which mode {mode} needs, as does a launch by mpiexec: build with the \
+         feature `mpi`"
+    )))
+}
+
+#[cfg(feature = "mpi")]
+fn start_mpi(mode: Mode, wanted: Wanted, turns_out: &dyn Fn(Role)) -> Result<Started, Error> {
+    let launcher = launch::detect(launch::variable)?;
+    match launcher {
+        Launcher::None => pool::preflight()?,
+        // Some libraries abort in MPI_Init; with the others each rank would be alone.
+        Launcher::Mpi { name, size, .. } if launch::is_foreign(launch::variable, &mpi::library_version()) => {
+            return Err(strangers(name, size, "cannot join them"));
+        }
+        _ => {}
+    }
+    // A pool spawns replacements while it runs.
+    let threads = if mode == Mode::Pool { mpi::Threads::Several } else { mpi::Threads::One };
+    let mut world = World::initialise(threads)?;
+    if let Some(timing) = &wanted.timing {
+        world.before_use(timing.clone().before_use());
+    }
+    if let Some(parent) = world.parent()? {
+        launch::becomes_worker();
+        turns_out(Role::Worker);
+        pool::serve(world, parent);
+    }
+    let size = world.size()?;
+    if let Launcher::Mpi { name, size: told, .. } = launcher
+        && told != size
+    {
+        // MPI is left as it is: this process is one world of several, and says so before it ends.
+        return Err(strangers(name, told, &format!("knows of {size}")));
+    }
+    if size == 1 {
+        return start_pool(world, wanted, turns_out);
+    }
+    if world.rank()? > 0 {
+        launch::becomes_worker();
+        turns_out(Role::Worker);
+        comm::serve(world);
+    }
+    start_comm(world, size, &wanted)
+}
+
+#[cfg(feature = "mpi")]
+fn start_comm(world: World, size: u32, wanted: &Wanted) -> Result<Started, Error> {
+    let wrong = if wanted.workers.is_some_and(|workers| workers != i64::from(size) - 1) {
+        Some(format!("the launcher started {} workers: ask it for another number (-n)", size - 1))
+    } else if wanted.oversubscribe || !wanted.spawn_info.is_empty() {
+        Some("mode comm spawns nothing: oversubscribe and spawn hints are for mode pool".to_string())
+    } else {
+        None
+    };
+    let settings = wanted.settings();
+    files::make_room(size as usize - 1, 1, false)?;
+    let mut started = take_in(Comm::start(world)?, 1..size, settings, Mode::Comm)?;
+    if let Some(text) = wrong {
+        // The workers wait for their goodbye.
+        started.fabric.end(Ending::Orderly { code: None })?;
+        return Err(Error::usage(text));
+    }
+    Ok(started)
+}
+
+#[cfg(feature = "mpi")]
+fn start_pool(world: World, wanted: Wanted, turns_out: &dyn Fn(Role)) -> Result<Started, Error> {
+    let workers = pool::count(wanted.workers, pool::slots(&world)?, wanted.oversubscribe)?;
+    let surroundings = launch::surroundings(!wanted.has_hint(|key| key == "wdir"));
+    let settings = Settings { surroundings: Some(surroundings), ..wanted.settings() };
+    files::make_room(workers as usize, 1, false)?;
+    // The user may have named other hosts than the launcher has.
+    if !wanted.has_hint(|key| key.contains("host")) {
+        turns_out(Role::Spawner { workers });
+    }
+    let pool = Pool::spawn(world, workers, wanted.spawn_info, wanted.oversubscribe)?;
+    let ranks = pool.ranks();
+    take_in(pool, ranks, settings, Mode::Pool)
+}
+
+/// The launcher and the MPI library do not know each other.
+#[cfg(feature = "mpi")]
+fn strangers(launcher: &str, ranks: u32, but: &str) -> Error {
+    let library = mpi::library_version();
+    Error::new(
+        ErrorKind::Launch,
+        format!(
+            "{launcher} started {ranks} ranks, but MPI ({library}) {but}: the launcher and this program belong to \
+             different MPI libraries; start the program with its own mpiexec (`rankpool doctor` shows both)"
+        ),
+    )
+}
