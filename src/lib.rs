@@ -53,6 +53,7 @@ mod fabric;
 mod function;
 mod job;
 mod launch;
+mod leader;
 #[cfg(feature = "mpi")]
 mod mpi;
 mod paths;
@@ -83,9 +84,9 @@ pub use executor::{
 pub use exit::main;
 pub use fabric::WorkerInfo;
 pub use job::Job;
-pub use launch::Mode;
+pub use launch::{Bind, GpusPerTask, Mode};
 pub use rand_chacha::{self, rand_core};
 pub use rows::Rows;
 pub use scheduler::Chunk;
-pub use wire::Block;
+pub use wire::{Block, Child};
 pub use worker::{Function, Returned, Task};

@@ -8,7 +8,7 @@ use crate::{
     error::Error,
     executor::{Builder, CallOptions, Executor, SHORTEST_STALL},
     job::{self, Keep, MaxFailures},
-    launch::{self, Mode},
+    launch::{self, Bind, GpusPerTask, Mode},
     paths::Named,
     scheduler::Chunk,
 };
@@ -83,6 +83,15 @@ pub(super) struct Workers {
     /// Task threads in each worker (processes, comm, pool)
     #[arg(long, value_name = "T", env = "RANKPOOL_THREADS_PER_WORKER", default_value_t = 1)]
     threads_per_worker: u32,
+    /// Child processes of each rank, rank 0 included, which run its tasks: a number, or -1 for all CPUs (comm, pool)
+    #[arg(long, value_name = "N", env = "RANKPOOL_PROCESSES_PER_WORKER", allow_negative_numbers = true)]
+    processes_per_worker: Option<i64>,
+    /// The CPUs of each of these children: none (those of its rank), core or numa (a share of its own)
+    #[arg(long, value_name = "HOW", env = "RANKPOOL_BIND", default_value = "none")]
+    bind: Bind,
+    /// The GPUs that each of these children sees: none (those of its rank), a number, or a part as in 0.5
+    #[arg(long, value_name = "N", env = "RANKPOOL_GPUS_PER_TASK", default_value = "none")]
+    gpus_per_task: GpusPerTask,
     /// Spawn more workers than there are slots (pool)
     #[arg(long, env = "RANKPOOL_OVERSUBSCRIBE", value_parser = clap::builder::FalseyValueParser::new())]
     oversubscribe: bool,
@@ -102,11 +111,16 @@ impl Workers {
         let mut builder = Executor::builder()
             .mode(self.mode)
             .threads_per_worker(self.threads_per_worker)
+            .bind(self.bind)
+            .gpus_per_task(self.gpus_per_task)
             .oversubscribe(self.oversubscribe)
             .start_timeout(self.start_timeout)
             .stall(self.stall.0);
         if let Some(workers) = self.workers {
             builder = builder.workers(workers);
+        }
+        if let Some(processes) = self.processes_per_worker {
+            builder = builder.processes_per_worker(processes);
         }
         for (key, value) in &self.spawn_info {
             builder = builder.spawn_info(key, value);

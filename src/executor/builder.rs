@@ -19,7 +19,8 @@ use crate::fabric::timing::Timing;
 use crate::{
     error::{Error, ErrorKind},
     fabric::{self, MOST_THREADS, Role, Started, Wanted, WorkerInfo},
-    launch::{self, Choice, Launcher, Mode, Siblings, choose},
+    launch::{self, Bind, Choice, GpusPerTask, Launcher, Mode, Siblings, choose},
+    leader,
     scheduler::Chunk,
 };
 
@@ -63,6 +64,9 @@ impl Default for Builder {
             wanted: Wanted {
                 workers: None,
                 threads_per_worker: 1,
+                processes_per_worker: None,
+                bind: Bind::None,
+                gpus_per_task: GpusPerTask::default(),
                 oversubscribe: false,
                 spawn_info: Vec::new(),
                 start_timeout: Duration::from_secs(60),
@@ -117,6 +121,41 @@ impl Builder {
     /// one thread of its own, and per-worker state is per thread.
     pub fn threads_per_worker(mut self, threads: u32) -> Builder {
         self.wanted.threads_per_worker = threads;
+        self
+    }
+
+    /// Makes each rank a leader, rank 0 included: it runs no task itself, and starts so many child processes of this
+    /// program on its node, which run them. A positive number, or from the end as in [`workers`](Builder::workers): -1
+    /// as many as there are CPUs that the rank may use. For `comm` and `pool`; also without a launcher, for one node.
+    ///
+    /// A child that dies, however it does, costs its chunk and is replaced, whatever the MPI library: no rank died. A
+    /// task over its [`task_timeout`](crate::Call::task_timeout) is ended with all that it has started. A
+    /// [shared value](Executor::map_with) lies once in the memory of a node. One rank a node is enough, as by
+    /// `mpiexec --map-by ppr:1:node --bind-to none` or `srun --ntasks-per-node=1`.
+    ///
+    /// ```
+    /// let pool = rankpool::Executor::builder().processes_per_worker(2).start()?;
+    /// assert_eq!(pool.workers()[0].children.len(), 2);
+    /// assert_eq!(pool.map(|n: u64| n * n, 0..4)?, [0, 1, 4, 9]);
+    /// # Ok::<(), rankpool::Error>(())
+    /// ```
+    pub fn processes_per_worker(mut self, processes: i64) -> Builder {
+        self.wanted.processes_per_worker = Some(processes);
+        self
+    }
+
+    /// Binds each child of a leader to a share of the leader's CPUs that no other child has; [`Bind::None`] by default.
+    /// Numerical libraries are told to start a thread for each of these CPUs.
+    pub fn bind(mut self, bind: Bind) -> Builder {
+        self.wanted.bind = bind;
+        self
+    }
+
+    /// Shows each child of a leader GPUs of its own, out of those that its rank may see: by the variables
+    /// `CUDA_VISIBLE_DEVICES`, `ROCR_VISIBLE_DEVICES` and `ZE_AFFINITY_MASK`. More children than the GPUs allow are refused
+    /// at the start.
+    pub fn gpus_per_task(mut self, gpus: GpusPerTask) -> Builder {
+        self.wanted.gpus_per_task = gpus;
         self
     }
 
@@ -255,7 +294,8 @@ impl Builder {
         if let Some(text) = &self.unreadable {
             return Err(Error::usage(text));
         }
-        let choice = choose(self.mode, launcher, self.wanted.workers.is_some() || self.wanted.oversubscribe)?;
+        let spawns = self.wanted.workers.is_some() || self.wanted.oversubscribe;
+        let choice = choose(self.mode, launcher, spawns, self.wanted.processes_per_worker.is_some())?;
         self.check(choice)?;
         Ok(choice)
     }
@@ -284,6 +324,7 @@ impl Builder {
                  comm or pool"
             )));
         }
+        self.check_leaders(mode)?;
         if let Some(stall) = self.wanted.stall.filter(|stall| *stall < SHORTEST_STALL) {
             return Err(Error::usage(format!(
                 "a stall of {stall:?} would give up workers that are only busy: {SHORTEST_STALL:?} is the shortest"
@@ -298,6 +339,35 @@ impl Builder {
         if local && (self.wanted.oversubscribe || !self.wanted.spawn_info.is_empty()) {
             return Err(Error::usage(format!(
                 "mode {mode} spawns nothing: oversubscribe and spawn hints are for mode pool"
+            )));
+        }
+        Ok(())
+    }
+
+    fn check_leaders(&self, mode: Mode) -> Result<(), Error> {
+        let leads = self.wanted.processes_per_worker.is_some();
+        if !leads && self.wanted.bind != Bind::None {
+            return Err(Error::usage(
+                "the children of leaders are bound, and there are none: give --processes-per-worker \
+                 (Builder::processes_per_worker), or leave the binding to the launcher",
+            ));
+        }
+        if !leads && self.wanted.gpus_per_task != GpusPerTask::default() {
+            return Err(Error::usage(
+                "the children of leaders are given GPUs, and there are none: give --processes-per-worker \
+                 (Builder::processes_per_worker)",
+            ));
+        }
+        if leads && self.wanted.threads_per_worker > 1 {
+            return Err(Error::usage(
+                "a leader's children run one task each, so that one that dies takes no other task along: give \
+                 threads or processes within each worker, not both",
+            ));
+        }
+        if leads && !matches!(mode, Mode::Comm | Mode::Pool) {
+            return Err(Error::usage(format!(
+                "mode {mode} has no leaders: processes within workers are for modes comm and pool (or auto); in mode \
+                 processes each worker is a process already"
             )));
         }
         Ok(())
@@ -319,7 +389,7 @@ impl Builder {
             .stack_size(launch::STACK_BYTES)
             .spawn(move || {
                 let turns_out = |role| drop(report.send(Ok(Report::Role(role))));
-                match fabric::start(choice, self.wanted, &turns_out) {
+                match fabric::start(choice, self.wanted, leader::lead, &turns_out) {
                     Ok(Started { fabric, workers, spin, mode }) => {
                         let engine = Engine::new(orders, fabric, &workers, spin, watched, told);
                         // When the caller has given up waiting, the engine finds its commands closed.

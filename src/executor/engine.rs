@@ -26,7 +26,7 @@ use crate::{
     launch,
     scheduler::{Action, CallId, Dispatch, Event, Scheduler, WorkerId},
     sync::lock,
-    wire::{ChunkMessage, Pieces, ResultMessage, ToWorker},
+    wire::{ChunkMessage, Pieces, ResultMessage, SlotRun, TeamNews, ToWorker},
 };
 
 /// Commands that are obeyed in one round, so that a flood of them does not keep results waiting.
@@ -306,7 +306,9 @@ impl Engine {
     fn on_news(&mut self, news: News) {
         match news {
             News::Joined(info) => self.joined(info),
-            News::Requested { rank } => self.tell(Event::Requested { worker: WorkerId(rank) }),
+            News::Requested { rank, free } => {
+                self.tell(Event::Requested { worker: WorkerId(rank), free });
+            }
             News::Returned { rank, result } => self.returned(WorkerId(rank), result),
             News::Lost { rank, reason } => {
                 if let Some(info) = self.workers.remove(&rank) {
@@ -315,6 +317,7 @@ impl Engine {
                     self.tell(Event::Lost { worker: WorkerId(rank) });
                 }
             }
+            News::Team { rank, news } => self.on_team(rank, news),
             News::Overdue { rank, dispatch, task, limit } => {
                 if let Some(info) = self.workers.remove(&rank) {
                     let call = self.scheduler.call_of(WorkerId(rank), dispatch);
@@ -344,8 +347,10 @@ impl Engine {
         }
         let share = Share { host: info.host.clone(), tasks: 0 };
         lock(&self.progress).by_rank.insert(info.rank, share);
-        let event =
-            Event::Joined { worker: WorkerId(info.rank), slots: info.threads, host: info.host.clone() };
+        let worker = WorkerId(info.rank);
+        let (slots, width) =
+            if info.children.is_empty() { (info.threads, 1) } else { (1, info.children.len() as u32) };
+        let event = Event::Joined { worker, slots, width, host: info.host.clone() };
         self.workers.insert(info.rank, info);
         self.tell(event);
     }
@@ -367,19 +372,34 @@ impl Engine {
     fn watch_returned(&mut self, worker: WorkerId, result: &ResultMessage) {
         if let Some(watching) = &mut self.watching
             && let Some(sent) = self.sent.remove(&result.dispatch)
+            && let Some(info) = self.workers.get(&worker.0)
         {
-            let (ended, dispatched) = (watching.since.elapsed(), sent - watching.since);
-            let span = Span {
-                start: result.start,
-                count: result.count,
-                rank: worker.0,
-                dispatched,
-                started: ended.saturating_sub(Duration::from_nanos(result.busy_nanos)).max(dispatched),
-                ended,
-                slowest: result.slowest,
-                slowest_time: Duration::from_nanos(result.slowest_nanos),
-            };
-            watching.tell(Happening::Returned(span));
+            spans_of(result, info, sent - watching.since, watching.since.elapsed())
+                .for_each(|span| watching.tell(Happening::Returned(span)));
+        }
+    }
+
+    /// Something has happened to the children of a leader.
+    fn on_team(&mut self, rank: u32, news: TeamNews) {
+        let Some(leader) = self.workers.get_mut(&rank) else { return };
+        match news {
+            TeamNews::Joined(child) => {
+                if let Some(watching) = &mut self.watching {
+                    watching.tell(Happening::ChildJoined { leader, child: &child });
+                }
+                leader.children.retain(|known| known.slot != child.slot);
+                leader.children.push(child);
+            }
+            TeamNews::Lost { slot, pid, reason } => {
+                let host = &leader.host;
+                tracing::warn!("child {slot} of worker {rank} on {host} (pid {pid}) was lost: {reason}");
+                lock(&self.progress).children_lost += 1;
+                if let Some(watching) = &mut self.watching {
+                    watching.tell(Happening::ChildLost { leader, slot, pid, reason: &reason });
+                }
+            }
+            // That leader is lost as a worker.
+            TeamNews::Disbanded { .. } => {}
         }
     }
 
@@ -429,12 +449,12 @@ impl Engine {
                     watching.tell(Happening::Dispatched { rank, start, count, attempt });
                 }
                 open.started = true;
-                if !open.is_stateless()
+                let keeps = !open.is_stateless();
+                if keeps
                     && open.known_to.insert(rank)
                     && let Some(value) = &open.work.shared
                 {
-                    let share = ToWorker::Share { call: dispatch.call.0, value: value.clone() };
-                    self.fabric.post(rank, share);
+                    self.fabric.share(rank, dispatch.call.0, value);
                 }
                 let chunk = ChunkMessage {
                     call: dispatch.call.0,
@@ -445,6 +465,9 @@ impl Engine {
                     program: open.work.program,
                     seed: open.work.seed,
                     limit_nanos: open.work.limit_nanos,
+                    share: dispatch.share,
+                    keeps,
+                    traced: self.watching.is_some(),
                     items: Some(open.items.slice(dispatch.start, dispatch.count)),
                 };
                 self.fabric.post(rank, ToWorker::Chunk(chunk));
@@ -508,4 +531,41 @@ impl Engine {
         let order = self.calls.get(&call).and_then(|open| open.work.order.as_ref());
         order.map_or(position, |order| order.index(position))
     }
+}
+
+/// When and where the tasks of a result were run: of a leader's, by each of its children.
+fn spans_of<'r>(
+    result: &'r ResultMessage,
+    worker: &'r WorkerInfo,
+    dispatched: Duration,
+    ended: Duration,
+) -> impl Iterator<Item = Span> + 'r {
+    let own = SlotRun {
+        slot: 0,
+        start: result.start,
+        count: result.count,
+        sent_ago: (ended - dispatched).as_nanos() as u64,
+        ended_ago: 0,
+        busy_nanos: result.busy_nanos,
+        slowest: result.slowest,
+        slowest_nanos: result.slowest_nanos,
+    };
+    let own = worker.children.is_empty().then_some(own);
+    let ago = move |nanos| ended.saturating_sub(Duration::from_nanos(nanos));
+    own.into_iter().chain(result.runs.iter().copied()).map(move |run| {
+        let (dispatched, ended) = (ago(run.sent_ago), ago(run.ended_ago));
+        let child = worker.children.iter().find(|child| child.slot == run.slot);
+        Span {
+            start: run.start,
+            count: run.count,
+            rank: worker.rank,
+            slot: run.slot,
+            pid: child.map_or(worker.pid, |child| child.pid),
+            dispatched,
+            started: ended.saturating_sub(Duration::from_nanos(run.busy_nanos)).max(dispatched),
+            ended,
+            slowest: run.slowest,
+            slowest_time: Duration::from_nanos(run.slowest_nanos),
+        }
+    })
 }

@@ -16,6 +16,8 @@ pub struct Progress {
     pub busy: usize,
     /// Workers that were lost.
     pub lost: usize,
+    /// Children of leaders that were lost.
+    pub children_lost: usize,
     /// What each worker did, by rank.
     pub by_rank: BTreeMap<u32, Share>,
 }

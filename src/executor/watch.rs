@@ -2,7 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{error::Failure, fabric::WorkerInfo, wire::Piece};
+use crate::{
+    error::Failure,
+    fabric::WorkerInfo,
+    wire::{Child, Piece},
+};
 
 /// Is told what happens, on the engine's thread: it must be quick and must not wait for the user.
 pub(crate) trait Watch: Send {
@@ -14,6 +18,17 @@ pub(crate) enum Happening<'a> {
     Joined(&'a WorkerInfo),
     Lost {
         worker: &'a WorkerInfo,
+        reason: &'a str,
+    },
+    /// A leader has a child in the place of one that was lost.
+    ChildJoined {
+        leader: &'a WorkerInfo,
+        child: &'a Child,
+    },
+    ChildLost {
+        leader: &'a WorkerInfo,
+        slot: u32,
+        pid: u32,
         reason: &'a str,
     },
     Dispatched {
@@ -33,7 +48,7 @@ pub(crate) enum Happening<'a> {
     },
 }
 
-/// When and where a chunk was run.
+/// When and where a chunk was run; of a leader's chunk, what each child has run.
 ///
 /// All times are rank 0's: `ended` is when the result arrived, and `started` is as long before it as
 /// the worker measured, so both are late by the time that the result travelled.
@@ -43,6 +58,10 @@ pub(crate) struct Span {
     /// Tasks that were attempted.
     pub(crate) count: u64,
     pub(crate) rank: u32,
+    /// The child of a leader; 0 for others.
+    pub(crate) slot: u32,
+    /// The process that ran it.
+    pub(crate) pid: u32,
     pub(crate) dispatched: Duration,
     pub(crate) started: Duration,
     pub(crate) ended: Duration,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Ending, Expecting, Idle,
+    ALERT, Ending, Expecting, Idle, Lead,
     port::Port,
     transport::{Incoming, Replacement, Transport},
     worker_side::{Served, serve_remote},
@@ -22,9 +22,6 @@ use crate::{
 
 /// How long goodbyes may take to leave.
 const FLUSH: Duration = Duration::from_secs(1);
-
-/// A worker stays responsive for this long after its last chunk; then it sleeps longer.
-const ALERT: Duration = Duration::from_millis(100);
 
 /// Rank 0's end.
 pub(crate) struct Comm {
@@ -115,12 +112,12 @@ fn finalise(world: World) -> Result<(), Error> {
 }
 
 /// Serves as a worker rank of the world and ends the process.
-pub(crate) fn serve(world: World) -> ! {
+pub(crate) fn serve(world: World, lead: Lead) -> ! {
     let port = match world.duplicate() {
         Ok(communicator) => Port::new(communicator, Some(0)),
         Err(error) => die(&error.to_string()),
     };
-    serve_on(world, port)
+    serve_on(world, port, lead)
 }
 
 fn die(reason: &str) -> ! {
@@ -129,9 +126,9 @@ fn die(reason: &str) -> ! {
 }
 
 /// Serves as a worker whose rank 0 is at the other end of `port`, and ends the process.
-pub(super) fn serve_on(world: World, port: Port) -> ! {
+pub(super) fn serve_on(world: World, port: Port, lead: Lead) -> ! {
     let mut link = MpiLink { port, arrived: VecDeque::new(), idle: Idle::new(false) };
-    match serve_remote(&mut link, |link, idle| link.idle = idle) {
+    match serve_remote(&mut link, |link, idle| link.idle = idle, Some(lead)) {
         Ok(Served::Goodbye(Goodbye { finalise: true })) => match finalise(world) {
             Ok(()) => launch::exit(launch::EXIT_DONE),
             Err(error) => die(&error.to_string()),

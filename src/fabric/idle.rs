@@ -13,6 +13,8 @@ const LONGEST_IN_FLIGHT: Duration = Duration::from_micros(50);
 const LONGEST: Duration = Duration::from_millis(1);
 /// How long a thread sleeps that is woken when something happens: should that go wrong, it is the price.
 const LONGEST_WHEN_WOKEN: Duration = Duration::from_millis(20);
+/// A worker stays responsive for this long after the last message; then it sleeps longer, and rank 0 wakes it.
+pub(crate) const ALERT: Duration = Duration::from_millis(100);
 /// While work is in flight, a sleep may take this part of the time in which nothing has happened, if that is longer.
 const PART: u32 = 16;
 /// But no longer than this: a chunk of many tasks is followed by the next one only if its request is seen in time.

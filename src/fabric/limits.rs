@@ -69,6 +69,9 @@ mod tests {
             program: 0,
             seed: 0,
             limit_nanos: nanos(limit),
+            share: 0,
+            keeps: false,
+            traced: false,
             items: None,
         }
     }

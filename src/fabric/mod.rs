@@ -7,16 +7,20 @@
 
 #[cfg(feature = "mpi")]
 mod comm;
-mod files;
+pub(crate) mod files;
+mod group;
+mod home;
 mod idle;
 mod lifeline;
 mod limits;
+mod node_memory;
+mod places;
 #[cfg(feature = "mpi")]
 mod pool;
 #[cfg(feature = "mpi")]
 mod port;
-mod processes;
-mod remote;
+pub(crate) mod processes;
+pub(crate) mod remote;
 mod replacements;
 mod start;
 mod stream;
@@ -27,15 +31,18 @@ mod transport;
 mod trips;
 mod worker_side;
 
-pub(crate) use idle::{Expecting, Idle, Pause, Woken, sleep_exactly};
+pub(crate) use idle::{ALERT, Expecting, Idle, Pause, Woken, sleep_exactly};
 pub(crate) use processes::serve_as_child;
 pub(crate) use start::{MOST_THREADS, Role, Started, Wanted, set_variables, start};
 
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::{
     error::Error,
-    wire::{ResultMessage, ToRank0, ToWorker},
+    wire::{Child, ResultMessage, Team, TeamNews, ToRank0, ToWorker},
+    worker::{Goodbye, Link, LinkError},
 };
 
 /// A worker, as [`Executor::workers`](crate::Executor::workers) reports it.
@@ -51,9 +58,24 @@ pub struct WorkerInfo {
     pub pid: u32,
     /// The CPUs that it may run on, by number.
     pub cpus: Vec<u32>,
-    /// The tasks that it runs at a time.
+    /// The tasks that it runs at a time: on so many threads, or in so many children.
     pub threads: u32,
+    /// The children of a leader, which run its tasks; empty for others.
+    pub children: Vec<Child>,
 }
+
+/// A leader, whose children are ready.
+pub(crate) trait Leads {
+    /// Schedules the children until rank 0 says goodbye; then they have ended.
+    ///
+    /// # Errors
+    /// When rank 0 cannot be reached any more.
+    fn serve(self: Box<Self>, link: &mut dyn Link, woken: Woken) -> Result<Goodbye, LinkError>;
+}
+
+/// Starts the children of the leader that goes by this rank. The fabric knows of leaders no more than this: they
+/// schedule, and stand above it.
+pub(crate) type Lead = fn(&Team, u32) -> Result<(Box<dyn Leads>, Vec<Child>), Error>;
 
 /// What a fabric reports.
 #[derive(Debug)]
@@ -61,6 +83,8 @@ pub(crate) enum News {
     /// A worker will soon be out of work.
     Requested {
         rank: u32,
+        /// Children of a leader that have nothing to do.
+        free: u32,
     },
     Returned {
         rank: u32,
@@ -71,6 +95,11 @@ pub(crate) enum News {
     Lost {
         rank: u32,
         reason: String,
+    },
+    /// Something has happened to the children of a leader.
+    Team {
+        rank: u32,
+        news: TeamNews,
     },
     /// A task is over its time limit; its worker is to be given up.
     Overdue {
@@ -85,7 +114,9 @@ impl News {
     /// What a worker at work says.
     fn of(rank: u32, message: ToRank0) -> Option<News> {
         match message {
-            ToRank0::Request => Some(News::Requested { rank }),
+            ToRank0::Request { free } => Some(News::Requested { rank, free }),
+            ToRank0::Team(TeamNews::Disbanded { reason }) => Some(News::Lost { rank, reason }),
+            ToRank0::Team(news) => Some(News::Team { rank, news }),
             ToRank0::Result(result) => Some(News::Returned { rank, result }),
             ToRank0::Hello(_) | ToRank0::Ready(_) => None,
         }
@@ -124,6 +155,11 @@ pub(crate) trait Fabric {
 
     /// Queues a message for a worker; for one that is lost it does nothing.
     fn post(&mut self, rank: u32, message: ToWorker);
+
+    /// Queues the shared value of a call for a worker.
+    fn share(&mut self, rank: u32, call: u64, value: &Bytes) {
+        self.post(rank, ToWorker::Share { call, value: value.clone() });
+    }
 
     /// Sends what is queued.
     fn flush(&mut self);

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    Ending,
+    Ending, Lead,
     comm::{leave_world, serve_on},
     files,
     port::Port,
@@ -296,8 +296,8 @@ impl Transport for Pool {
 }
 
 /// Serves as a spawned worker and ends the process.
-pub(crate) fn serve(world: World, parent: Communicator) -> ! {
-    serve_on(world, Port::new(parent, Some(0)))
+pub(crate) fn serve(world: World, parent: Communicator, lead: Lead) -> ! {
+    serve_on(world, Port::new(parent, Some(0)), lead)
 }
 
 #[cfg(test)]

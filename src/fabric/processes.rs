@@ -1,18 +1,19 @@
-//! Workers that are child processes of this program, over socket pairs: mode `processes`.
+//! Workers that are child processes of this program, over socket pairs: mode `processes`, and the children of leaders.
 //!
-//! A child is the same executable with the same arguments. Its standard input is its end of the
-//! socket; it recognises itself by an environment variable that names its parent.
+//! A child is the same executable with the same arguments, in a process group of its own. Its standard input is its end
+//! of the socket; it recognises itself by an environment variable that names its parent.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     os::{
         fd::OwnedFd,
         unix::{net::UnixStream, process::CommandExt},
     },
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, epoll, poll},
     io::Errno,
@@ -20,6 +21,8 @@ use rustix::{
 
 use super::{
     Ending, Expecting, Idle, Pause,
+    group::Group,
+    node_memory::{self, NodeMemory},
     stream::FrameStream,
     transport::{Incoming, Replacement, Transport},
     worker_side::{Served, serve_remote},
@@ -40,13 +43,29 @@ const AT_A_TIME: usize = 64;
 /// How long the ends of killed children are waited for.
 const REAP: Duration = Duration::from_secs(1);
 
+/// How long a child that is given up may keep others waiting for its end: then its tasks are begun elsewhere.
+const END: Duration = Duration::from_millis(50);
+
+/// What the child at a slot is started with.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Seat {
+    /// The CPUs that it is bound to, if it is.
+    pub(crate) cpus: Option<Vec<u32>>,
+    /// What its environment has beside this process's.
+    pub(crate) variables: Vec<(&'static str, String)>,
+}
+
 pub(crate) struct Processes {
     children: BTreeMap<u32, Connected>,
     /// Children that were killed, and have not been seen to end.
-    killed: Vec<Child>,
+    killed: Vec<Group>,
     next_rank: u32,
+    /// Where children sit; one that replaces a lost one takes its seat.
+    seats: Vec<Seat>,
     /// Tasks at a time on this host.
     tasks: u32,
+    /// Shared values, by their calls.
+    shared: HashMap<u64, NodeMemory>,
     /// Knows which children have sent something: a round does not ask them all.
     arrivals: OwnedFd,
     /// Children for whom frames wait.
@@ -56,13 +75,14 @@ pub(crate) struct Processes {
 }
 
 struct Connected {
-    child: Child,
+    group: Group,
+    slot: u32,
     stream: FrameStream,
 }
 
 impl Processes {
-    /// Starts `count` children as workers 1 to `count`, each of which runs tasks on so many threads.
-    pub(crate) fn start(count: usize, threads: u32) -> Result<Processes, Error> {
+    /// Starts a child for each seat, as workers 1 and up. `tasks` run at a time on the CPUs of this process.
+    pub(crate) fn start(seats: Vec<Seat>, tasks: u32) -> Result<Processes, Error> {
         let arrivals = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|error| {
             Error::new(ErrorKind::Launch, format!("worker processes cannot be listened to: {error}"))
         })?;
@@ -70,12 +90,14 @@ impl Processes {
             children: BTreeMap::new(),
             killed: Vec::new(),
             next_rank: 1,
-            tasks: (count as u32).saturating_mul(threads),
+            tasks,
+            seats,
+            shared: HashMap::new(),
             arrivals,
             leaving: BTreeSet::new(),
             broken: Vec::new(),
         };
-        for _ in 0..count {
+        for _ in 0..processes.seats.len() {
             processes.spawn()?;
         }
         Ok(processes)
@@ -91,22 +113,67 @@ impl Processes {
             Error::new(ErrorKind::Launch, format!("worker process {rank} could not be started: {error}"))
         };
         let (here, there) = UnixStream::pair().map_err(failed)?;
+        let slot = self.free_slot();
+        let seat = self.seats.get(slot as usize).cloned().unwrap_or_default();
+        let threads = match &seat.cpus {
+            Some(cpus) => launch::library_threads(cpus.len(), 1),
+            None => launch::library_threads(launch::here().cpus.len(), self.tasks),
+        };
         let mut arguments = std::env::args_os();
-        let child = Command::new(launch::same_executable().map_err(failed)?)
+        let mut command = Command::new(launch::same_executable().map_err(failed)?);
+        command
             .arg0(arguments.next().unwrap_or_default())
             .args(arguments)
             .env(launch::CHILD, std::process::id().to_string())
-            .envs(launch::library_threads(self.tasks))
-            .stdin(Stdio::from(OwnedFd::from(there)))
-            .spawn()
-            .map_err(failed)?;
+            .envs(threads)
+            .envs(seat.variables)
+            .process_group(0)
+            .stdin(Stdio::from(OwnedFd::from(there)));
+        // A task may be an MPI program itself.
+        for (name, _) in std::env::vars_os().filter(|(name, _)| launch::belongs_to_the_launch(name)) {
+            command.env_remove(name);
+        }
+        let mut start = || command.spawn();
+        let child = match &seat.cpus {
+            Some(cpus) => launch::run_on(cpus, start).and_then(|started| started),
+            None => start(),
+        };
+        let group = Group::of(child.map_err(failed)?);
         let stream = FrameStream::new(here).map_err(failed)?;
         let data = epoll::EventData::new_u64(rank.into());
         epoll::add(&self.arrivals, stream.socket(), data, epoll::EventFlags::IN)
             .map_err(|error| failed(error.into()))?;
-        self.children.insert(rank, Connected { child, stream });
+        self.children.insert(rank, Connected { group, slot, stream });
         self.next_rank += 1;
         Ok(rank)
+    }
+
+    fn free_slot(&self) -> u32 {
+        let taken: BTreeSet<u32> = self.children.values().map(|child| child.slot).collect();
+        (0..).find(|slot| !taken.contains(slot)).unwrap_or(0)
+    }
+
+    /// The slot of a child, and what it was started with.
+    pub(crate) fn seat_of(&self, rank: u32) -> (u32, Seat) {
+        let slot = self.slot(rank);
+        (slot, self.seats.get(slot as usize).cloned().unwrap_or_default())
+    }
+
+    /// Keeps the shared value of a call, for children that are going to need it.
+    pub(crate) fn keep(&mut self, call: u64, value: Bytes) {
+        self.shared.insert(call, NodeMemory::of(value));
+    }
+
+    /// Its children have no need of that any more.
+    pub(crate) fn drop_shared(&mut self, call: u64) {
+        self.shared.remove(&call);
+    }
+
+    /// Sleeps until a child has sent something, for so long at most.
+    pub(crate) fn wait(&self, limit: Duration) {
+        let limit = Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: limit.subsec_nanos().into() };
+        // What has come is seen at the next poll; an interruption only makes the caller look again.
+        let _ = poll(&mut [PollFd::new(&self.arrivals, PollFlags::IN)], Some(&limit));
     }
 }
 
@@ -142,6 +209,28 @@ impl Transport for Processes {
         Ok(inbox.len() > before)
     }
 
+    fn slot(&self, rank: u32) -> u32 {
+        self.children.get(&rank).map_or(0, |child| child.slot)
+    }
+
+    fn share(&mut self, rank: u32, call: u64, value: &Bytes) {
+        let memory = self.shared.entry(call).or_insert_with(|| NodeMemory::of(value.clone()));
+        match memory.clone() {
+            NodeMemory::Small(value) => self.post(rank, ToWorker::Share { call, value }.pack()),
+            NodeMemory::Mapped { file, length } => {
+                if let Some(connected) = self.children.get_mut(&rank) {
+                    let frame = ToWorker::Mapped { call, length: length as u64 }.pack();
+                    connected.stream.post_with(&frame, file);
+                    self.leaving.insert(rank);
+                }
+            }
+        }
+    }
+
+    fn forget(&mut self, call: u64) {
+        self.drop_shared(call);
+    }
+
     fn post(&mut self, rank: u32, frame: Frame) {
         if let Some(connected) = self.children.get_mut(&rank) {
             connected.stream.post(&frame);
@@ -164,11 +253,13 @@ impl Transport for Processes {
         if let Some(mut connected) = self.children.remove(&rank) {
             // It has been added, and its socket is open.
             let _ = epoll::delete(&self.arrivals, connected.stream.socket());
-            let _ = connected.child.kill();
-            self.killed.push(connected.child);
+            connected.group.kill();
+            // What it was at is not to be begun anew while a process of it still works.
+            connected.group.end_within(END);
+            self.killed.push(connected.group);
         }
         // Nobody waits for them: one that the kernel holds, as for a file system that hangs, ends when it lets go.
-        self.killed.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+        self.killed.retain_mut(|group| !group.has_ended());
     }
 
     fn policy(&self) -> Policy {
@@ -184,19 +275,16 @@ impl Transport for Processes {
             Instant::now() + if matches!(ending, Ending::Orderly { .. }) { LEAVE } else { Duration::ZERO };
         for mut connected in std::mem::take(&mut self.children).into_values() {
             let mut idle = Idle::new(false);
-            while Instant::now() < deadline && matches!(connected.child.try_wait(), Ok(None)) {
+            while Instant::now() < deadline && connected.group.child_lives() {
                 let _ = connected.stream.flush();
                 idle.pause(Expecting::Nothing);
             }
-            let _ = connected.child.kill();
-            self.killed.push(connected.child);
+            connected.group.kill();
+            self.killed.push(connected.group);
         }
         let deadline = Instant::now() + REAP;
-        for mut child in self.killed.drain(..) {
-            let mut idle = Idle::new(false);
-            while Instant::now() < deadline && matches!(child.try_wait(), Ok(None)) {
-                idle.pause(Expecting::Nothing);
-            }
+        for mut group in self.killed.drain(..) {
+            group.end_within(deadline.saturating_duration_since(Instant::now()));
         }
         Ok(())
     }
@@ -210,8 +298,8 @@ impl Drop for Processes {
 
 /// Serves as a worker and ends the process.
 pub(crate) fn serve_as_child() -> ! {
-    let served =
-        Socket::from_stdin().and_then(|mut link| serve_remote(&mut link, |link, idle| link.idle = idle));
+    let served = Socket::from_stdin()
+        .and_then(|mut link| serve_remote(&mut link, |link, idle| link.idle = idle, None));
     match served {
         Ok(Served::Goodbye(_)) => launch::exit_now(launch::EXIT_DONE),
         Ok(Served::Refused) => launch::exit_now(launch::EXIT_INTERNAL),
@@ -249,8 +337,15 @@ impl Socket {
 
 impl Link for Socket {
     fn try_recv(&mut self) -> Result<Option<ToWorker>, LinkError> {
-        let frame = self.stream.try_read().map_err(broken)?;
-        frame.map(|frame| ToWorker::unpack(frame).ok_or_else(LinkError::of_noise)).transpose()
+        let Some(frame) = self.stream.try_read().map_err(broken)? else { return Ok(None) };
+        match ToWorker::unpack(frame).ok_or_else(LinkError::of_noise)? {
+            ToWorker::Mapped { call, length } => {
+                let file = self.stream.file().ok_or_else(LinkError::of_noise)?;
+                let value = node_memory::map(&file, length).map_err(broken)?;
+                Ok(Some(ToWorker::Share { call, value }))
+            }
+            message => Ok(Some(message)),
+        }
     }
 
     fn has_arrived(&self) -> bool {

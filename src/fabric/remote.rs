@@ -9,11 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use member::{Host, Member, Stage};
 
 use super::{
     Ending, Expecting, Fabric, Idle, News, WorkerInfo,
     lifeline::{Heard, Lifelines},
+    places::Places,
     replacements::Replacements,
     transport::{Incoming, Transport},
 };
@@ -21,7 +23,7 @@ use crate::{
     error::{Error, ErrorKind},
     function,
     launch::{self, Siblings},
-    wire::{Frame, Ready, Surroundings, ToRank0, ToWorker, Welcome},
+    wire::{Frame, NotStarted, Ready, Surroundings, Team, ToRank0, ToWorker, Welcome},
     worker::Limited,
 };
 
@@ -29,6 +31,10 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) threads: u32,
+    /// They are to be leaders, of such teams.
+    pub(crate) team: Option<Team>,
+    /// They are the children of the leader that goes by this rank.
+    pub(crate) children_of: Option<u32>,
     /// What they take over, where the launcher does not see to that.
     pub(crate) surroundings: Option<Surroundings>,
     /// When the first workers must be ready.
@@ -54,6 +60,7 @@ pub(crate) struct Remote<T> {
     /// Members that have been started and are not ready for work.
     coming: usize,
     hosts: BTreeMap<String, Host>,
+    places: Places,
     inbox: Vec<(u32, Incoming)>,
     losses: u32,
     replacements: Replacements,
@@ -93,6 +100,7 @@ impl<T: Transport> Remote<T> {
             coming: members.len(),
             members,
             hosts: BTreeMap::new(),
+            places: Places::default(),
             inbox: Vec::new(),
             losses: 0,
             replacements,
@@ -133,6 +141,10 @@ impl<T: Transport> Remote<T> {
         let here = launch::here();
         let cpus = here.cpus.iter().copied().collect();
         self.hosts.insert(here.host.clone(), Host { ranks: 1, cpus, lost: 0 });
+        if self.settings.team.is_some() {
+            // Rank 0 leads a team, too.
+            self.places.take(0, &here.host, &here.cpus);
+        }
         let deadline = self.settings.deadline;
         let mut idle = Idle::new(false);
         let mut siblings = Siblings::watch();
@@ -231,12 +243,22 @@ impl<T: Transport> Remote<T> {
                 host.ranks += 1;
                 host.cpus.extend(hello.cpus.iter().copied());
                 member.host = Some(hello.host.clone());
+                self.places.take(rank, &hello.host, &hello.cpus);
                 member.stage = Stage::Known(hello);
                 if self.running {
                     self.welcome(rank); // A replacement: the others are at work.
                 }
             }
-            ToRank0::Ready(Ready { lifeline_error }) => {
+            ToRank0::Ready(Ready { children: Err(NotStarted { usage, reason }), .. }) => {
+                let host = member.host.as_deref().unwrap_or_default();
+                let text = format!("worker {rank} on {host} could not start its children: {reason}");
+                if !self.gathered {
+                    let kind = if usage { ErrorKind::Usage } else { ErrorKind::Launch };
+                    return Err(Error::new(kind, text));
+                }
+                self.lose(rank, text, news);
+            }
+            ToRank0::Ready(Ready { lifeline_error, children: Ok(children) }) => {
                 self.coming -= usize::from(!matches!(member.stage, Stage::Working));
                 let Stage::Welcomed(hello) = std::mem::replace(&mut member.stage, Stage::Working) else {
                     return Ok(());
@@ -254,7 +276,8 @@ impl<T: Transport> Remote<T> {
                     host: hello.host,
                     pid: hello.pid,
                     cpus: hello.cpus,
-                    threads: self.settings.threads,
+                    threads: if children.is_empty() { self.settings.threads } else { children.len() as u32 },
+                    children,
                 }));
             }
             message => {
@@ -291,14 +314,21 @@ impl<T: Transport> Remote<T> {
         let here = &launch::here().host;
         let host = self.hosts.get(&hello.host);
         let ranks = host.map_or(1, |host| host.ranks);
+        let (place, of) = self.places.of(rank);
+        let team = self.settings.team.as_ref().map(|team| Team { place, of, ..team.clone() });
         let welcome = Welcome {
-            rank,
+            number: rank,
+            rank: self.settings.children_of.unwrap_or(rank),
+            slot: self.transport.slot(rank),
             token: self.lifelines.token,
             lifeline: self.lifelines.addresses_for(hello.host == *here),
             threads: self.settings.threads,
             workers_on_host: ranks - u32::from(hello.host == *here && ranks > 1),
             spin: host.is_some_and(Host::has_a_cpu_each),
             surroundings: self.settings.surroundings.clone(),
+            team,
+            // Rank 0's own leave the code of a run whose rank 0 was killed.
+            ends_with_parent: self.settings.children_of.is_some_and(|leader| leader > 0),
         };
         *stage = Stage::Welcomed(hello);
         self.lifelines.expect(rank);
@@ -351,6 +381,7 @@ impl<T: Transport> Remote<T> {
         }
         self.transport.abandon(rank);
         self.lifelines.lost(rank);
+        self.places.leave(rank);
         self.forget(rank);
         Some(stage)
     }
@@ -419,6 +450,24 @@ impl<T: Transport> Remote<T> {
 }
 
 impl<T> Remote<T> {
+    /// What moves the frames.
+    pub(crate) fn transport(&mut self) -> &mut T {
+        &mut self.transport
+    }
+
+    /// Queues the shared value of a call, which the transport keeps.
+    pub(crate) fn share_kept(&mut self, rank: u32, call: u64)
+    where
+        T: Transport,
+    {
+        Fabric::share(self, rank, call, &Bytes::new());
+    }
+
+    /// This process's place among the leaders of its host that may use the same CPUs, and how many these are.
+    pub(crate) fn place_of_rank_0(&self) -> (u32, u32) {
+        self.places.of(0)
+    }
+
     /// A worker that heard nothing and said nothing for a while may soon sleep.
     fn look_for_sleepers(&mut self) {
         if self.looked.elapsed() >= DROWSY {
@@ -455,12 +504,24 @@ impl<T: Transport> Fabric for Remote<T> {
             if std::mem::take(asleep) {
                 self.to_wake.push(rank);
             }
-            if let ToWorker::Chunk(chunk) = &message
-                && let Some(limit) = limits.sent(chunk)
-            {
-                self.lifelines.limit(rank, limit);
+            match &message {
+                // A leader sees to the limits of its children.
+                ToWorker::Chunk(chunk) if self.settings.team.is_none() => {
+                    if let Some(limit) = limits.sent(chunk) {
+                        self.lifelines.limit(rank, limit);
+                    }
+                }
+                ToWorker::Forget { call } => self.transport.forget(*call),
+                _ => {}
             }
             self.transport.post(rank, message.pack());
+        }
+    }
+
+    fn share(&mut self, rank: u32, call: u64, value: &Bytes) {
+        let works = |member: &Member| matches!(member.stage, Stage::Working);
+        if !self.broken && self.members.get(&rank).is_some_and(works) {
+            self.transport.share(rank, call, value);
         }
     }
 

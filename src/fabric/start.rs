@@ -10,8 +10,9 @@ use super::{
     pool::{self, Pool},
 };
 use super::{
-    Fabric, WorkerInfo, files,
-    processes::Processes,
+    Fabric, Lead, WorkerInfo, files,
+    home::Home,
+    processes::{Processes, Seat},
     remote::{Remote, Settings},
     threads,
     timing::Timing,
@@ -19,7 +20,8 @@ use super::{
 };
 use crate::{
     error::Error,
-    launch::{self, Choice, Mode, count_workers},
+    launch::{self, Bind, Choice, GpusPerTask, Mode, count_workers},
+    wire::Team,
 };
 #[cfg(feature = "mpi")]
 use crate::{
@@ -38,6 +40,12 @@ pub(crate) struct Wanted {
     /// How many workers, as in [`count_workers`].
     pub(crate) workers: Option<i64>,
     pub(crate) threads_per_worker: u32,
+    /// Each rank leads so many children, as in [`count_workers`].
+    pub(crate) processes_per_worker: Option<i64>,
+    /// How children are bound to CPUs.
+    pub(crate) bind: Bind,
+    /// How many GPUs each child has.
+    pub(crate) gpus_per_task: GpusPerTask,
     /// More workers may be spawned than there are slots.
     pub(crate) oversubscribe: bool,
     /// Hints for MPI_Comm_spawn.
@@ -87,13 +95,20 @@ pub(crate) fn set_variables(choice: Choice, wanted: &Wanted) {
 
 /// Starts the fabric of this choice; returns when its workers are ready.
 ///
-/// `turns_out` is told when this process turns out to be a worker, before it serves and ends here, and when it begins
+/// `lead` starts the children of a leader. `turns_out` is told when this process turns out to be a worker, before it serves and ends here, and when it begins
 /// to spawn.
 ///
 /// # Errors
 /// When what is wanted cannot be had in this mode, and when the workers do not come up.
-pub(crate) fn start(choice: Choice, wanted: Wanted, turns_out: &dyn Fn(Role)) -> Result<Started, Error> {
+pub(crate) fn start(
+    choice: Choice,
+    wanted: Wanted,
+    lead: Lead,
+    turns_out: &dyn Fn(Role),
+) -> Result<Started, Error> {
     match choice {
+        // One rank, which leads the children of its node, needs no MPI.
+        Choice::Local(Mode::Comm) => wanted.lead_here_too(None, lead),
         Choice::Local(Mode::Serial) => start_threads(1, Mode::Serial),
         Choice::Local(Mode::Processes) => start_processes(&wanted),
         Choice::Local(_) => {
@@ -105,7 +120,7 @@ pub(crate) fn start(choice: Choice, wanted: Wanted, turns_out: &dyn Fn(Role)) ->
             }
             start_threads(count, Mode::Threads)
         }
-        Choice::Mpi(mode) => start_mpi(mode, wanted, turns_out),
+        Choice::Mpi(mode) => start_mpi(mode, wanted, lead, turns_out),
     }
 }
 
@@ -119,20 +134,24 @@ fn start_processes(wanted: &Wanted) -> Result<Started, Error> {
     let count = count_workers(wanted.workers, launch::cpu_limit())?;
     // A socket pair's end and a lifeline for each.
     files::make_room(count, 2, true)?;
-    let processes = Processes::start(count, wanted.threads_per_worker)?;
+    let tasks = (count as u32).saturating_mul(wanted.threads_per_worker);
+    let processes = Processes::start(vec![Seat::default(); count], tasks)?;
     let ranks = processes.ranks();
-    take_in(processes, ranks, settings, Mode::Processes)
+    let (started, _) = take_in(processes, ranks, settings, Mode::Processes)?;
+    Ok(started)
 }
 
-/// Takes in the workers `ranks`, which were started.
+/// Takes in the workers `ranks`, which were started; also tells the place of this process among the leaders of its host,
+/// and how many these are.
 fn take_in(
     transport: impl Transport + 'static,
     ranks: impl IntoIterator<Item = u32>,
     settings: Settings,
     mode: Mode,
-) -> Result<Started, Error> {
+) -> Result<(Started, (u32, u32)), Error> {
     let (remote, workers) = Remote::start(transport, ranks, settings)?;
-    Ok(Started { spin: remote.spin(), fabric: Box::new(remote), workers, mode })
+    let place = remote.place_of_rank_0();
+    Ok((Started { spin: remote.spin(), fabric: Box::new(remote), workers, mode }, place))
 }
 
 impl Wanted {
@@ -140,11 +159,43 @@ impl Wanted {
     fn settings(&self) -> Settings {
         Settings {
             threads: self.threads_per_worker,
+            team: self.team(),
+            children_of: None,
             surroundings: None,
             deadline: Instant::now() + self.start_timeout,
             start_timeout: self.start_timeout,
             stall: self.stall,
         }
+    }
+
+    /// What leaders are told, but for their places.
+    fn team(&self) -> Option<Team> {
+        self.processes_per_worker.map(|processes| Team {
+            processes,
+            bind: self.bind.to_string(),
+            gpus: self.gpus_per_task.to_string(),
+            place: 0,
+            of: 1,
+            start_timeout: self.start_timeout,
+            stall: self.stall,
+        })
+    }
+
+    /// Has this process lead a team as well, where ranks do.
+    fn lead_here_too(&self, others: Option<(Started, (u32, u32))>, lead: Lead) -> Result<Started, Error> {
+        let (others, place) = others.unzip();
+        let (place, of) = place.unwrap_or((0, 1));
+        let Some(team) = self.team() else {
+            return others.ok_or_else(|| Error::usage("mode comm needs 2 ranks or more, or children of one"));
+        };
+        let (mode, mut workers, others) = match others {
+            Some(Started { mode, workers, fabric, .. }) => (mode, workers, Some(fabric)),
+            None => (Mode::Comm, Vec::new(), None),
+        };
+        let (home, info) = Home::start(Team { place, of, ..team }, lead, others)?;
+        workers.insert(0, info);
+        // The children have the CPUs.
+        Ok(Started { fabric: Box::new(home), workers, spin: false, mode })
     }
 
     #[cfg(feature = "mpi")]
@@ -154,7 +205,7 @@ impl Wanted {
 }
 
 #[cfg(not(feature = "mpi"))]
-fn start_mpi(mode: Mode, _: Wanted, _: &dyn Fn(Role)) -> Result<Started, Error> {
+fn start_mpi(mode: Mode, _: Wanted, _: Lead, _: &dyn Fn(Role)) -> Result<Started, Error> {
     Err(Error::usage(format!(
         "this program was built without MPI, which mode {mode} needs, as does a launch by mpiexec: build with the \
          feature `mpi`"
@@ -162,7 +213,7 @@ fn start_mpi(mode: Mode, _: Wanted, _: &dyn Fn(Role)) -> Result<Started, Error> 
 }
 
 #[cfg(feature = "mpi")]
-fn start_mpi(mode: Mode, wanted: Wanted, turns_out: &dyn Fn(Role)) -> Result<Started, Error> {
+fn start_mpi(mode: Mode, wanted: Wanted, lead: Lead, turns_out: &dyn Fn(Role)) -> Result<Started, Error> {
     let launcher = launch::detect(launch::variable)?;
     match launcher {
         Launcher::None => pool::preflight()?,
@@ -181,7 +232,7 @@ fn start_mpi(mode: Mode, wanted: Wanted, turns_out: &dyn Fn(Role)) -> Result<Sta
     if let Some(parent) = world.parent()? {
         launch::becomes_worker();
         turns_out(Role::Worker);
-        pool::serve(world, parent);
+        pool::serve(world, parent, lead);
     }
     let size = world.size()?;
     if let Launcher::Mpi { name, size: told, .. } = launcher
@@ -191,18 +242,18 @@ fn start_mpi(mode: Mode, wanted: Wanted, turns_out: &dyn Fn(Role)) -> Result<Sta
         return Err(strangers(name, told, &format!("knows of {size}")));
     }
     if size == 1 {
-        return start_pool(world, wanted, turns_out);
+        return start_pool(world, wanted, lead, turns_out);
     }
     if world.rank()? > 0 {
         launch::becomes_worker();
         turns_out(Role::Worker);
-        comm::serve(world);
+        comm::serve(world, lead);
     }
-    start_comm(world, size, &wanted)
+    start_comm(world, size, &wanted, lead)
 }
 
 #[cfg(feature = "mpi")]
-fn start_comm(world: World, size: u32, wanted: &Wanted) -> Result<Started, Error> {
+fn start_comm(world: World, size: u32, wanted: &Wanted, lead: Lead) -> Result<Started, Error> {
     let wrong = if wanted.workers.is_some_and(|workers| workers != i64::from(size) - 1) {
         Some(format!("the launcher started {} workers: ask it for another number (-n)", size - 1))
     } else if wanted.oversubscribe || !wanted.spawn_info.is_empty() {
@@ -215,14 +266,14 @@ fn start_comm(world: World, size: u32, wanted: &Wanted) -> Result<Started, Error
     let mut started = take_in(Comm::start(world)?, 1..size, settings, Mode::Comm)?;
     if let Some(text) = wrong {
         // The workers wait for their goodbye.
-        started.fabric.end(Ending::Orderly { code: None })?;
+        started.0.fabric.end(Ending::Orderly { code: None })?;
         return Err(Error::usage(text));
     }
-    Ok(started)
+    wanted.lead_here_too(Some(started), lead)
 }
 
 #[cfg(feature = "mpi")]
-fn start_pool(world: World, wanted: Wanted, turns_out: &dyn Fn(Role)) -> Result<Started, Error> {
+fn start_pool(world: World, wanted: Wanted, lead: Lead, turns_out: &dyn Fn(Role)) -> Result<Started, Error> {
     let workers = pool::count(wanted.workers, pool::slots(&world)?, wanted.oversubscribe)?;
     let surroundings = launch::surroundings(!wanted.has_hint(|key| key == "wdir"));
     let settings = Settings { surroundings: Some(surroundings), ..wanted.settings() };
@@ -231,9 +282,10 @@ fn start_pool(world: World, wanted: Wanted, turns_out: &dyn Fn(Role)) -> Result<
     if !wanted.has_hint(|key| key.contains("host")) {
         turns_out(Role::Spawner { workers });
     }
-    let pool = Pool::spawn(world, workers, wanted.spawn_info, wanted.oversubscribe)?;
+    let pool = Pool::spawn(world, workers, wanted.spawn_info.clone(), wanted.oversubscribe)?;
     let ranks = pool.ranks();
-    take_in(pool, ranks, settings, Mode::Pool)
+    let started = take_in(pool, ranks, settings, Mode::Pool)?;
+    wanted.lead_here_too(Some(started), lead)
 }
 
 /// The launcher and the MPI library do not know each other.

@@ -1,13 +1,21 @@
-//! Frames over a socket that never blocks.
+//! Frames over a socket that never blocks. A frame may bring a descriptor along.
 
 use std::{
     collections::VecDeque,
-    io::{self, ErrorKind, IoSlice, Read, Write},
-    os::unix::net::UnixStream,
+    io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write},
+    mem::MaybeUninit,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::UnixStream,
+    },
+    sync::Arc,
 };
 
 use bytes::{Buf, Bytes, BytesMut};
-use rustix::buffer::spare_capacity;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, recvmsg, sendmsg,
+};
 
 use crate::wire::{Frame, HEADER_BYTES, Header};
 
@@ -29,16 +37,30 @@ struct Partial {
 
 pub(super) struct FrameStream {
     socket: UnixStream,
-    /// What the socket is read into.
-    buffer: Vec<u8>,
+    /// What the socket is read into, behind what is left from the last time.
+    buffer: Box<[u8]>,
     /// What was read and belongs to frames that are not yet returned.
     arrived: Bytes,
     partial: Option<Partial>,
     /// The last read has taken all that was there.
     drained: bool,
+    /// Descriptors that have come, in the order of their frames.
+    files: VecDeque<OwnedFd>,
     /// Short frames that leave together.
     posted: BytesMut,
-    leaving: VecDeque<Bytes>,
+    leaving: VecDeque<Leaving>,
+}
+
+/// Bytes on their way out, and the descriptor that goes with the first of them.
+struct Leaving {
+    bytes: Bytes,
+    file: Option<Arc<OwnedFd>>,
+}
+
+impl From<Bytes> for Leaving {
+    fn from(bytes: Bytes) -> Leaving {
+        Leaving { bytes, file: None }
+    }
 }
 
 impl FrameStream {
@@ -46,10 +68,11 @@ impl FrameStream {
         socket.set_nonblocking(true)?;
         Ok(FrameStream {
             socket,
-            buffer: Vec::with_capacity(READ_BYTES),
+            buffer: vec![0; READ_BYTES].into(),
             arrived: Bytes::new(),
             partial: None,
             drained: false,
+            files: VecDeque::new(),
             posted: BytesMut::new(),
             leaving: VecDeque::new(),
         })
@@ -91,13 +114,28 @@ impl FrameStream {
             // What came before an error is there.
             return if body.len() > before { Ok(body.len() - before) } else { read };
         }
-        self.buffer.clear();
-        self.buffer.extend_from_slice(&self.arrived);
-        let read = rustix::io::read(&self.socket, spare_capacity(&mut self.buffer))?;
-        self.drained = self.buffer.len() < self.buffer.capacity();
+        let before = self.arrived.len();
+        self.buffer[..before].copy_from_slice(&self.arrived);
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut beside = RecvAncillaryBuffer::new(&mut space);
+        let mut place = [IoSliceMut::new(&mut self.buffer[before..])];
+        let received = recvmsg(&self.socket, &mut place, &mut beside, RecvFlags::CMSG_CLOEXEC)?;
+        for message in beside.drain() {
+            if let RecvAncillaryMessage::ScmRights(files) = message {
+                self.files.extend(files);
+            }
+        }
+        let end = before + received.bytes;
+        // A read that brings a descriptor ends behind its frame, though more may be there.
+        self.drained = end < self.buffer.len() && self.files.is_empty();
         // In memory that is as long as what is in it: results may be kept for long.
-        self.arrived = Bytes::copy_from_slice(&self.buffer);
-        Ok(read)
+        self.arrived = Bytes::copy_from_slice(&self.buffer[..end]);
+        Ok(received.bytes)
+    }
+
+    /// The descriptor that the oldest frame has brought that brought one.
+    pub(super) fn file(&mut self) -> Option<OwnedFd> {
+        self.files.pop_front()
     }
 
     fn parse(&mut self) -> io::Result<Option<Frame>> {
@@ -127,21 +165,43 @@ impl FrameStream {
             if part.len() <= SHORT_BODY {
                 self.posted.extend_from_slice(part);
             } else {
-                self.leaving.push_back(self.posted.split().freeze());
-                self.leaving.push_back(part.clone());
+                self.close_posted();
+                self.leaving.push_back(part.clone().into());
             }
+        }
+    }
+
+    /// Queues a frame without a body, which brings a descriptor along.
+    pub(super) fn post_with(&mut self, frame: &Frame, file: Arc<OwnedFd>) {
+        self.close_posted();
+        let bytes = Bytes::copy_from_slice(&frame.header());
+        self.leaving.push_back(Leaving { bytes, file: Some(file) });
+    }
+
+    /// Ends the run of short frames that leave together.
+    fn close_posted(&mut self) {
+        if !self.posted.is_empty() {
+            self.leaving.push_back(self.posted.split().freeze().into());
         }
     }
 
     /// Sends what the socket takes; true when nothing is left.
     pub(super) fn flush(&mut self) -> io::Result<bool> {
-        if !self.posted.is_empty() {
-            self.leaving.push_back(self.posted.split().freeze());
-        }
-        while !self.leaving.is_empty() {
-            let mut pieces = [IoSlice::new(&[]); PIECES];
-            pieces.iter_mut().zip(&self.leaving).for_each(|(place, piece)| *place = IoSlice::new(piece));
-            match self.socket.write_vectored(&pieces) {
+        self.close_posted();
+        while let Some(first) = self.leaving.front() {
+            let sent = match &first.file {
+                Some(file) => send_with(&self.socket, &first.bytes, file),
+                None => {
+                    let mut pieces = [IoSlice::new(&[]); PIECES];
+                    let next = self.leaving.iter().take_while(|leaving| leaving.file.is_none());
+                    pieces
+                        .iter_mut()
+                        .zip(next)
+                        .for_each(|(place, piece)| *place = IoSlice::new(&piece.bytes));
+                    self.socket.write_vectored(&pieces)
+                }
+            };
+            match sent {
                 Ok(sent) => self.has_left(sent),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -152,15 +212,27 @@ impl FrameStream {
     }
 
     fn has_left(&mut self, mut sent: usize) {
-        while let Some(piece) = self.leaving.front_mut() {
-            if sent < piece.len() {
-                piece.advance(sent);
+        while let Some(piece) = self.leaving.front_mut()
+            && sent > 0
+        {
+            // Its descriptor has left with its first byte.
+            piece.file = None;
+            if sent < piece.bytes.len() {
+                piece.bytes.advance(sent);
                 return;
             }
-            sent -= piece.len();
+            sent -= piece.bytes.len();
             self.leaving.pop_front();
         }
     }
+}
+
+fn send_with(socket: &UnixStream, bytes: &[u8], file: &OwnedFd) -> io::Result<usize> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut beside = SendAncillaryBuffer::new(&mut space);
+    let files = [file.as_fd()];
+    beside.push(SendAncillaryMessage::ScmRights(&files));
+    Ok(sendmsg(socket, &[IoSlice::new(bytes)], &mut beside, SendFlags::NOSIGNAL)?)
 }
 
 #[cfg(test)]
@@ -193,6 +265,36 @@ mod tests {
         while there.try_read().is_ok() {
             assert!(std::time::Instant::now() < deadline, "the end is an error");
         }
+    }
+
+    #[test]
+    fn descriptors_arrive_in_the_order_of_their_frames() {
+        let (here, there) = UnixStream::pair().unwrap();
+        let (mut here, mut there) = (FrameStream::new(here).unwrap(), FrameStream::new(there).unwrap());
+        let mut files = Vec::new();
+        let mut arrived = 0;
+        for round in 0..20u64 {
+            let file = tempfile::tempfile().unwrap();
+            files.push(std::os::unix::fs::MetadataExt::ino(&file.metadata().unwrap()));
+            here.post(&ToWorker::Forget { call: round }.pack());
+            here.post_with(&ToWorker::Mapped { call: round, length: 0 }.pack(), Arc::new(file.into()));
+            here.post(
+                &ToWorker::Share { call: round, value: vec![7; 10_000 * round as usize].into() }.pack(),
+            );
+            here.flush().unwrap();
+            if round % 3 == 0 {
+                arrived += std::iter::from_fn(|| there.try_read().unwrap()).count();
+            }
+        }
+        while arrived < 60 {
+            here.flush().unwrap();
+            arrived += usize::from(there.try_read().unwrap().is_some());
+        }
+        for inode in files {
+            let file = std::fs::File::from(there.file().expect("a descriptor for each"));
+            assert_eq!(std::os::unix::fs::MetadataExt::ino(&file.metadata().unwrap()), inode);
+        }
+        assert!(there.file().is_none());
     }
 
     #[test]

@@ -57,7 +57,7 @@ pub(crate) fn start(count: usize, first_rank: u32) -> Result<(Threads, Vec<Worke
             out: out.clone(),
             engine: thread::current(),
         };
-        let identity = Identity { rank, threads: 1, board: Arc::new(Board::new(1)) };
+        let identity = Identity { rank, slot: 0, threads: 1, board: Arc::new(Board::new(1)) };
         let handle = thread::Builder::new()
             .name(format!("rankpool-worker-{rank}"))
             .stack_size(launch::STACK_BYTES)
@@ -77,6 +77,7 @@ pub(crate) fn start(count: usize, first_rank: u32) -> Result<(Threads, Vec<Worke
             pid: std::process::id(),
             cpus: here.cpus.clone(),
             threads: 1,
+            children: Vec::new(),
         });
     }
     Ok((fabric, infos))

@@ -1,10 +1,12 @@
 //! What moves frames to and from worker processes, and starts more of them; one for each mode.
 
+use bytes::Bytes;
+
 use super::Ending;
 use crate::{
     error::Error,
     launch::{Policy, Siblings},
-    wire::Frame,
+    wire::{Frame, ToWorker},
 };
 
 /// What a transport hands up.
@@ -31,6 +33,19 @@ pub(crate) enum Replacement {
 pub(crate) trait Transport {
     /// Appends what came in, with the rank it came from; true when anything moved. Never blocks.
     fn poll(&mut self, inbox: &mut Vec<(u32, Incoming)>) -> Result<bool, Error>;
+
+    /// The worker's place among those of its parent, from 0.
+    fn slot(&self, _rank: u32) -> u32 {
+        0
+    }
+
+    /// Queues the shared value of a call for a worker.
+    fn share(&mut self, rank: u32, call: u64, value: &Bytes) {
+        self.post(rank, ToWorker::Share { call, value: value.clone() }.pack());
+    }
+
+    /// A call is over: its shared value need not be kept for others.
+    fn forget(&mut self, _call: u64) {}
 
     /// Queues a frame for a worker: it leaves at the next [`flush`](Transport::flush), or before.
     fn post(&mut self, rank: u32, frame: Frame);

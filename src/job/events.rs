@@ -45,6 +45,7 @@ pub(super) enum Event {
     },
     ChunkDone {
         rank: u32,
+        slot: u32,
         start: u64,
         count: u64,
         busy_s: f64,
@@ -66,6 +67,19 @@ pub(super) enum Event {
     },
     WorkerLost {
         rank: u32,
+        host: String,
+        pid: u32,
+        reason: String,
+    },
+    ChildJoined {
+        rank: u32,
+        slot: u32,
+        host: String,
+        pid: u32,
+    },
+    ChildLost {
+        rank: u32,
+        slot: u32,
         host: String,
         pid: u32,
         reason: String,
@@ -95,11 +109,25 @@ impl Event {
                 pid: worker.pid,
                 reason: reason.to_string(),
             },
+            Happening::ChildJoined { leader, child } => Event::ChildJoined {
+                rank: leader.rank,
+                slot: child.slot,
+                host: leader.host.clone(),
+                pid: child.pid,
+            },
+            Happening::ChildLost { leader, slot, pid, reason } => Event::ChildLost {
+                rank: leader.rank,
+                slot: *slot,
+                host: leader.host.clone(),
+                pid: *pid,
+                reason: reason.to_string(),
+            },
             &Happening::Dispatched { rank, start, count, attempt } => {
                 Event::ChunkDispatched { rank, start, count, attempt }
             }
             Happening::Returned(span) => Event::ChunkDone {
                 rank: span.rank,
+                slot: span.slot,
                 start: span.start,
                 count: span.count,
                 busy_s: (span.ended - span.started).as_secs_f64(),

@@ -135,7 +135,10 @@ impl Watch for Recorder {
                     queue.push(Addition::Outcome(piece));
                 }
             }
-            Happening::Lost { .. } | Happening::Dispatched { .. } => {}
+            Happening::Lost { .. }
+            | Happening::ChildJoined { .. }
+            | Happening::ChildLost { .. }
+            | Happening::Dispatched { .. } => {}
         }
     }
 }

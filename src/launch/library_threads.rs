@@ -16,16 +16,16 @@ const VARIABLES: [&str; 6] = [
     "NUMEXPR_NUM_THREADS",
 ];
 
-/// What a process is told that shares its CPUs with so many tasks, its own included: the variables that the user has
-/// not set.
-pub(crate) fn library_threads(sharers: u32) -> impl Iterator<Item = (&'static str, String)> {
-    let threads = (here().cpus.len() / sharers.max(1) as usize).max(1);
+/// What a process is told whose so many CPUs are shared by so many tasks, its own included: the variables that the user
+/// has not set.
+pub(crate) fn library_threads(cpus: usize, sharers: u32) -> impl Iterator<Item = (&'static str, String)> {
+    let threads = (cpus / sharers.max(1) as usize).max(1);
     VARIABLES.into_iter().filter(|name| var_os(name).is_none()).map(move |name| (name, threads.to_string()))
 }
 
 /// Tells the libraries of this process.
 pub(crate) fn limit_library_threads(sharers: u32) {
-    for (name, threads) in library_threads(sharers) {
+    for (name, threads) in library_threads(here().cpus.len(), sharers) {
         // SAFETY: a rank calls this inside Builder::start, which asks to be called before the program starts threads
         // of its own, and before MPI starts threads. Those of this crate use the environment by std::env alone, which
         // has a lock. Where a worker cannot know it before, as one that was spawned, it is set later; see `adopt`.

@@ -1,14 +1,17 @@
 //! Where am I: the launcher, the host, the CPUs, and which mode follows from them.
 
 mod allocation;
+mod bind;
 mod child;
 mod code_file;
 mod detect;
 #[cfg(feature = "cli")]
 pub(crate) mod doctor;
+mod gpus;
 mod leave;
 mod library_threads;
 mod mode;
+mod nested;
 mod policy;
 mod recovery;
 mod siblings;
@@ -27,11 +30,15 @@ use std::{
 };
 
 pub(crate) use allocation::{Allocation, allocation};
+pub use bind::Bind;
+pub(crate) use bind::{run_on, shares};
 #[cfg(feature = "cli")]
 pub(crate) use code_file::{VARIABLE as CODE_FILE, look_at_code_file, named as code_file};
 #[cfg(any(feature = "mpi", feature = "cli"))]
 pub(crate) use detect::is_foreign;
 pub(crate) use detect::{Launcher, detect, is_first};
+pub use gpus::GpusPerTask;
+pub(crate) use gpus::gpus;
 #[cfg(feature = "mpi")]
 pub(crate) use leave::mpi_is_finalised;
 pub(crate) use leave::{
@@ -42,6 +49,7 @@ pub(crate) use library_threads::workers_here;
 pub(crate) use library_threads::{library_threads, limit_library_threads};
 pub use mode::Mode;
 pub(crate) use mode::{Choice, choose, count_workers};
+pub(crate) use nested::belongs_to_the_launch;
 #[cfg(feature = "mpi")]
 pub(crate) use policy::is_set;
 pub(crate) use policy::{Policy, policy};
@@ -252,6 +260,18 @@ pub(crate) fn give_back_freed_memory() {
         drop(std::hint::black_box(Vec::<u8>::with_capacity(96 << 10)));
         if keeps {
             libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT);
+        }
+    }
+}
+
+/// Has this process killed when its parent ends, however that ends.
+pub(crate) fn end_with_parent() {
+    #[cfg(target_os = "linux")]
+    {
+        // Where it is not possible, the end of the socket to the parent ends this process.
+        let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+        if !is_child() {
+            exit_now(EXIT_ORPHANED);
         }
     }
 }

@@ -70,15 +70,18 @@ pub(crate) enum Choice {
 const SLOTS_OF_A_POOL: u32 = 3;
 
 /// The mode for what the user asked and how the program was launched. `spawns`: the user has said something that
-/// only a pool can honour.
+/// only a pool can honour. `leads`: each rank leads children, so that one rank is enough, and needs no MPI.
 ///
 /// A run that will be serial must not start MPI: of the programs that a shell under mpiexec starts one after the
 /// other, MPI can be started by the first only.
 ///
 /// # Errors
 /// When the launch does not fit the mode.
-pub(crate) fn choose(asked: Mode, launcher: Launcher, spawns: bool) -> Result<Choice, Error> {
+pub(crate) fn choose(asked: Mode, launcher: Launcher, spawns: bool, leads: bool) -> Result<Choice, Error> {
     match (asked, launcher) {
+        (Mode::Auto | Mode::Comm, Launcher::None | Launcher::Mpi { size: 1, .. }) if leads && !spawns => {
+            Ok(Choice::Local(Mode::Comm))
+        }
         // Rank 0 has decided it.
         (_, Launcher::Spawned) => Ok(Choice::Mpi(Mode::Pool)),
         (Mode::Auto, Launcher::None) => Ok(Choice::Local(Mode::Serial)),
@@ -137,7 +140,7 @@ mod tests {
     }
 
     fn chosen(asked: Mode, launcher: Launcher) -> Result<Choice, Error> {
-        choose(asked, launcher, false)
+        choose(asked, launcher, false, false)
     }
 
     #[test]
@@ -151,8 +154,17 @@ mod tests {
         ] {
             let alone = Launcher::Mpi { name: "mpiexec", size: 1, rank: 0, slots };
             assert_eq!(chosen(Mode::Auto, alone).unwrap(), choice, "{slots:?}");
-            assert_eq!(choose(Mode::Auto, alone, true).unwrap(), Choice::Mpi(Mode::Pool));
+            assert_eq!(choose(Mode::Auto, alone, true, false).unwrap(), Choice::Mpi(Mode::Pool));
         }
+    }
+
+    #[test]
+    fn one_rank_that_leads_children_needs_no_mpi() {
+        for (asked, launcher) in [(Mode::Auto, ALONE), (Mode::Comm, ALONE), (Mode::Auto, launched(1))] {
+            assert_eq!(choose(asked, launcher, false, true).unwrap(), Choice::Local(Mode::Comm));
+        }
+        assert_eq!(choose(Mode::Auto, launched(2), false, true).unwrap(), Choice::Mpi(Mode::Comm));
+        assert_eq!(choose(Mode::Pool, launched(1), false, true).unwrap(), Choice::Mpi(Mode::Pool));
     }
 
     #[test]

@@ -118,8 +118,10 @@ pub(super) struct Call {
     /// Tasks that are there.
     pub(super) fed: u64,
     pub(super) closed: bool,
-    /// Of a single task: those of its kind are believed to take as long as each other.
+    /// Tasks of a kind are believed to take as long as each other.
     pub(super) kind: Option<u64>,
+    /// It was recalled.
+    pub(super) recalled: bool,
     /// Tasks below have been handed out at least once.
     next: u64,
     queued: BTreeMap<u64, Range>,
@@ -163,6 +165,7 @@ impl Call {
             fed: spec.first,
             closed: false,
             kind: None,
+            recalled: false,
             next: spec.first,
             queued: BTreeMap::new(),
             in_flight: 0,
@@ -190,6 +193,17 @@ impl Call {
     pub(super) fn single(spec: CallSpec, kind: u64) -> Call {
         let fed = spec.first + 1;
         Call { fed, closed: true, kind: Some(kind), ..Call::new(spec) }
+    }
+
+    /// A call of so many tasks, which are there.
+    pub(super) fn assigned(spec: CallSpec, tasks: u64, kind: u64) -> Call {
+        let fed = spec.first + tasks;
+        Call { fed, closed: true, kind: Some(kind), ..Call::new(spec) }
+    }
+
+    /// How long its task takes is no more than a guess, by others.
+    pub(super) fn is_guess(&self) -> bool {
+        self.kind.is_some() && self.fed == self.spec.first + 1
     }
 
     /// Its tasks take as long as these did.
@@ -301,7 +315,7 @@ impl Call {
         #[cfg(test)]
         LOOKS.set(LOOKS.get() + 1);
         let queued = self.queued.first_key_value().is_some_and(|(&start, _)| start < self.stop_before);
-        !self.ended && !self.out_of_time && (queued || self.next < self.fresh_end())
+        !self.ended && !self.out_of_time && !self.recalled && (queued || self.next < self.fresh_end())
     }
 
     /// Whether the next chunk was in flight on a worker that was lost.
@@ -324,12 +338,12 @@ impl Call {
         let again =
             self.queued.first_key_value().map(|(start, _)| *start).filter(|start| *start < self.stop_before);
         let start = again.unwrap_or(self.next);
-        let in_time = self.tasks_within(start, time_left);
+        let in_time = self.tasks_within(start, time_left).saturating_mul(u64::from(width));
         if in_time == 0 {
             self.out_of_time = true;
             return None;
         }
-        let most = if auto { self.fitting(start, slots).max(u64::from(width)) } else { u64::MAX };
+        let most = if auto { self.fitting(start, slots).saturating_mul(u64::from(width)) } else { u64::MAX };
         if again.is_some()
             && let Some(entry) = self.queued.first_entry()
         {
@@ -346,7 +360,7 @@ impl Call {
         }
         let expected = self.spec.expected.filter(|_| !self.closed).map_or(0, |tasks| self.spec.first + tasks);
         let end_of_all = self.fed.max(expected);
-        let first_for_worker = auto && self.is_new(worker);
+        let first_for_worker = auto && self.kind.is_none() && self.is_new(worker);
         let view = View {
             total: end_of_all - self.spec.first,
             left: end_of_all - self.next,
@@ -373,6 +387,15 @@ impl Call {
         self.next += count;
         self.pass_skipped();
         Some(range)
+    }
+
+    /// How many tasks of a chunk of this size a leader hands to a child at a time; 0 where it finds that out.
+    pub(super) fn share(&self, count: u64, width: u32) -> u64 {
+        match self.spec.chunk {
+            Chunk::Auto => 0,
+            Chunk::Fixed(tasks) => tasks,
+            Chunk::Static | Chunk::Guided | Chunk::Factoring => count.div_ceil(u64::from(width)),
+        }
     }
 
     /// What these tasks cost: 1 each on average, and 1 each where nothing is known of it.

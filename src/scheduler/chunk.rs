@@ -6,7 +6,8 @@ use crate::error::ParseError;
 
 /// The chunk policy of a call.
 ///
-/// With P workers (each task thread of a hybrid worker counts as one), N tasks and R tasks not yet
+/// With P workers (each task thread of a hybrid worker counts as one, and so does each child of a leader, which gets
+/// the chunks of all its children at once), N tasks and R tasks not yet
 /// handed out:
 ///
 /// | policy | chunk |
@@ -120,40 +121,39 @@ impl Policy {
         Policy { chunk, share: 0, shares_left: 0 }
     }
 
-    /// Tasks of the next chunk: at least 1, at most `view.left`.
+    /// Tasks of the next chunk, for all that the worker runs at a time: at least 1, at most `view.left`.
     pub(crate) fn next(&mut self, view: &View) -> u64 {
         let slots = view.slots.max(1);
         let size = match self.chunk {
-            Chunk::Fixed(tasks) => tasks.saturating_mul(view.width),
+            Chunk::Fixed(tasks) => tasks,
             Chunk::Static => view.total.div_ceil(slots),
             Chunk::Guided => view.left.div_ceil(slots),
             Chunk::Factoring => {
                 if self.shares_left == 0 {
                     (self.share, self.shares_left) = (view.left.div_ceil(2 * slots), slots);
                 }
-                self.shares_left -= 1;
+                self.shares_left = self.shares_left.saturating_sub(view.width);
                 self.share
             }
             Chunk::Auto => auto(view, slots),
         };
-        size.clamp(1, view.left.max(1))
+        size.saturating_mul(view.width).clamp(1, view.left.max(1))
     }
 }
 
 fn auto(view: &View, slots: u64) -> u64 {
     let Some(mean) = view.mean_nanos.filter(|_| !view.first_for_worker) else {
-        return view.width;
+        return 1;
     };
     let worth = (2.0 * slots as f64 * view.cost_nanos).max(20.0 * (view.cost_nanos + view.overhead_nanos));
     let floor = ((worth / mean.max(1.0)).ceil() as u64).max(1);
     // With smaller ones rank 0 would be the limit.
     let least = (slots as f64 * view.cost_nanos / mean.max(1.0)).ceil() as u64;
-    let size = if view.left < floor.saturating_mul(slots) {
+    if view.left < floor.saturating_mul(slots) {
         view.left.div_ceil(slots).max(least)
     } else {
         floor.max(view.left.div_ceil(2 * slots))
-    };
-    size.max(view.width)
+    }
 }
 
 #[cfg(test)]

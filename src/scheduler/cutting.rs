@@ -13,7 +13,7 @@ impl Scheduler {
             let mean = |(_, worker, epoch): (u64, WorkerId, u64)| {
                 let worker = self.workers.get(worker)?;
                 let dispatch = worker.outstanding().iter().find(|dispatch| dispatch.epoch == epoch)?;
-                Some(2 * dispatch.expected_nanos / dispatch.count)
+                Some(2 * worker.task_nanos(dispatch))
             };
             let worth = |chunk| mean(chunk).unwrap_or(0).max(WORTH_CUTTING_NANOS);
             let (ends, worker, epoch) = match () {

@@ -18,10 +18,11 @@ pub(crate) struct CallId(pub(crate) u64);
 
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// A worker with this many task slots is ready.
-    Joined { worker: WorkerId, slots: u32, host: String },
-    /// A worker will soon be out of work.
-    Requested { worker: WorkerId },
+    /// A worker is ready. It takes on so many chunks at a time, and runs so many tasks of each at a time: a leader takes
+    /// on one, and its width is the number of its children.
+    Joined { worker: WorkerId, slots: u32, width: u32, host: String },
+    /// A worker will soon be out of work; so many of its children are already.
+    Requested { worker: WorkerId, free: u32 },
     /// A dispatch came back, whole or cut short.
     Returned { worker: WorkerId, dispatch: u64, pieces: Pieces, busy_nanos: u64, overhead_nanos: u64 },
     /// A worker is gone.
@@ -32,6 +33,9 @@ pub(crate) enum Event {
     Deserted,
     /// A new call, with no tasks yet.
     Submitted { call: CallId, spec: CallSpec },
+    /// A new call of these tasks, which are there: a chunk of rank 0, at its leader. Those of a kind take as long as each
+    /// other.
+    Assigned { call: CallId, spec: CallSpec, tasks: u64, kind: u64 },
     /// A new call of one task, which is there; those of a kind, of a function, are believed to take as long as each
     /// other.
     Single { call: CallId, spec: CallSpec, kind: u64 },
@@ -45,6 +49,9 @@ pub(crate) enum Event {
     Consumed { call: CallId, tasks: u64, bytes: u64 },
     /// Nobody waits for the rest of this call.
     Cancelled { call: CallId },
+    /// Nothing more of this call is handed out, and its chunks that run are cut short behind the task that they are at. It
+    /// ends when all of them are back.
+    Recalled { call: CallId },
     /// Time has passed: [`Scheduler::next_due`] is over.
     Tick,
     /// A chunk that is not expected to end by this time, as in [`Scheduler::set_now`], is not handed out.
@@ -115,6 +122,8 @@ pub(crate) struct Dispatch {
     pub(crate) start: u64,
     pub(crate) count: u64,
     pub(crate) attempt: u16,
+    /// Tasks of it that a leader hands to a child at a time; 0 where that is to be found out.
+    pub(crate) share: u64,
     pub(super) losses: u8,
     /// Nanoseconds that it is expected to take; [`UNKNOWN_NANOS`] at most, and where nobody knows.
     pub(super) expected_nanos: u64,

@@ -6,9 +6,12 @@ use super::{CallId, Dispatch, MOST_AHEAD, WorkerId};
 
 #[derive(Debug)]
 pub(super) struct Worker {
+    /// Chunks that run at a time.
     pub(super) slots: usize,
     /// Tasks of one chunk that run at a time: more than one at a leader.
-    pub(super) width: u32,
+    width: u32,
+    /// Children of a leader that have nothing to do, as far as it has told.
+    pub(super) free: u32,
     pub(super) host: Arc<str>,
     outstanding: VecDeque<Dispatch>,
     /// Of these, those that are not known to be short.
@@ -23,10 +26,11 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(slots: u32, host: String) -> Worker {
+    pub(super) fn new(slots: u32, width: u32, host: String) -> Worker {
         Worker {
             slots: slots as usize,
-            width: 1,
+            width: width.max(1),
+            free: 0,
             host: host.into(),
             outstanding: VecDeque::new(),
             long: 0,
@@ -47,6 +51,7 @@ impl Worker {
         self.long += usize::from(!dispatch.is_short());
         self.alone += usize::from(!dispatch.precedes);
         self.ahead_nanos += dispatch.expected_nanos;
+        self.free = self.free.saturating_sub(u32::try_from(dispatch.count).unwrap_or(u32::MAX));
         self.outstanding.push_back(dispatch);
     }
 
@@ -72,8 +77,30 @@ impl Worker {
         Some(dispatch.call)
     }
 
+    /// Tasks that it runs at a time.
+    pub(super) fn places(&self) -> u64 {
+        self.slots as u64 * u64::from(self.width)
+    }
+
+    /// How many tasks of its next chunk are to run at a time.
+    pub(super) fn wants(&self) -> u32 {
+        if self.free > 0 && !self.outstanding.is_empty() { self.free } else { self.width }
+    }
+
+    /// How long a task of a chunk that it has is expected to take.
+    pub(super) fn task_nanos(&self, dispatch: &Dispatch) -> u64 {
+        dispatch.expected_nanos / dispatch.count.div_ceil(u64::from(self.width))
+    }
+
+    /// The chunks of which nobody knows what was running, should it be lost now. Of short chunks in a row the results
+    /// leave together, and of those of a leader each may be with a child.
+    pub(super) fn suspects(&self) -> usize {
+        let short = self.outstanding.iter().take_while(|dispatch| dispatch.is_short()).count();
+        if self.width > 1 { self.outstanding.len() } else { short.max(self.slots) }
+    }
+
     pub(super) fn is_idle(&self) -> bool {
-        self.outstanding.len() < self.slots
+        self.outstanding.len() < self.slots || self.free > 0
     }
 
     /// At work, and nothing waits behind what runs.
@@ -90,7 +117,8 @@ impl Worker {
     pub(super) fn is_eager(&self) -> bool {
         let few = |most| self.outstanding.len() < most * self.slots;
         let next = self.asked || self.alone == 0;
-        next && few(2) || self.long == 0 && few(MOST_AHEAD) && !self.is_far_ahead()
+        // A leader asks while it has something to do for each child, and one long task must not hold up the others.
+        next && few(1 + self.width as usize) || self.long == 0 && few(MOST_AHEAD) && !self.is_far_ahead()
     }
 
     /// Has short chunks for long enough.

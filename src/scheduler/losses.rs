@@ -9,13 +9,11 @@ impl Scheduler {
             return;
         };
         self.dry -= usize::from(state.runs_dry());
-        let (slots, host, outstanding) = (state.slots, state.host.clone(), state.into_outstanding());
-        self.slots -= slots as u64;
+        self.slots -= state.places();
+        let (suspects, host, outstanding) = (state.suspects(), state.host.clone(), state.into_outstanding());
         self.living -= 1;
         self.in_flight -= outstanding.len();
         self.busy -= usize::from(!outstanding.is_empty());
-        // Short chunks in a row leave their results together: of all of them nobody knows which one it was at.
-        let suspects = outstanding.iter().take_while(|dispatch| dispatch.is_short()).count().max(slots);
         for (place, dispatch) in outstanding.into_iter().enumerate() {
             self.forget(&dispatch);
             let Some(call) = self.calls.get_mut(&dispatch.call) else {

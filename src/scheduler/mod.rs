@@ -50,6 +50,9 @@ const MOST_AHEAD: usize = 128;
 /// a task that takes long is stuck, and near the end of a call others would have to wait for it.
 const PLENTY: u64 = 4;
 
+/// Calls whose tasks are counted to know whether that many wait.
+const LOOKED_AT: usize = 4;
+
 /// A chunk is cut short for workers without work only if it is expected to go on for this time: its worker
 /// listens once in a millisecond.
 const WORTH_CUTTING_NANOS: u64 = 2_000_000;
@@ -91,6 +94,8 @@ pub(crate) struct Scheduler {
     /// When the time of the workers is over, if it ever is.
     limit: Option<u64>,
     draining: bool,
+    /// Calls are served in the order in which they came, not in turn.
+    one_by_one: bool,
     actions: Vec<Action>,
 }
 
@@ -99,13 +104,18 @@ impl Scheduler {
         Scheduler { cost_nanos: 2_000.0, ..Scheduler::default() }
     }
 
+    /// That of a leader: its calls are chunks of rank 0, which it answers in their order as far as it can.
+    pub(crate) fn of_leader() -> Scheduler {
+        Scheduler { one_by_one: true, ..Scheduler::new() }
+    }
+
     /// Takes in what happened and appends what is to be done to `actions`.
     pub(crate) fn handle(&mut self, event: Event, actions: &mut Vec<Action>) {
         match event {
-            Event::Joined { worker, slots, host } => self.joined(worker, slots, host),
-            Event::Requested { worker } => {
+            Event::Joined { worker, slots, width, host } => self.joined(worker, slots, width, host),
+            Event::Requested { worker, free } => {
                 if let Some(state) = self.workers.get_mut(worker) {
-                    state.asked = true;
+                    (state.asked, state.free) = (true, free);
                 }
                 self.offer(worker);
             }
@@ -125,6 +135,10 @@ impl Scheduler {
                 self.calls.insert(call, Box::new(Call::single(spec, kind)));
                 self.call_changed(call);
             }
+            Event::Assigned { call, spec, tasks, kind } => {
+                self.calls.insert(call, Box::new(Call::assigned(spec, tasks, kind)));
+                self.call_changed(call);
+            }
             Event::Fed { call, tasks } => self.with_call(call, |state| state.fed += tasks),
             Event::Skipped { call, tasks } => self.with_call(call, |state| state.skip(tasks)),
             Event::Closed { call } => self.with_call(call, |state| state.closed = true),
@@ -134,6 +148,13 @@ impl Scheduler {
                 state.held_bytes -= bytes;
             }),
             Event::Cancelled { call } => self.end(call, End::Cancelled),
+            Event::Recalled { call } => {
+                if let Some(state) = self.calls.get_mut(&call) {
+                    state.recalled = true;
+                    self.revoke_above(call, 0);
+                    self.call_changed(call);
+                }
+            }
             Event::Tick => {
                 let now = self.now;
                 while let Some(&(due, call)) = self.due.first()
@@ -170,13 +191,6 @@ impl Scheduler {
         self.now = nanos;
     }
 
-    /// This worker runs so many tasks of a chunk at a time: it is a leader.
-    pub(crate) fn set_width(&mut self, worker: WorkerId, width: u32) {
-        if let Some(state) = self.workers.get_mut(worker) {
-            state.width = width;
-        }
-    }
-
     /// When a task that waits to be tried again may go, or a chunk is overdue: a [`Event::Tick`] is due then.
     pub(crate) fn next_due(&self) -> Option<u64> {
         let again = self.due.first().map(|(due, _)| *due);
@@ -186,7 +200,7 @@ impl Scheduler {
 
     /// Tasks that may go and that no worker has been given yet.
     pub(crate) fn waiting(&self) -> u64 {
-        self.calls.values().map(|call| call.waiting()).sum()
+        self.calls.values().filter(|call| call.is_runnable()).map(|call| call.waiting()).sum()
     }
 
     /// The call of a chunk that is with a worker.
@@ -205,6 +219,11 @@ impl Scheduler {
         self.busy
     }
 
+    /// Workers that have none.
+    pub(crate) fn unoccupied(&self) -> usize {
+        self.living - self.busy
+    }
+
     /// Some worker at work will have to wait for its next chunk, if there is one.
     pub(crate) fn runs_dry(&self) -> bool {
         self.dry > 0
@@ -221,10 +240,11 @@ impl Scheduler {
         self.runnable.shrink_to_fit();
     }
 
-    fn joined(&mut self, worker: WorkerId, slots: u32, host: String) {
-        self.slots += u64::from(slots);
+    fn joined(&mut self, worker: WorkerId, slots: u32, width: u32, host: String) {
+        let joined = Worker::new(slots, width, host);
+        self.slots += joined.places();
         self.living += 1;
-        self.workers.insert(worker, Worker::new(slots, host));
+        self.workers.insert(worker, joined);
         self.offer(worker);
     }
 
@@ -263,10 +283,13 @@ impl Scheduler {
         let mut next = dispatch.start;
         for piece in pieces {
             // A reply that is not about this dispatch's tasks, in order, is not believed.
-            if piece.start != next || piece.count == 0 || piece.count > end - next {
+            if piece.start < next || piece.start >= end || piece.count == 0 || piece.count > end - piece.start
+            {
                 break;
             }
-            next += piece.count;
+            // A leader that is cut short has not begun what lies between the tasks of its children.
+            self.left_out(&dispatch, next, piece.start);
+            next = piece.start + piece.count;
             match piece.outcome {
                 Ok(_) => self.commit(dispatch.call, piece),
                 Err(failure) => {
@@ -275,11 +298,16 @@ impl Scheduler {
                 }
             }
         }
-        if next < end
+        self.left_out(&dispatch, next, end);
+    }
+
+    /// Queues the tasks `from .. to` of a dispatch, which its worker has not run.
+    fn left_out(&mut self, dispatch: &Dispatch, from: u64, to: u64) {
+        if from < to
             && let Some(call) = self.calls.get_mut(&dispatch.call)
         {
             let rest =
-                Range { start: next, count: end - next, attempt: dispatch.attempt, losses: dispatch.losses };
+                Range { start: from, count: to - from, attempt: dispatch.attempt, losses: dispatch.losses };
             // What was cut off is for all that are without work.
             let shares = if dispatch.cut { (self.living - self.busy).max(1) } else { 1 };
             rest.split(rest.count.div_ceil(shares as u64)).for_each(|part| call.requeue(part));
@@ -363,7 +391,7 @@ impl Scheduler {
             call.ended = true;
             self.actions.push(Action::Finished { call: id, end: End::Done });
         }
-        if !call.ended && call.in_flight == 0 && (self.draining || call.out_of_time) {
+        if !call.ended && call.in_flight == 0 && (self.draining || call.out_of_time || call.recalled) {
             call.ended = true;
             self.actions.push(Action::Finished { call: id, end: End::Drained });
         }
@@ -470,7 +498,7 @@ impl Scheduler {
             };
             let eager = worker.is_eager();
             // How long a single task takes is no more than a guess.
-            let guess = || self.calls.get(&call).is_some_and(|call| call.kind.is_some());
+            let guess = || self.calls.get(&call).is_some_and(|call| call.is_guess());
             if eager && (worker.is_at_long() || guess()) && !self.has_plenty(call) {
                 return None;
             }
@@ -507,8 +535,12 @@ impl Scheduler {
 
     /// There are tasks enough for all workers, in this call and behind it.
     fn has_plenty(&self, call: CallId) -> bool {
-        let waiting = self.calls.get(&call).map_or(0, |call| call.waiting());
-        waiting.saturating_add(self.runnable.len() as u64 - 1) >= PLENTY * self.slots
+        let waiting = |call: &CallId| self.calls.get(call).map_or(0, |call| call.waiting());
+        let behind = self.runnable.iter().skip(1);
+        // Each of them has a task. Of the next ones it is worth a look how many they have.
+        let of_the_next = behind.clone().take(LOOKED_AT).map(waiting).fold(0, u64::saturating_add);
+        let of_the_others = behind.len().saturating_sub(LOOKED_AT) as u64;
+        waiting(&call).saturating_add(of_the_next).saturating_add(of_the_others) >= PLENTY * self.slots
     }
 
     fn hand_out(&mut self, id: CallId, worker: WorkerId) {
@@ -518,7 +550,8 @@ impl Scheduler {
         };
         let ahead = if state.is_idle() { 0 } else { state.ahead_nanos() };
         let time_left = time_left.map(|left| left.saturating_sub(ahead));
-        let Some(range) = call.take(worker, state.width, self.slots, self.cost_nanos, time_left) else {
+        let width = state.wants();
+        let Some(range) = call.take(worker, width, self.slots, self.cost_nanos, time_left) else {
             // Its time is over.
             self.offer(worker);
             self.call_changed(id);
@@ -528,7 +561,9 @@ impl Scheduler {
         self.in_flight += 1;
         let mean_nanos = call.times().mean_nanos();
         let cost = call.cost(range.start, range.count);
-        let expected_nanos = mean_nanos.map_or(UNKNOWN_NANOS, |mean| UNKNOWN_NANOS.min((cost * mean) as u64));
+        let at_a_time = range.count.min(u64::from(width)) as f64;
+        let expected_nanos =
+            mean_nanos.map_or(UNKNOWN_NANOS, |mean| UNKNOWN_NANOS.min((cost * mean / at_a_time) as u64));
         let begins = state.outstanding().back().map_or(0, |before| before.ends).max(self.now);
         let several = call.spec.chunk == Chunk::Auto && range.count > 1 && mean_nanos.is_some();
         let dispatch = Dispatch {
@@ -538,6 +573,7 @@ impl Scheduler {
             start: range.start,
             count: range.count,
             attempt: range.attempt,
+            share: call.share(range.count, width),
             losses: range.losses,
             expected_nanos,
             short_nanos: SHORT_NANOS.max((4.0 * call.times().overhead_nanos()) as u64),
@@ -559,7 +595,9 @@ impl Scheduler {
         state.push(dispatch);
         self.dry = self.dry + usize::from(state.runs_dry()) - usize::from(dry);
         self.actions.push(Action::Send(dispatch));
-        self.runnable.rotate_left(1);
+        if !self.one_by_one {
+            self.runnable.rotate_left(1);
+        }
         self.offer(worker);
     }
 }

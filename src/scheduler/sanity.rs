@@ -28,8 +28,8 @@ impl Scheduler {
         assert_eq!(busy, self.busy);
         let dry = self.workers.iter().filter(|(_, worker)| worker.runs_dry()).count();
         assert_eq!(dry, self.dry, "workers with nothing ahead");
-        let slots: usize = self.workers.iter().map(|(_, worker)| worker.slots).sum();
-        assert_eq!((slots as u64, self.workers.iter().count()), (self.slots, self.living));
+        let places: u64 = self.workers.iter().map(|(_, worker)| worker.places()).sum();
+        assert_eq!((places, self.workers.iter().count()), (self.slots, self.living));
         let listed = flying().filter(|d| d.ends > 0 && !d.cut).map(|d| (d.ends, d.worker, d.epoch));
         assert_eq!(listed.collect::<BTreeSet<_>>(), self.ends, "chunks that may be cut");
         assert_eq!(flying().filter(|d| d.cut).count(), self.cut);
@@ -39,7 +39,8 @@ impl Scheduler {
             let ahead: u64 = worker.outstanding().iter().map(|dispatch| dispatch.expected_nanos).sum();
             assert_eq!(ahead, worker.ahead_nanos(), "{id:?}: what its chunks take");
             let most = if long > 0 { MOST_AHEAD + 2 } else { MOST_AHEAD };
-            assert!(worker.outstanding().len() <= most * worker.slots, "{id:?}: too many chunks");
+            let most = most as u64 * worker.places();
+            assert!(worker.outstanding().len() as u64 <= most, "{id:?}: too many chunks");
             assert!(!worker.is_idle() || worker.in_idle, "{id:?}: idle and not offered");
             assert!(
                 self.next_call_exists().is_none() || !worker.is_idle(),

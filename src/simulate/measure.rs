@@ -14,8 +14,10 @@ pub(crate) fn scheduler_cost(workers: u32) -> f64 {
     let mut scheduler = Scheduler::new();
     let mut actions = Vec::new();
     for rank in 1..=workers {
-        scheduler
-            .handle(Event::Joined { worker: WorkerId(rank), slots: 1, host: String::new() }, &mut actions);
+        scheduler.handle(
+            Event::Joined { worker: WorkerId(rank), slots: 1, width: 1, host: String::new() },
+            &mut actions,
+        );
     }
     let tasks = 2 * CHUNKS + u64::from(workers);
     let spec = CallSpec {

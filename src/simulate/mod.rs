@@ -263,7 +263,7 @@ impl Simulation<'_> {
             }
             What::Asked { hand } => {
                 let Hand { post, worker, .. } = self.hands[hand];
-                self.tell(post, now, Event::Requested { worker });
+                self.tell(post, now, Event::Requested { worker, free: 0 });
             }
             What::Answered { hand, epoch, cuts } => {
                 let Hand { post, worker, .. } = self.hands[hand];
@@ -295,7 +295,7 @@ impl Simulation<'_> {
                 self.tell(1 + leader, now, Event::Fed { call: CALL, tasks: dispatch.count });
             }
             What::LeaderAsked { leader } => {
-                self.tell(0, now, Event::Requested { worker: WorkerId(leader as u32 + 1) });
+                self.tell(0, now, Event::Requested { worker: WorkerId(leader as u32 + 1), free: 0 });
             }
             What::LeaderAnswered { leader, dispatch, busy } => {
                 let event = Event::Returned {

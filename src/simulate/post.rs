@@ -26,8 +26,7 @@ impl Post {
     /// A worker is there; it is a leader if it runs more than one task at a time.
     pub(super) fn join(&mut self, worker: WorkerId, width: u32) {
         let mut actions = std::mem::take(&mut self.actions);
-        self.hear(Event::Joined { worker, slots: 1, host: String::new() }, &mut actions);
-        self.scheduler.set_width(worker, width);
+        self.hear(Event::Joined { worker, slots: 1, width, host: String::new() }, &mut actions);
         self.actions = actions;
     }
 

@@ -31,13 +31,17 @@ pub(super) enum Kind {
     Shutdown = 9,
     Result = 10,
     Request = 11,
+    Mapped = 12,
+    Team = 13,
 }
 
 impl Kind {
     fn from_u8(byte: u8) -> Option<Kind> {
         use Kind::*;
-        const KINDS: [Kind; 11] =
-            [Hello, Welcome, Refuse, Ready, Share, Chunk, Revoke, Forget, Shutdown, Result, Request];
+        const KINDS: [Kind; 13] = [
+            Hello, Welcome, Refuse, Ready, Share, Chunk, Revoke, Forget, Shutdown, Result, Request, Mapped,
+            Team,
+        ];
         KINDS.get(usize::from(byte).checked_sub(1)?).copied()
     }
 }
@@ -134,7 +138,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_header_comes_back(kind in 1u8..=11, layout: u8, short: u16, body: u32, words: [u64; WORDS]) {
+        fn a_header_comes_back(kind in 1u8..=13, layout: u8, short: u16, body: u32, words: [u64; WORDS]) {
             let body = u64::from(body);
             let header = Header { kind: Kind::from_u8(kind).unwrap(), layout, short, body, words };
             prop_assert_eq!(header.kind as u8, kind);

@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::{Child, Team};
+
 /// The version of everything in this folder. A worker that speaks another one is refused.
-pub(crate) const PROTOCOL: u32 = 3;
+pub(crate) const PROTOCOL: u32 = 4;
 
 /// A worker introduces itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -52,8 +54,12 @@ impl Hello {
 /// Rank 0 takes the worker in.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Welcome {
-    /// The rank that the worker goes by from here on.
+    /// The number by which the other side knows this process: its rank, but for the children of a leader.
+    pub(crate) number: u32,
+    /// The rank that the worker goes by from here on; a child goes by that of its leader.
     pub(crate) rank: u32,
+    /// The slot of its first task thread.
+    pub(crate) slot: u32,
     /// The secret that opens the lifeline.
     pub(crate) token: [u8; 16],
     /// Where rank 0 listens for lifelines, the likeliest address first.
@@ -66,6 +72,10 @@ pub(crate) struct Welcome {
     pub(crate) spin: bool,
     /// What the worker takes over from rank 0, where its launcher does not see to that.
     pub(crate) surroundings: Option<Surroundings>,
+    /// It is to be a leader, of this team.
+    pub(crate) team: Option<Team>,
+    /// It is a child of a leader, and ends with it, whatever it is at.
+    pub(crate) ends_with_parent: bool,
 }
 
 /// An environment and a working folder, in bytes as the system has them.
@@ -80,4 +90,14 @@ pub(crate) struct Surroundings {
 pub(crate) struct Ready {
     /// Why the lifeline could not be connected, if so.
     pub(crate) lifeline_error: Option<String>,
+    /// The children of a leader, or why it could not start them.
+    pub(crate) children: Result<Vec<Child>, NotStarted>,
+}
+
+/// Why a leader has no children.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct NotStarted {
+    /// The user has asked for what cannot be.
+    pub(crate) usage: bool,
+    pub(crate) reason: String,
 }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    Batch, Frame, Hello, Piece, Pieces, Ready, Welcome, decode, encode,
+    Batch, Frame, Hello, Piece, Pieces, Ready, SlotRun, TeamNews, Welcome, decode, encode,
     frame::{Kind, WORDS},
     reply,
 };
@@ -14,6 +14,12 @@ use super::{
 const TABLE: u8 = 1;
 /// The body starts with a list of pieces; without it the body is one batch.
 const PIECES: u8 = 2;
+/// The same, behind a list of what each child of a leader has run; and between the pieces there may be gaps.
+const LED: u8 = 3;
+/// The worker keeps something of the call.
+const KEEPS: u8 = 2;
+/// Who runs what is to be told.
+const TRACED: u8 = 4;
 
 /// From rank 0.
 #[derive(Debug)]
@@ -26,6 +32,11 @@ pub(crate) enum ToWorker {
     Share {
         call: u64,
         value: Bytes,
+    },
+    /// The same, for a child: the value lies in memory whose descriptor comes with this message.
+    Mapped {
+        call: u64,
+        length: u64,
     },
     Chunk(ChunkMessage),
     /// Stop this chunk between two tasks, and return what is done.
@@ -51,9 +62,13 @@ pub(crate) enum ToRank0 {
     Hello(Hello),
     /// The lifeline is connected: ready for work.
     Ready(Ready),
-    /// This chunk is nearly done: send the next one.
-    Request,
+    /// This chunk is nearly done: send the next one. So many children have nothing to do.
+    Request {
+        free: u32,
+    },
     Result(ResultMessage),
+    /// What has happened to the children of a leader.
+    Team(TeamNews),
 }
 
 /// Tasks to run.
@@ -73,6 +88,12 @@ pub(crate) struct ChunkMessage {
     pub(crate) seed: u64,
     /// Nanoseconds that a task may take, 0 for any time.
     pub(crate) limit_nanos: u64,
+    /// Tasks that a leader hands to a child at a time; 0 where that is to be found out.
+    pub(crate) share: u64,
+    /// The worker keeps something of this call, until it is told to forget it.
+    pub(crate) keeps: bool,
+    /// A leader is to tell what each child has run.
+    pub(crate) traced: bool,
     /// The items; `None` when what arrived contradicts itself.
     pub(crate) items: Option<Batch>,
 }
@@ -93,15 +114,18 @@ pub(crate) struct ResultMessage {
     pub(crate) start: u64,
     /// Tasks that were attempted.
     pub(crate) count: u64,
-    /// Their outcomes, in order; `None` when what arrived contradicts itself.
+    /// Their outcomes, in order, with gaps where a leader did not come to the tasks between; `None` when what arrived
+    /// contradicts itself.
     pub(crate) pieces: Option<Pieces>,
-    /// Nanoseconds spent running the chunk.
+    /// Nanoseconds spent running the chunk, by all that ran a part of it.
     pub(crate) busy_nanos: u64,
     /// Nanoseconds that the worker spent around it, since the last one and without waiting.
     pub(crate) overhead_nanos: u64,
     /// The task that took longest, and its nanoseconds; of short tasks the mean of some neighbours.
     pub(crate) slowest: u64,
     pub(crate) slowest_nanos: u64,
+    /// What each child of a leader has run, where that was asked for.
+    pub(crate) runs: Vec<SlotRun>,
 }
 
 impl ToWorker {
@@ -111,11 +135,16 @@ impl ToWorker {
             ToWorker::Welcome(welcome) => packed(Kind::Welcome, &welcome),
             ToWorker::Refuse => Frame::new(Kind::Refuse, 0, 0, [0; WORDS], nothing()),
             ToWorker::Share { call, value } => Frame::new(Kind::Share, 0, 0, words([call]), value),
+            ToWorker::Mapped { call, length } => {
+                Frame::new(Kind::Mapped, 0, 0, words([call, length]), nothing())
+            }
             ToWorker::Chunk(chunk) => {
-                let ChunkMessage { call, dispatch, start, count, program, seed, limit_nanos, .. } = chunk;
+                let ChunkMessage { call, dispatch, start, count, program, seed, limit_nanos, share, .. } =
+                    chunk;
                 let items = chunk.items.unwrap_or_else(|| Batch::join(&[]));
-                let layout = if items.needs_table() { TABLE } else { 0 };
-                let words = words([call, dispatch, start, count, program, seed, limit_nanos]);
+                let flags = [(items.needs_table(), TABLE), (chunk.keeps, KEEPS), (chunk.traced, TRACED)];
+                let layout = flags.into_iter().filter(|(set, _)| *set).map(|(_, flag)| flag).sum();
+                let words = words([call, dispatch, start, count, program, seed, limit_nanos, share]);
                 Frame::new(Kind::Chunk, layout, chunk.attempt, words, items.to_wire())
             }
             ToWorker::Revoke { call, dispatch } => {
@@ -144,14 +173,30 @@ impl ToWorker {
                 let [call] = used(words)?;
                 ToWorker::Share { call, value: body }
             }
+            Kind::Mapped if bare => {
+                let [call, length] = used(words)?;
+                ToWorker::Mapped { call, length }
+            }
             Kind::Chunk => {
-                let [call, dispatch, start, count, program, seed, limit_nanos] = used(words)?;
+                let [call, dispatch, start, count, program, seed, limit_nanos, share] = used(words)?;
+                let (keeps, traced) = (layout & KEEPS != 0, layout & TRACED != 0);
                 let items = usize::try_from(count).ok();
-                let items = items.and_then(|count| Batch::from_wire(body, count, table(layout)?));
-                let attempt = short;
-                let chunk =
-                    ChunkMessage { call, dispatch, start, count, attempt, program, seed, limit_nanos, items };
-                ToWorker::Chunk(chunk)
+                let table = || table(layout & !(KEEPS | TRACED));
+                let items = items.and_then(|count| Batch::from_wire(body, count, table()?));
+                ToWorker::Chunk(ChunkMessage {
+                    call,
+                    dispatch,
+                    start,
+                    count,
+                    attempt: short,
+                    program,
+                    seed,
+                    limit_nanos,
+                    share,
+                    keeps,
+                    traced,
+                    items,
+                })
             }
             Kind::Revoke if bare => {
                 let [call, dispatch] = used(words)?;
@@ -175,8 +220,9 @@ impl ToRank0 {
         match self {
             ToRank0::Hello(hello) => packed(Kind::Hello, &hello),
             ToRank0::Ready(ready) => packed(Kind::Ready, &ready),
-            ToRank0::Request => Frame::new(Kind::Request, 0, 0, [0; WORDS], Bytes::new()),
+            ToRank0::Request { free } => Frame::new(Kind::Request, 0, 0, words([free.into()]), Bytes::new()),
             ToRank0::Result(result) => result.pack(),
+            ToRank0::Team(news) => packed(Kind::Team, &news),
         }
     }
 
@@ -188,9 +234,10 @@ impl ToRank0 {
             Kind::Hello => ToRank0::Hello(unpacked(&header.words, &body)?),
             Kind::Ready => ToRank0::Ready(unpacked(&header.words, &body)?),
             Kind::Request if body.is_empty() => {
-                let [] = used(&header.words)?;
-                ToRank0::Request
+                let [free] = used(&header.words)?;
+                ToRank0::Request { free: u32::try_from(free).ok()? }
             }
+            Kind::Team => ToRank0::Team(unpacked(&header.words, &body)?),
             Kind::Result => ToRank0::Result(ResultMessage::unpack(&header.words, header.layout, body)),
             _ => return None,
         })
@@ -201,7 +248,12 @@ impl ResultMessage {
     fn pack(self) -> Frame {
         let ResultMessage { call, dispatch, start, count, busy_nanos, overhead_nanos, .. } = self;
         let pieces = self.pieces.unwrap_or_default();
+        let whole =
+            pieces.iter().try_fold(start, |next, piece| (piece.start == next).then(|| next + piece.count));
         let (layout, values, body) = match pieces.as_slice() {
+            pieces if !self.runs.is_empty() || whole.is_none() => {
+                (LED, 0, reply::pack_led(&self.runs, pieces))
+            }
             [Piece { outcome: Ok(batch), .. }] => {
                 (if batch.needs_table() { TABLE } else { 0 }, batch.len() as u64, batch.to_wire())
             }
@@ -225,6 +277,23 @@ impl ResultMessage {
     fn unpack(words: &[u64; WORDS], layout: u8, body: Bytes) -> ResultMessage {
         let [call, dispatch, start, count, values, busy_nanos, overhead_nanos, slowest, slowest_nanos] =
             *words;
+        if layout == LED {
+            let led = reply::unpack_led(&body, start, count).filter(|_| values == 0);
+            let (runs, pieces) = led.unzip();
+            let runs = runs.unwrap_or_default();
+            return ResultMessage {
+                call,
+                dispatch,
+                start,
+                count,
+                pieces,
+                busy_nanos,
+                overhead_nanos,
+                slowest,
+                slowest_nanos,
+                runs,
+            };
+        }
         let pieces = || {
             if layout == PIECES {
                 return reply::unpack_pieces(&body, start, count).filter(|_| values == 0);
@@ -245,6 +314,7 @@ impl ResultMessage {
             overhead_nanos,
             slowest,
             slowest_nanos,
+            runs: Vec::new(),
         }
     }
 }
@@ -304,12 +374,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_chunk_comes_back(numbers: [u64; 6], attempt: u16, sizes in prop::collection::vec(0usize..9, 1..9)) {
-            let [call, dispatch, start, program, seed, limit_nanos] = numbers;
+        fn a_chunk_comes_back(
+            numbers: [u64; 7],
+            attempt: u16,
+            flags: [bool; 2],
+            sizes in prop::collection::vec(0usize..9, 1..9),
+        ) {
+            let [call, dispatch, start, program, seed, limit_nanos, share] = numbers;
+            let [keeps, traced] = flags;
             let count = sizes.len() as u64;
             let items = Some(values(&sizes));
-            let chunk =
-                ChunkMessage { call, dispatch, start, count, attempt, program, seed, limit_nanos, items };
+            let chunk = ChunkMessage {
+                call, dispatch, start, count, attempt, program, seed, limit_nanos, share, keeps, traced, items,
+            };
             let back = ToWorker::unpack(ToWorker::Chunk(chunk.clone()).pack());
             let Some(ToWorker::Chunk(back)) = back else { panic!("{back:?}") };
             let items = |chunk: &ChunkMessage| values_of(&chunk.items.clone().unwrap());
@@ -319,7 +396,12 @@ mod tests {
         }
 
         #[test]
-        fn a_result_comes_back(numbers: [u64; 6], outcomes in prop::collection::vec(any::<bool>(), 0..9)) {
+        fn a_result_comes_back(
+            numbers: [u64; 6],
+            outcomes in prop::collection::vec(any::<bool>(), 0..9),
+            gap in prop::option::of(0usize..9),
+            runs in 0u32..3,
+        ) {
             let [call, dispatch, busy_nanos, overhead_nanos, slowest, slowest_nanos] = numbers;
             let start = call >> 1;
             let mut reply = ReplyBuilder::new(start);
@@ -330,10 +412,18 @@ mod tests {
                     reply.failed(Failure::new(FailureKind::Failed, "no"));
                 }
             }
-            let count = reply.len();
-            let pieces = Some(reply.finish());
+            let mut pieces = reply.finish();
+            if let Some(gap) = gap.filter(|gap| *gap < pieces.len()) {
+                pieces.remove(gap);
+            }
+            let count = pieces.iter().map(|piece| piece.count).sum();
+            let pieces = Some(pieces);
+            let run = |slot| SlotRun {
+                slot, start, count: 1, sent_ago: 3, ended_ago: 2, busy_nanos: 1, slowest: start, slowest_nanos: 1,
+            };
+            let runs = (0..runs).map(run).collect();
             let result = ResultMessage {
-                call, dispatch, start, count, pieces, busy_nanos, overhead_nanos, slowest, slowest_nanos,
+                call, dispatch, start, count, pieces, busy_nanos, overhead_nanos, slowest, slowest_nanos, runs,
             };
             let back = ToRank0::unpack(ToRank0::Result(result.clone()).pack());
             let Some(ToRank0::Result(back)) = back else { panic!("{back:?}") };
@@ -359,7 +449,7 @@ mod tests {
     #[test]
     fn nobody_is_told_what_only_the_other_side_says() {
         assert!(ToRank0::unpack(ToWorker::Shutdown { finalise: true }.pack()).is_none());
-        assert!(ToWorker::unpack(ToRank0::Request.pack()).is_none());
+        assert!(ToWorker::unpack(ToRank0::Request { free: 0 }.pack()).is_none());
     }
 
     #[test]
@@ -378,6 +468,7 @@ mod tests {
             overhead_nanos: 0,
             slowest: 3,
             slowest_nanos: 0,
+            runs: Vec::new(),
         };
         for (word, value) in [(4, 3), (3, 0), (4, u64::MAX)] {
             let mut frame = ToRank0::Result(result.clone()).pack();

@@ -15,6 +15,7 @@ mod message;
 mod parts;
 mod reply;
 mod sharing;
+mod team;
 mod time;
 
 pub(crate) use batch::{Batch, BatchBuilder};
@@ -23,10 +24,12 @@ pub(crate) use block::element_of_block;
 pub use codec::CodecError;
 pub(crate) use codec::{decode, decode_sharing, encode};
 pub(crate) use frame::{Frame, HEADER_BYTES, Header};
-pub(crate) use handshake::{Hello, PROTOCOL, Ready, Surroundings, Welcome};
+pub(crate) use handshake::{Hello, NotStarted, PROTOCOL, Ready, Surroundings, Welcome};
 pub(crate) use message::{ChunkMessage, ResultMessage, ToRank0, ToWorker};
 pub(crate) use parts::Parts;
 pub(crate) use reply::{Amount, Piece, Pieces, ReplyBuilder};
+pub use team::Child;
+pub(crate) use team::{SlotRun, Team, TeamNews};
 pub(crate) use time::nanos;
 
 /// Reads any bytes as a frame and as what a frame may carry: for the fuzzer.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-use super::{Batch, BatchBuilder, CodecError, Parts, decode, encode, encodings::Encodings};
+use super::{Batch, BatchBuilder, CodecError, Parts, SlotRun, decode, encode, encodings::Encodings};
 use crate::error::Failure;
 
 /// The outcomes of a chunk: nearly always one piece, which then needs no memory of its own.
@@ -94,17 +94,46 @@ pub(super) fn pack_pieces(pieces: &[Piece]) -> Parts {
     body.finish()
 }
 
-/// Reads what [`pack_pieces`] wrote; `None` when it contradicts itself, or is not of the tasks `start .. start + count`.
-pub(super) fn unpack_pieces(body: &Bytes, start: u64, count: u64) -> Option<Pieces> {
+/// The same of a leader: before it, what its children have run.
+pub(super) fn pack_led(runs: &[SlotRun], pieces: &[Piece]) -> Parts {
+    let mut body = Encodings::default();
+    // Numbers: encoding them cannot fail.
+    let runs = encode(&runs).unwrap_or_default();
+    body.write(&(runs.len() as u64).to_le_bytes());
+    body.append(runs.into());
+    pack_pieces(pieces).iter().for_each(|part| body.append(part.clone()));
+    body.finish()
+}
+
+/// Reads what [`pack_led`] wrote; `None` when it contradicts itself, or is not of `count` tasks from `start` on.
+pub(super) fn unpack_led(body: &Bytes, start: u64, count: u64) -> Option<(Vec<SlotRun>, Pieces)> {
     let length = u64::from_le_bytes(body.get(..8)?.try_into().ok()?);
     let data = usize::try_from(length).ok()?.checked_add(8)?;
-    let segments: Vec<Segment> = decode(body.get(8..data)?).ok()?;
-    let mut at = data;
+    let runs = decode(body.get(8..data)?).ok()?;
+    let pieces = segments(body, data, start, true)?;
+    (pieces.iter().map(|piece| piece.count).try_fold(0, u64::checked_add)? == count).then_some((runs, pieces))
+}
+
+/// Reads what [`pack_pieces`] wrote; `None` when it contradicts itself, or is not of the tasks `start .. start + count`.
+pub(super) fn unpack_pieces(body: &Bytes, start: u64, count: u64) -> Option<Pieces> {
+    let pieces = segments(body, 0, start, false)?;
+    let end = pieces.last().map_or(start, |piece| piece.start + piece.count);
+    (start.checked_add(count)? == end).then_some(pieces)
+}
+
+/// The pieces that are listed from byte `from` on, in order from task `start` on; with or without `gaps` between them.
+fn segments(body: &Bytes, from: usize, start: u64, gaps: bool) -> Option<Pieces> {
+    let list = body.get(from..)?;
+    let length = u64::from_le_bytes(list.get(..8)?.try_into().ok()?);
+    let data = usize::try_from(length).ok()?.checked_add(8)?;
+    let segments: Vec<Segment> = decode(list.get(8..data)?).ok()?;
+    let mut at = from + data;
     let mut next = start;
     let mut pieces = Pieces::with_capacity(segments.len());
     for segment in segments {
         let to = at.checked_add(usize::try_from(segment.bytes).ok()?)?;
-        if segment.start != next || to > body.len() {
+        let in_order = if gaps { segment.start >= next } else { segment.start == next };
+        if !in_order || to > body.len() {
             return None;
         }
         let values = usize::try_from(segment.values).ok()?;
@@ -112,12 +141,11 @@ pub(super) fn unpack_pieces(body: &Bytes, start: u64, count: u64) -> Option<Piec
             Some(failure) => Err(failure),
             None => Ok(Batch::inside(body.len(), body.slice(at..to), values, segment.table)?),
         };
-        next = next.checked_add(segment.count)?;
+        next = segment.start.checked_add(segment.count)?;
         at = to;
         pieces.push(Piece { start: segment.start, count: segment.count, outcome });
     }
-    let whole = start.checked_add(count)? == next && at == body.len();
-    whole.then_some(pieces)
+    (at == body.len()).then_some(pieces)
 }
 
 thread_local! {

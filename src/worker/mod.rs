@@ -92,6 +92,8 @@ pub(crate) struct Goodbye {
 /// Who this worker is.
 pub(crate) struct Identity {
     pub(crate) rank: u32,
+    /// The slot of its first task thread.
+    pub(crate) slot: u32,
     /// Task threads.
     pub(crate) threads: u32,
     pub(crate) board: Arc<Board>,
@@ -140,6 +142,7 @@ pub(crate) fn serve(link: &mut dyn Link, identity: &Identity) -> Result<Goodbye,
                 let mut here = Here { link, desk: &mut desk, dispatch: chunk.dispatch, broken: None };
                 let place = Seat {
                     rank: identity.rank,
+                    slot: identity.slot,
                     thread: 0,
                     board: &identity.board,
                     states: &mut states,
@@ -260,7 +263,7 @@ struct Here<'a> {
 
 impl Surroundings for Here<'_> {
     fn ask_for_more(&mut self) {
-        if let Err(error) = self.link.send(ToRank0::Request) {
+        if let Err(error) = self.link.send(ToRank0::Request { free: 0 }) {
             self.broken = Some(error);
         }
     }
@@ -337,6 +340,9 @@ mod tests {
             program,
             seed,
             limit_nanos,
+            share: 0,
+            keeps: false,
+            traced: false,
             items,
         })
     }
@@ -358,7 +364,7 @@ mod tests {
             .into(),
             results: Vec::new(),
         };
-        let identity = Identity { rank: 1, threads: 1, board: Arc::new(Board::new(1)) };
+        let identity = Identity { rank: 1, slot: 0, threads: 1, board: Arc::new(Board::new(1)) };
         assert_eq!(serve(&mut link, &identity).unwrap(), Goodbye { finalise: true });
         assert_eq!(link.results, [(1, 1), (2, 0), (3, 1)]);
     }

@@ -85,6 +85,7 @@ pub struct ChunkRun<'a> {
 /// Where a chunk runs: the task thread, and what it has at hand.
 pub(super) struct Seat<'a> {
     pub(super) rank: u32,
+    pub(super) slot: u32,
     pub(super) thread: usize,
     pub(super) board: &'a Board,
     pub(super) states: &'a mut States,
@@ -109,6 +110,7 @@ pub(super) fn run_message(
         overhead_nanos: 0,
         slowest,
         slowest_nanos,
+        runs: Vec::new(),
     };
     let items = chunk.items.as_ref().map(Batch::gathered);
     let (Some(items), Some(entry)) = (items.as_deref(), from_program(chunk.program)) else {
@@ -125,7 +127,7 @@ pub(super) fn run_message(
         around: place.around,
         board: place.board,
         thread: place.thread,
-        task: Task::new(place.rank, chunk.seed, chunk.attempt),
+        task: Task::new(place.rank, place.slot, chunk.seed, chunk.attempt),
         asked: false,
         started,
         listened: started,

@@ -10,7 +10,7 @@ thread_local! {
 
 /// The task that runs on this thread: its index, its attempt, its random numbers.
 ///
-/// The same in every mode. None of it but [`rank`](Task::rank) and [`attempt`](Task::attempt)
+/// The same in every mode. None of it but [`rank`](Task::rank), [`slot`](Task::slot) and [`attempt`](Task::attempt)
 /// depends on who runs the task, so a function that draws its random numbers from
 /// [`rng`](Task::rng) gives the same bits at any worker count.
 ///
@@ -26,6 +26,7 @@ pub struct Task {
     index: u64,
     attempt: u16,
     rank: u32,
+    slot: u32,
     seed: u64,
 }
 
@@ -56,6 +57,12 @@ impl Task {
     /// The rank that runs the task.
     pub fn rank(&self) -> u32 {
         self.rank
+    }
+
+    /// The slot that runs the task, of those of its rank, from 0: of one task thread, or of one child of a leader. Two
+    /// tasks that run at a time on one rank have different ones.
+    pub fn slot(&self) -> u32 {
+        self.slot
     }
 
     /// The seed of the call.
@@ -102,8 +109,8 @@ impl Task {
         rng
     }
 
-    pub(super) fn new(rank: u32, seed: u64, attempt: u16) -> Task {
-        Task { index: 0, attempt, rank, seed }
+    pub(super) fn new(rank: u32, slot: u32, seed: u64, attempt: u16) -> Task {
+        Task { index: 0, attempt, rank, slot, seed }
     }
 
     /// Makes this the current task, as number `index`.

@@ -92,6 +92,7 @@ pub(super) fn serve(link: &mut dyn Link, identity: &Identity) -> Result<Goodbye,
     for number in 0..identity.threads as usize {
         let hand = Hand {
             rank: identity.rank,
+            slot: identity.slot + number as u32,
             number,
             board: identity.board.clone(),
             common: common.clone(),
@@ -146,6 +147,7 @@ pub(super) fn serve(link: &mut dyn Link, identity: &Identity) -> Result<Goodbye,
 /// One task thread.
 struct Hand {
     rank: u32,
+    slot: u32,
     number: usize,
     board: Arc<Board>,
     common: Arc<Common>,
@@ -169,6 +171,7 @@ impl Hand {
             }
             let place = Seat {
                 rank: self.rank,
+                slot: self.slot,
                 thread: self.number,
                 board: &self.board,
                 states: &mut states,
@@ -196,7 +199,7 @@ struct Around<'a> {
 
 impl Surroundings for Around<'_> {
     fn ask_for_more(&mut self) {
-        let _ = self.hand.answers.send(ToRank0::Request);
+        let _ = self.hand.answers.send(ToRank0::Request { free: 0 });
     }
 
     fn listen(&mut self) -> bool {

@@ -28,13 +28,19 @@ struct Setting {
     world: u32,
     workers: i64,
     threads: u32,
+    /// Children of each rank, rank 0 included; 0 where ranks lead none.
+    children: i64,
 }
 
 const fn setting(name: &'static str, mode: Mode, world: u32, workers: i64, threads: u32) -> Setting {
-    Setting { name, mode, world, workers, threads }
+    Setting { name, mode, world, workers, threads, children: 0 }
 }
 
-const SETTINGS: [Setting; 13] = [
+const fn leaders(name: &'static str, mode: Mode, world: u32, workers: i64, children: i64) -> Setting {
+    Setting { name, mode, world, workers, threads: 1, children }
+}
+
+const SETTINGS: [Setting; 17] = [
     setting("serial", Mode::Serial, 0, 1, 1),
     setting("threads-1", Mode::Threads, 0, 1, 1),
     setting("threads-3", Mode::Threads, 0, 3, 1),
@@ -48,6 +54,10 @@ const SETTINGS: [Setting; 13] = [
     setting("pool-1", Mode::Pool, 1, 1, 1),
     setting("pool-2", Mode::Pool, 1, 2, 1),
     setting("pool-1x2", Mode::Pool, 1, 1, 2),
+    leaders("node-of-2", Mode::Comm, 0, 0, 2),
+    leaders("comm-2-ranks-of-2", Mode::Comm, 2, 1, 2),
+    leaders("comm-3-ranks-of-2", Mode::Comm, 3, 2, 2),
+    leaders("pool-1-of-2", Mode::Pool, 1, 1, 2),
 ];
 
 /// How long all checks of a mode may take.
@@ -109,7 +119,14 @@ fn outside(setting: Setting) -> BTreeMap<String, String> {
 /// Runs all checks on one executor of the named mode.
 fn inside(name: &str) {
     let setting = SETTINGS.iter().find(|setting| setting.name == name).expect("a setting");
-    let mut builder = Executor::builder().mode(setting.mode).seed(7).workers(setting.workers);
+    let mut builder = Executor::builder().mode(setting.mode).seed(7);
+    if setting.workers > 0 {
+        builder = builder.workers(setting.workers);
+    }
+    let leads = setting.children > 0;
+    if leads {
+        builder = builder.processes_per_worker(setting.children);
+    }
     if setting.threads > 1 {
         builder = builder.threads_per_worker(setting.threads);
     }
@@ -120,7 +137,8 @@ fn inside(name: &str) {
             std::process::exit(1);
         }
     };
-    assert_eq!(pool.num_workers() as i64, setting.workers);
+    assert_eq!(pool.num_workers() as i64, setting.workers + i64::from(leads));
+    assert!(pool.workers().iter().all(|worker| worker.children.len() as i64 == setting.children));
     for (name, check) in checks::all() {
         let verdict = std::panic::catch_unwind(AssertUnwindSafe(|| check(&pool)));
         let verdict = match verdict {

@@ -76,7 +76,8 @@ fn when_the_fabric_breaks_the_user_hears_of_it_before_the_workers_are_left() {
     let (commands, orders) = mpsc::channel();
     let left: Arc<Mutex<Vec<Ending>>> = Arc::default();
     let reason = Reason::default();
-    let worker = WorkerInfo { rank: 1, host: "host".into(), pid: 1, cpus: vec![0], threads: 1 };
+    let worker =
+        WorkerInfo { rank: 1, host: "host".into(), pid: 1, cpus: vec![0], threads: 1, children: vec![] };
     let (fabric, told) = (Breaking { sent: false, left: left.clone() }, reason.clone());
     let engine = thread::spawn(move || {
         Engine::new(orders, Box::new(fabric), &[worker], false, Arc::default(), told).run()

@@ -48,7 +48,7 @@ impl Transport for Workers {
             let introduction = Introduction { token: welcome.token, rank, pid, pid_space: 0 };
             let line = introduce(&welcome.lifeline[0], PATIENCE, introduction).unwrap();
             self.lifelines.lock().unwrap().insert(rank, line);
-            self.coming.push((rank, ToRank0::Ready(Ready { lifeline_error: None })));
+            self.coming.push((rank, ToRank0::Ready(Ready { lifeline_error: None, children: Ok(vec![]) })));
         }
     }
 
@@ -75,6 +75,8 @@ fn of_workers_that_are_gone_nothing_is_kept() {
     let (lifelines, gone) = (workers.lifelines.clone(), workers.gone.clone());
     let ranks = [workers.start(), workers.start()];
     let settings = Settings {
+        team: None,
+        children_of: None,
         threads: 1,
         surroundings: None,
         deadline: Instant::now() + PATIENCE,

@@ -9,7 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rankpool::{Block, Chunk, ErrorKind, Executor, FailureKind, Mode, Task, rand_chacha::rand_core::Rng};
+use rankpool::{
+    Block, Chunk, ErrorKind, Executor, FailureKind, Mode, Task, WorkerInfo, rand_chacha::rand_core::Rng,
+};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Picky, Shy, checks, fail_at, good_at_third, nap, same, square};
@@ -342,21 +344,29 @@ fn blocks_of_numbers_come_back_to_the_bit(pool: &Executor) {
 
 fn workers_are_known_before_the_first_task(pool: &Executor) {
     assert_eq!(pool.num_workers(), pool.workers().len());
-    let first = u32::from(pool.mode() != Mode::Serial);
+    let leads = pool.workers().iter().any(|worker| !worker.children.is_empty());
+    // Rank 0 leads children, too.
+    let first = u32::from(pool.mode() != Mode::Serial && !leads);
     let ranks: Vec<u32> = pool.workers().iter().map(|worker| worker.rank).collect();
     assert_eq!(ranks, (first..first + pool.num_workers() as u32).collect::<Vec<_>>());
     for worker in pool.workers() {
         assert!(!worker.host.is_empty() && worker.pid > 0 && !worker.cpus.is_empty(), "{worker:?}");
-        let alone = matches!(pool.mode(), Mode::Serial | Mode::Threads);
+        let alone = matches!(pool.mode(), Mode::Serial | Mode::Threads) || worker.rank == 0;
         assert_eq!(worker.pid == std::process::id(), alone, "{worker:?}");
     }
 }
 
 fn tasks_run_where_workers_says(pool: &Executor) {
-    let known: BTreeSet<(u32, u32)> = pool.workers().iter().map(|worker| (worker.rank, worker.pid)).collect();
+    let places_of = |worker: &WorkerInfo| -> Vec<(u32, u32, u32)> {
+        if worker.children.is_empty() {
+            return (0..worker.threads).map(|slot| (worker.rank, slot, worker.pid)).collect();
+        }
+        worker.children.iter().map(|child| (worker.rank, child.slot, child.pid)).collect()
+    };
+    let known: BTreeSet<(u32, u32, u32)> = pool.workers().iter().flat_map(places_of).collect();
     let here = |_: u64| {
         std::thread::sleep(Duration::from_millis(2));
-        (Task::current().rank(), std::process::id())
+        (Task::current().rank(), Task::current().slot(), std::process::id())
     };
     // A worker may be busy yet with a long task of a map that has run out of time.
     let patience = Instant::now() + Duration::from_secs(10);
@@ -364,7 +374,7 @@ fn tasks_run_where_workers_says(pool: &Executor) {
     while places.len() < known.len() && Instant::now() < patience {
         places.extend(pool.call(here).chunk(1).map(0..60).unwrap());
     }
-    assert_eq!(places, known, "every worker works");
+    assert_eq!(places, known, "every slot works");
 }
 
 fn every_chunk_policy_gives_the_same_results(pool: &Executor) {
