@@ -319,7 +319,7 @@ impl<T: Transport> Remote<T> {
         let welcome = Welcome {
             number: rank,
             rank: self.settings.children_of.unwrap_or(rank),
-            slot: self.transport.slot(rank),
+            slot: self.settings.children_of.map_or(0, |_| self.transport.slot(rank)),
             token: self.lifelines.token,
             lifeline: self.lifelines.addresses_for(hello.host == *here),
             threads: self.settings.threads,
