@@ -10,7 +10,7 @@ mod tests;
 
 use std::{
     collections::{BTreeSet, HashMap},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 pub(crate) use start::lead;
@@ -219,15 +219,17 @@ impl Leader {
         }
     }
 
-    /// Waits for so long at most.
-    fn wait(&mut self, time: Duration) {
+    /// Waits for so long at most; true when it was woken before.
+    fn wait(&mut self, time: Duration) -> bool {
         let due = self.team.next_due().map(|due| Duration::from_nanos(due.saturating_sub(now_nanos())));
         let time = due.map_or(time, |due| due.min(time));
         if self.team.in_flight() > 0 {
             self.fabric.transport().wait(time);
-        } else {
-            std::thread::park_timeout(time);
+            return false;
         }
+        let began = Instant::now();
+        std::thread::park_timeout(time);
+        began.elapsed() < time
     }
 }
 
@@ -261,7 +263,9 @@ impl Leads for Leader {
                 Round::Nothing => match idle.next(self.expecting(idle.time())) {
                     Pause::Spin => std::hint::spin_loop(),
                     Pause::Yield => std::thread::yield_now(),
-                    Pause::Sleep(time) => self.wait(time),
+                    // MPI may take several looks to find the message that it was woken for.
+                    Pause::Sleep(time) if self.wait(time) => idle.reset(),
+                    Pause::Sleep(_) => {}
                 },
             }
         }
