@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::scheduler::{Dispatch, WorkerId};
+use crate::scheduler::WorkerId;
 
 /// A worker asks for its next chunk when it expects to end within this time, and at the latest when one task is left.
 const ASK_NANOS: f64 = 50_000.0;
@@ -64,7 +64,9 @@ impl Hand {
     /// Takes a chunk that arrives at that moment behind those that it has; `None` when it is lost.
     pub(super) fn plan(
         &mut self,
-        dispatch: &Dispatch,
+        epoch: u64,
+        start: u64,
+        count: u64,
         arrives: f64,
         overhead: f64,
         mut time: impl FnMut(u64) -> f64,
@@ -75,14 +77,13 @@ impl Hand {
         let begins = self.free_at.max(arrives) + overhead;
         let mut last = 0.0;
         let mut ends = begins;
-        for task in dispatch.start..dispatch.start + dispatch.count {
+        for task in start..start + count {
             last = time(task) * self.slowness;
             ends += last;
         }
-        let mean = (ends - begins) / dispatch.count as f64;
+        let mean = (ends - begins) / count as f64;
         let early = ASK_NANOS.min(0.15 * (ends - begins));
-        let asks = (dispatch.count > 1).then_some(ends - if early > mean { early } else { last });
-        let Dispatch { epoch, start, count, .. } = *dispatch;
+        let asks = (count > 1).then_some(ends - if early > mean { early } else { last });
         self.runs.push_back(Assigned { epoch, start, count, arrives, begins, ends, cuts: 0 });
         self.free_at = ends;
         Some(Planned { asks, ends })

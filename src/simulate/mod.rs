@@ -1,11 +1,11 @@
-//! Runs in virtual time: the scheduler of [`crate::scheduler`] with workers that only take time.
+//! Runs in virtual time: the scheduler of [`crate::scheduler`], and the leaders' [`Team`]s, with workers that only take
+//! time.
 //!
 //! Rank 0 and leaders are posts: one message after the other, each for its cost. Workers run their chunks one
 //! after the other. What is between them takes the latency. Everything else, who gets what and when, is said by the
-//! scheduler, which cannot tell this from a run.
+//! scheduler and the teams, which cannot tell this from a run.
 
 mod hand;
-mod leader;
 mod measure;
 mod nanos;
 mod post;
@@ -18,7 +18,6 @@ use std::{
 
 use bytes::Bytes;
 use hand::{Changed, Hand};
-use leader::Leader;
 pub(crate) use measure::scheduler_cost;
 pub(crate) use nanos::{nanos, readable};
 use post::Post;
@@ -27,8 +26,9 @@ pub(crate) use times::Spread;
 use times::{Times, uniform};
 
 use crate::{
-    scheduler::{Action, CallId, CallSpec, Chunk, Dispatch, Event, WorkerId},
-    wire::{Batch, Piece, Pieces},
+    leader::{Deed, Ran, Team},
+    scheduler::{Action, CallId, CallSpec, Chunk, Dispatch, Event, Scheduler, WorkerId},
+    wire::{Batch, ChunkMessage, Piece, Pieces, ResultMessage},
 };
 
 const CALL: CallId = CallId(0);
@@ -146,11 +146,23 @@ enum What {
     /// The post of a worker hears that it is lost.
     Missed { hand: usize },
     /// A chunk of rank 0 is at its leader.
-    Fed { leader: usize, dispatch: Dispatch },
+    Taken { leader: usize, chunk: Box<ChunkMessage> },
+    /// Rank 0's order to cut a chunk short is at its leader.
+    Recalled { leader: usize, dispatch: u64 },
     /// A leader's request is at rank 0.
-    LeaderAsked { leader: usize },
+    LeaderAsked { leader: usize, free: u32 },
     /// A leader's answer is at rank 0.
-    LeaderAnswered { leader: usize, dispatch: Dispatch, busy: f64 },
+    LeaderAnswered { leader: usize, result: Box<ResultMessage> },
+    /// Rank 0 hears that a leader has nobody left.
+    LeaderMissed { leader: usize },
+}
+
+/// A leader, and which hands are its own.
+struct Led {
+    team: Team,
+    first_hand: usize,
+    workers: usize,
+    living: usize,
 }
 
 struct Simulation<'a> {
@@ -160,7 +172,8 @@ struct Simulation<'a> {
     number: u64,
     /// Rank 0, and behind it the leaders.
     posts: Vec<Post>,
-    leaders: Vec<Leader>,
+    scheduler: Scheduler,
+    leaders: Vec<Led>,
     hands: Vec<Hand>,
     living: usize,
     ended: bool,
@@ -194,14 +207,21 @@ impl Simulation<'_> {
             let place = (number - first(team)) as u32 + 1;
             Hand::new(team + usize::from(leaders > 0), WorkerId(place), times.slowness(number))
         });
+        let mut scheduler = Scheduler::new();
+        scheduler.set_cost(setting.overhead);
+        let led = |team| {
+            let workers = first(team + 1) - first(team);
+            let mut led = Led { team: Team::new(), first_hand: first(team), workers, living: workers };
+            led.team.set_cost(setting.overhead);
+            led
+        };
         Simulation {
             setting,
             queue: BinaryHeap::new(),
             number: 0,
             posts: (0..=leaders).map(|_| Post::new(setting.overhead)).collect(),
-            leaders: (0..leaders)
-                .map(|team| Leader::new(first(team), first(team + 1) - first(team)))
-                .collect(),
+            scheduler,
+            leaders: (0..leaders).map(led).collect(),
             hands: hands.collect(),
             living: workers,
             ended: false,
@@ -212,9 +232,14 @@ impl Simulation<'_> {
 
     /// The workers are there, and the tasks.
     fn begin(&mut self) {
+        let mut actions = Vec::new();
         for hand in 0..self.hands.len() {
             let Hand { post, worker, .. } = self.hands[hand];
-            self.posts[post].join(worker, 1);
+            match post {
+                0 => self.scheduler.handle(joined(worker, 1), &mut actions),
+                // What it says to it is said again with the first chunk.
+                post => self.leaders[post - 1].team.joined(worker.0, worker.0, &mut Vec::new()),
+            }
             if self.setting.loss > 0.0 {
                 let mut rng = ChaCha8Rng::seed_from_u64(self.setting.seed ^ u64::MAX);
                 rng.set_stream(hand as u64);
@@ -222,28 +247,26 @@ impl Simulation<'_> {
                 self.foretell(at, What::Died { hand });
             }
         }
-        let ordered = |ordered, window_tasks, expected| CallSpec {
+        for leader in 0..self.leaders.len() {
+            let width = self.leaders[leader].workers as u32;
+            self.scheduler.handle(joined(worker_of(leader), width), &mut actions);
+        }
+        let spec = CallSpec {
             first: 0,
             chunk: self.setting.chunk,
             retries: 0,
             retry_delay_nanos: 0,
-            window_tasks,
+            window_tasks: self.setting.window,
             window_bytes: u64::MAX,
-            ordered,
+            ordered: true,
             announce: false,
             stop_at_error: false,
-            expected,
+            expected: Some(self.setting.tasks),
             costs: None,
         };
-        let whole = ordered(true, self.setting.window, Some(self.setting.tasks));
-        let part = ordered(false, u64::MAX, None);
-        for leader in 0..self.leaders.len() {
-            self.posts[0].join(WorkerId(leader as u32 + 1), self.leaders[leader].workers as u32);
-            self.tell(1 + leader, 0.0, Event::Submitted { call: CALL, spec: part.clone() });
-        }
-        self.tell(0, 0.0, Event::Submitted { call: CALL, spec: whole });
-        self.tell(0, 0.0, Event::Fed { call: CALL, tasks: self.setting.tasks });
-        self.tell(0, 0.0, Event::Closed { call: CALL });
+        self.tell(0.0, Event::Submitted { call: CALL, spec });
+        self.tell(0.0, Event::Fed { call: CALL, tasks: self.setting.tasks });
+        self.tell(0.0, Event::Closed { call: CALL });
     }
 
     fn foretell(&mut self, at: f64, what: What) {
@@ -255,31 +278,21 @@ impl Simulation<'_> {
         match what {
             What::Due { post } => {
                 self.posts[post].due = None;
-                if self.posts[post].next_due().is_some_and(|due| due <= now) {
-                    self.tell(post, now, Event::Tick);
-                } else {
-                    self.foretell_due(post);
+                match self.next_due(post) {
+                    Some(due) if due > now => self.foretell_due(post),
+                    None => {}
+                    Some(_) if post == 0 => self.tell(now, Event::Tick),
+                    Some(_) => self.lead(post - 1, now, |team, deeds| team.tick(deeds)),
                 }
             }
             What::Asked { hand } => {
                 let Hand { post, worker, .. } = self.hands[hand];
-                self.tell(post, now, Event::Requested { worker, free: 0 });
+                match post {
+                    0 => self.tell(now, Event::Requested { worker, free: 0 }),
+                    post => self.lead(post - 1, now, |team, deeds| team.requested(worker.0, deeds)),
+                }
             }
-            What::Answered { hand, epoch, cuts } => {
-                let Hand { post, worker, .. } = self.hands[hand];
-                let Some(run) = self.hands[hand].answered(epoch, cuts) else {
-                    return;
-                };
-                let event = Event::Returned {
-                    worker,
-                    dispatch: epoch,
-                    pieces: piece(run.start, run.count),
-                    busy_nanos: run.busy() as u64,
-                    overhead_nanos: self.setting.worker_overhead as u64,
-                };
-                self.outcome.work += run.busy() / self.hands[hand].slowness;
-                self.tell(post, now, event);
-            }
+            What::Answered { hand, epoch, cuts } => self.answered(hand, epoch, cuts, now),
             What::Died { hand } => {
                 self.living -= 1;
                 self.outcome.lost += 1;
@@ -288,62 +301,119 @@ impl Simulation<'_> {
             }
             What::Missed { hand } => {
                 let Hand { post, worker, .. } = self.hands[hand];
-                self.tell(post, now, Event::Lost { worker });
+                if post == 0 {
+                    return self.tell(now, Event::Lost { worker });
+                }
+                self.lead(post - 1, now, |team, deeds| team.lost(worker.0, deeds));
+                self.leaders[post - 1].living -= 1;
+                if self.leaders[post - 1].living == 0 {
+                    self.lead(post - 1, now, |team, deeds| team.disbanded(deeds));
+                    let arrives = self.posts[post].send() + self.setting.latency;
+                    self.foretell(arrives, What::LeaderMissed { leader: post - 1 });
+                }
             }
-            What::Fed { leader, dispatch } => {
-                self.leaders[leader].take(dispatch, now);
-                self.tell(1 + leader, now, Event::Fed { call: CALL, tasks: dispatch.count });
+            What::Taken { leader, chunk } => self.lead(leader, now, |team, deeds| team.take(*chunk, deeds)),
+            What::Recalled { leader, dispatch } => {
+                self.lead(leader, now, |team, deeds| team.recall(dispatch, deeds));
             }
-            What::LeaderAsked { leader } => {
-                self.tell(0, now, Event::Requested { worker: WorkerId(leader as u32 + 1), free: 0 });
+            What::LeaderAsked { leader, free } => {
+                self.tell(now, Event::Requested { worker: worker_of(leader), free });
             }
-            What::LeaderAnswered { leader, dispatch, busy } => {
-                let event = Event::Returned {
-                    worker: WorkerId(leader as u32 + 1),
-                    dispatch: dispatch.epoch,
-                    pieces: piece(dispatch.start, dispatch.count),
-                    busy_nanos: busy as u64,
-                    overhead_nanos: (2.0 * self.setting.latency + self.setting.overhead) as u64,
-                };
-                self.tell(0, now, event);
+            What::LeaderAnswered { leader, result } => {
+                let ResultMessage { dispatch, pieces, busy_nanos, overhead_nanos, .. } = *result;
+                let (worker, pieces) = (worker_of(leader), pieces.unwrap_or_default());
+                self.tell(now, Event::Returned { worker, dispatch, pieces, busy_nanos, overhead_nanos });
             }
+            What::LeaderMissed { leader } => self.tell(now, Event::Lost { worker: worker_of(leader) }),
         }
     }
 
-    /// Tells a post's scheduler, as soon as the post is free, and does what it says.
-    fn tell(&mut self, post: usize, now: f64, event: Event) {
-        let mut actions = self.posts[post].take_in(now, event);
+    /// A worker's answer is at its post.
+    fn answered(&mut self, hand: usize, epoch: u64, cuts: u32, now: f64) {
+        let Hand { post, worker, .. } = self.hands[hand];
+        let Some(run) = self.hands[hand].answered(epoch, cuts) else {
+            return;
+        };
+        self.outcome.work += run.busy() / self.hands[hand].slowness;
+        let pieces = piece(run.start, run.count);
+        let (busy_nanos, overhead_nanos) = (run.busy() as u64, self.setting.worker_overhead as u64);
+        if post == 0 {
+            return self
+                .tell(now, Event::Returned { worker, dispatch: epoch, pieces, busy_nanos, overhead_nanos });
+        }
+        let (start, count) = (run.start, run.count);
+        let ran = Ran { start, count, busy_nanos, overhead_nanos, slowest: start, slowest_nanos: 0 };
+        self.lead(post - 1, now, |team, deeds| team.returned(worker.0, epoch, ran, pieces, deeds));
+    }
+
+    /// Tells rank 0's scheduler, as soon as rank 0 is free, and does what it says.
+    fn tell(&mut self, now: f64, event: Event) {
+        self.scheduler.set_now(self.posts[0].take_in(now));
+        let mut actions = Vec::new();
+        self.scheduler.handle(event, &mut actions);
         while !actions.is_empty() {
             let mut emitted = 0;
             for action in actions.drain(..) {
                 match action {
-                    Action::Send(dispatch) => self.send(post, dispatch),
-                    Action::Revoke { worker, dispatch, .. } => self.revoke(post, worker, dispatch),
-                    Action::Emit { piece, .. } => {
-                        emitted += piece.count;
-                        self.emitted(post, &piece);
-                    }
-                    Action::Finished { .. } => self.ended |= post == 0,
+                    Action::Send(dispatch) => self.send(dispatch),
+                    Action::Revoke { worker, dispatch, .. } => self.revoke(worker, dispatch),
+                    Action::Emit { piece, .. } => emitted += piece.count,
+                    Action::Finished { .. } => self.ended = true,
                     Action::Announce { .. } | Action::Retry { .. } | Action::Forget { .. } => {}
                 }
             }
+            self.outcome.done += emitted;
             // The user takes each result as soon as it is there.
             if emitted > 0 && !self.ended {
-                self.posts[post].hear(Event::Consumed { call: CALL, tasks: emitted, bytes: 0 }, &mut actions);
+                let consumed = Event::Consumed { call: CALL, tasks: emitted, bytes: 0 };
+                self.scheduler.handle(consumed, &mut actions);
             }
         }
-        self.posts[post].actions = actions;
-        self.foretell_due(post);
-        if post > 0 {
-            self.ask_for_leader(post - 1);
-        }
+        self.foretell_due(0);
         if self.ended {
             self.outcome.makespan = self.posts[0].free_at;
         }
     }
 
+    /// Tells a leader, as soon as it is free, and does what it says.
+    fn lead(&mut self, leader: usize, now: f64, tell: impl FnOnce(&mut Team, &mut Vec<Deed>)) {
+        let post = leader + 1;
+        let latency = self.setting.latency;
+        let mut deeds = Vec::new();
+        let begins = self.posts[post].take_in(now);
+        self.leaders[leader].team.set_now(begins);
+        tell(&mut self.leaders[leader].team, &mut deeds);
+        for deed in deeds {
+            let arrives = self.posts[post].send() + latency;
+            match deed {
+                Deed::Send { child, chunk } => {
+                    self.outcome.leader_chunks += 1;
+                    let (start, count) = (chunk.start, chunk.count);
+                    self.begin_chunk(self.hand_of(post, child), (chunk.dispatch, start, count), arrives);
+                }
+                Deed::Revoke { child, dispatch, .. } => {
+                    self.outcome.revoked += 1;
+                    self.cut(self.hand_of(post, child), dispatch, arrives);
+                }
+                Deed::Answer(result) => {
+                    self.foretell(arrives, What::LeaderAnswered { leader, result: Box::new(result) });
+                }
+                Deed::Ask { free } => self.foretell(arrives, What::LeaderAsked { leader, free }),
+            }
+        }
+        self.foretell_due(post);
+    }
+
+    fn next_due(&self, post: usize) -> Option<f64> {
+        let due = match post {
+            0 => self.scheduler.next_due(),
+            post => self.leaders[post - 1].team.next_due(),
+        };
+        due.map(|due| due as f64)
+    }
+
     fn foretell_due(&mut self, post: usize) {
-        if let Some(due) = self.posts[post].next_due()
+        if let Some(due) = self.next_due(post)
             && self.posts[post].due.is_none_or(|listed| due < listed)
         {
             self.posts[post].due = Some(due);
@@ -351,65 +421,63 @@ impl Simulation<'_> {
         }
     }
 
-    fn send(&mut self, post: usize, dispatch: Dispatch) {
-        let arrives = self.posts[post].send() + self.setting.latency;
-        if post == 0 {
-            self.outcome.chunks += 1;
-        } else {
-            self.outcome.leader_chunks += 1;
+    /// Rank 0 sends a chunk.
+    fn send(&mut self, dispatch: Dispatch) {
+        let arrives = self.posts[0].send() + self.setting.latency;
+        self.outcome.chunks += 1;
+        let Dispatch { epoch, worker, start, count, attempt, share, .. } = dispatch;
+        if self.leaders.is_empty() {
+            return self.begin_chunk(self.hand_of(0, worker.0), (epoch, start, count), arrives);
         }
-        if post == 0 && !self.leaders.is_empty() {
-            let leader = dispatch.worker.0 as usize - 1;
-            self.foretell(arrives, What::Fed { leader, dispatch });
-            return;
-        }
-        let hand = self.hand_of(post, dispatch.worker);
-        let Simulation { hands, times, leaders, setting, .. } = self;
-        let time = |task| times.of(number_of(leaders, post, task));
-        let Some(planned) = hands[hand].plan(&dispatch, arrives, setting.worker_overhead, time) else {
+        let chunk = ChunkMessage {
+            call: CALL.0,
+            dispatch: epoch,
+            start,
+            count,
+            attempt,
+            program: 0,
+            seed: 0,
+            limit_nanos: 0,
+            share,
+            keeps: false,
+            traced: false,
+            items: None,
+        };
+        self.foretell(arrives, What::Taken { leader: worker.0 as usize - 1, chunk: Box::new(chunk) });
+    }
+
+    /// A chunk, by its epoch, its first task and its tasks, arrives at its worker.
+    fn begin_chunk(&mut self, hand: usize, (epoch, start, count): (u64, u64, u64), arrives: f64) {
+        let Simulation { hands, times, setting, .. } = self;
+        let time = |task| times.of(task);
+        let Some(planned) = hands[hand].plan(epoch, start, count, arrives, setting.worker_overhead, time)
+        else {
             return; // It is lost, and its post will hear of it.
         };
         let latency = self.setting.latency;
         if let Some(asks) = planned.asks {
             self.foretell(asks + latency, What::Asked { hand });
         }
-        self.foretell(planned.ends + latency, What::Answered { hand, epoch: dispatch.epoch, cuts: 0 });
+        self.foretell(planned.ends + latency, What::Answered { hand, epoch, cuts: 0 });
     }
 
-    fn revoke(&mut self, post: usize, worker: WorkerId, epoch: u64) {
-        let arrives = self.posts[post].send() + self.setting.latency;
+    /// Rank 0 has a chunk cut short.
+    fn revoke(&mut self, worker: WorkerId, epoch: u64) {
+        let arrives = self.posts[0].send() + self.setting.latency;
         self.outcome.revoked += 1;
-        if post == 0 && !self.leaders.is_empty() {
-            return; // A leader keeps what it has: its own scheduler spreads it.
+        if self.leaders.is_empty() {
+            return self.cut(self.hand_of(0, worker.0), epoch, arrives);
         }
-        let hand = self.hand_of(post, worker);
-        let Simulation { hands, times, leaders, setting, .. } = self;
-        let time = |task| times.of(number_of(leaders, post, task));
-        let changed = hands[hand].cut(epoch, arrives, setting.worker_overhead, time);
+        self.foretell(arrives, What::Recalled { leader: worker.0 as usize - 1, dispatch: epoch });
+    }
+
+    /// The order to cut a chunk short arrives at its worker.
+    fn cut(&mut self, hand: usize, epoch: u64, arrives: f64) {
+        let Simulation { hands, times, setting, .. } = self;
+        let changed = hands[hand].cut(epoch, arrives, setting.worker_overhead, |task| times.of(task));
         let latency = setting.latency;
         for Changed { epoch, cuts, ends } in changed {
             self.foretell(ends + latency, What::Answered { hand, epoch, cuts });
-        }
-    }
-
-    /// At a leader, whole chunks go back to rank 0.
-    fn emitted(&mut self, post: usize, piece: &Piece) {
-        if post == 0 {
-            self.outcome.done += piece.count;
-            return;
-        }
-        let now = self.posts[post].free_at;
-        for (dispatch, busy) in self.leaders[post - 1].done(piece.start, piece.count, now) {
-            let arrives = self.posts[post].send() + self.setting.latency;
-            self.foretell(arrives, What::LeaderAnswered { leader: post - 1, dispatch, busy });
-        }
-    }
-
-    fn ask_for_leader(&mut self, leader: usize) {
-        let waiting = self.posts[1 + leader].waiting();
-        if self.leaders[leader].asks(waiting) {
-            let arrives = self.posts[1 + leader].send() + self.setting.latency;
-            self.foretell(arrives, What::LeaderAsked { leader });
         }
     }
 
@@ -427,15 +495,19 @@ impl Simulation<'_> {
         self.outcome
     }
 
-    fn hand_of(&self, post: usize, worker: WorkerId) -> usize {
-        let first = if self.leaders.is_empty() { 0 } else { self.leaders[post - 1].first_hand };
-        first + worker.0 as usize - 1
+    fn hand_of(&self, post: usize, worker: u32) -> usize {
+        let first = if post == 0 { 0 } else { self.leaders[post - 1].first_hand };
+        first + worker as usize - 1
     }
 }
 
-/// Rank 0's number of a task, by that of its post.
-fn number_of(leaders: &[Leader], post: usize, task: u64) -> u64 {
-    if leaders.is_empty() { task } else { leaders[post - 1].task(task) }
+/// What rank 0 calls a leader.
+fn worker_of(leader: usize) -> WorkerId {
+    WorkerId(leader as u32 + 1)
+}
+
+fn joined(worker: WorkerId, width: u32) -> Event {
+    Event::Joined { worker, slots: 1, width, host: String::new() }
 }
 
 /// The outcomes of neighbouring tasks, whose values have no size.
