@@ -4,6 +4,7 @@
 
 mod frozen;
 mod inside;
+mod leaders;
 mod strangers;
 #[path = "../support/mod.rs"]
 mod support;
@@ -82,6 +83,9 @@ fn main() -> ExitCode {
         if scenario == "ended_by_main" {
             return inside::ended_by_main(mode, workers);
         }
+        if leaders::inside(scenario) {
+            return ExitCode::SUCCESS;
+        }
         if !frozen::inside(scenario, mode, workers) && !strangers::inside(scenario, mode, workers) {
             inside::run(scenario, mode, workers);
         }
@@ -101,6 +105,9 @@ fn main() -> ExitCode {
     }));
     for (name, test) in frozen::WITHOUT_RECOVERY {
         trials.push(Trial::test(format!("comm without recovery: {name}"), move || support::caught(test)));
+    }
+    for (name, test) in leaders::TESTS {
+        trials.push(Trial::test(format!("leaders: {name}"), move || support::caught(test)));
     }
     for (name, test) in strangers::TESTS {
         trials.push(Trial::test(format!("strangers: {name}"), move || support::caught(test)));

@@ -4,31 +4,39 @@ use std::{fs, time::Duration};
 
 use crate::{executor::Executor, launch};
 
-/// What Linux shows of the name of a worker that is a thread: 15 characters.
+/// What Linux shows of the name of a worker that is a thread: 15 characters. And of rank 0's leader.
 const WORKER_THREAD: &str = "rankpool-worker";
+const LEADER_THREAD: &str = "rankpool-leader";
 
 /// CPU time used so far.
 pub(super) struct Used {
     pub(super) rank_0: Duration,
-    /// Of all workers on this host, and how many they are.
-    pub(super) workers: Duration,
-    pub(super) count: u32,
+    /// Of all leaders on this host, and how many they are.
+    pub(super) leaders: (Duration, u32),
+    /// Of all workers on this host that run tasks, and how many they are.
+    pub(super) workers: (Duration, u32),
 }
 
-/// What rank 0 and its workers have used; `None` where the system does not tell.
+/// What rank 0, the leaders and the workers have used; `None` where the system does not tell.
 pub(super) fn used(pool: &Executor) -> Option<Used> {
     let own = std::process::id();
-    let here = &launch::here().host;
-    let mut used =
-        Used { rank_0: of_threads(own, |name| name != WORKER_THREAD)?, workers: Duration::ZERO, count: 0 };
-    let threads = pool.workers().iter().filter(|worker| worker.pid == own && worker.host == *here).count();
-    if threads > 0 {
-        used.workers = of_threads(own, |name| name == WORKER_THREAD)?;
-        used.count = threads as u32;
+    let rank_0 = of_threads(own, |name| name != WORKER_THREAD && name != LEADER_THREAD)?;
+    let mut used = Used { rank_0, leaders: Default::default(), workers: Default::default() };
+    let add = |sum: &mut (Duration, u32), time: Duration| *sum = (sum.0 + time, sum.1 + 1);
+    let mut threads = 0;
+    for worker in pool.workers().iter().filter(|worker| worker.host == launch::here().host) {
+        match (worker.pid == own, worker.children.is_empty()) {
+            (true, true) => threads += 1,
+            (false, true) => add(&mut used.workers, of_threads(worker.pid, |_| true)?),
+            (true, false) => add(&mut used.leaders, of_threads(own, |name| name == LEADER_THREAD)?),
+            (false, false) => add(&mut used.leaders, of_threads(worker.pid, |_| true)?),
+        }
+        for child in &worker.children {
+            add(&mut used.workers, of_threads(child.pid, |_| true)?);
+        }
     }
-    for worker in pool.workers().iter().filter(|worker| worker.pid != own && worker.host == *here) {
-        used.workers += of_threads(worker.pid, |_| true)?;
-        used.count += 1;
+    if threads > 0 {
+        used.workers = (of_threads(own, |name| name == WORKER_THREAD)?, threads);
     }
     Some(used)
 }

@@ -256,12 +256,13 @@ impl Bench<'_> {
     }
 }
 
-/// The CPU time of rank 0 and of a worker, over the time that passes.
+/// The CPU time of rank 0, of a leader and of a worker, over the time that passes.
 #[derive(Default)]
 struct Shares {
     passed: Duration,
     rank_0: Duration,
-    /// Of a worker in the mean, where one is on this host.
+    /// Of a leader and of a worker in the mean, where one is on this host.
+    leader: Option<Duration>,
     worker: Option<Duration>,
     /// The system does not tell it.
     unknown: bool,
@@ -279,8 +280,13 @@ impl Shares {
             return Ok(());
         };
         self.rank_0 += after.rank_0.saturating_sub(before.rank_0);
-        if let Some(workers) = after.workers.saturating_sub(before.workers).checked_div(after.count) {
-            *self.worker.get_or_insert_default() += workers;
+        for (sum, after, before) in [
+            (&mut self.leader, after.leaders, before.leaders),
+            (&mut self.worker, after.workers, before.workers),
+        ] {
+            if let Some(used) = after.0.saturating_sub(before.0).checked_div(after.1) {
+                *sum.get_or_insert_default() += used;
+            }
         }
         Ok(())
     }
@@ -294,6 +300,7 @@ impl Shares {
             return Vec::new();
         }
         let mut figures = vec![figure("rank_0", "rank 0", self.rank_0)];
+        figures.extend(self.leader.map(|used| figure("leader", "a leader", used)));
         figures.extend(self.worker.map(|used| figure("worker", "a worker", used)));
         figures
     }
