@@ -98,7 +98,7 @@ pub(crate) struct Gpus {
 /// The GPUs that this process may see: as the variables say, which Slurm or the user have set, else as the devices of
 /// this host tell. This may take seconds.
 pub(crate) fn gpus() -> Gpus {
-    look(super::variable, Path::new("/"), nvidia_smi)
+    look(super::variable, Path::new("/"), || listed_by(Path::new("nvidia-smi")))
 }
 
 fn look(
@@ -199,8 +199,8 @@ fn count(folder: &Path, name: &str) -> usize {
 }
 
 /// What `nvidia-smi -L` prints, where it can.
-fn nvidia_smi() -> Option<String> {
-    let child = Command::new("nvidia-smi")
+fn listed_by(nvidia_smi: &Path) -> Option<String> {
+    let child = Command::new(nvidia_smi)
         .arg("-L")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -352,6 +352,20 @@ mod tests {
         );
         assert_eq!(listed(&cut), ["MIG-c6d4f1ef", "MIG-cba663e8", "GPU-8a5d"]);
         assert_eq!(shared(&found(&[], &nvidia, Some("No devices found")), "0.5", 4).len(), 4);
+    }
+
+    #[test]
+    fn the_gpus_of_this_host_can_all_be_shared_out() {
+        let here = gpus();
+        assert_eq!(here.shares(each("1"), here.len(), 0).unwrap().len(), here.len());
+        assert!(here.shares(each("1"), here.len() + 1, 0).is_err());
+    }
+
+    #[test]
+    fn a_program_that_lists_gpus_is_heard() {
+        assert_eq!(listed_by(Path::new("echo")).as_deref(), Some("-L\n"));
+        assert_eq!(listed_by(Path::new("false")), None);
+        assert_eq!(listed_by(Path::new("/nonexistent/nvidia-smi")), None);
     }
 
     #[test]
