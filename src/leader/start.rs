@@ -19,8 +19,9 @@ use crate::{
 /// # Errors
 /// When what was asked for cannot be, or a child does not come up.
 pub(crate) fn lead(team: &wire::Team, rank: u32) -> Result<(Box<dyn Leads>, Vec<Child>), Error> {
-    let cpus = own_cpus(team);
-    let count = count_workers(Some(team.processes), cpus.len().min(launch::cpu_limit()))?;
+    // Leaders that may use the same CPUs share them.
+    let cpus = launch::here().cpus.len().min(launch::cpu_limit()) / team.of.max(1) as usize;
+    let count = count_workers(Some(team.processes), cpus.max(1))?;
     // A socket pair's end and a lifeline for each.
     files::make_room(count, 2, true)?;
     let settings = Settings {
@@ -33,7 +34,7 @@ pub(crate) fn lead(team: &wire::Team, rank: u32) -> Result<(Box<dyn Leads>, Vec<
         stall: team.stall,
     };
     let tasks = (count as u32).saturating_mul(team.of);
-    let processes = Processes::start(seats(team, rank, &cpus, count)?, tasks)?;
+    let processes = Processes::start(seats(team, rank, count)?, tasks)?;
     let ranks = processes.ranks();
     let (fabric, workers) = Remote::start(processes, ranks, settings)?;
     let leader = Leader::new(fabric, workers);
@@ -42,27 +43,20 @@ pub(crate) fn lead(team: &wire::Team, rank: u32) -> Result<(Box<dyn Leads>, Vec<
 }
 
 /// What the child at each slot is started with.
-fn seats(team: &wire::Team, rank: u32, cpus: &[u32], count: usize) -> Result<Vec<Seat>, Error> {
+fn seats(team: &wire::Team, rank: u32, count: usize) -> Result<Vec<Seat>, Error> {
     let refused = |error: ParseError| Error::usage(error.to_string());
     let bind: Bind = team.bind.parse().map_err(refused)?;
     let each: GpusPerTask = team.gpus.parse().map_err(refused)?;
-    let bound = |cpus| (bind != Bind::None).then_some(cpus);
-    let cpus = launch::shares(cpus, count, bind)?.into_iter().map(bound);
-    // Leaders that may use the same CPUs may see the same GPUs.
-    let of_all = if each == GpusPerTask::default() {
-        vec![Vec::new(); count]
-    } else {
-        let shares = launch::gpus().shares(each, count * team.of as usize, rank)?;
-        shares.into_iter().skip(count * team.place as usize).collect()
-    };
-    Ok(cpus.zip(of_all).map(|(cpus, variables)| Seat { cpus, variables }).collect())
-}
-
-/// The CPUs of this leader, where several of one host may use the same: its share of them.
-fn own_cpus(team: &wire::Team) -> Vec<u32> {
-    let all = &launch::here().cpus;
-    let bound = |place: u32| all.len() * place as usize / team.of.max(1) as usize;
-    let share = &all[bound(team.place)..bound(team.place + 1)];
-    // More leaders than CPUs: they share one.
-    if share.is_empty() { all.iter().copied().take(1).collect() } else { share.to_vec() }
+    // CPUs and GPUs are shared out among the children of all leaders that may use them.
+    let (all, before) = (count * team.of as usize, count * team.place as usize);
+    let mut seats = vec![Seat::default(); count];
+    if bind != Bind::None {
+        let shares = launch::shares(&launch::here().cpus, all, bind)?;
+        seats.iter_mut().zip(shares.into_iter().skip(before)).for_each(|(seat, cpus)| seat.cpus = Some(cpus));
+    }
+    if each != GpusPerTask::default() {
+        let shares = launch::gpus().shares(each, all, rank)?;
+        seats.iter_mut().zip(shares.into_iter().skip(before)).for_each(|(seat, gpus)| seat.variables = gpus);
+    }
+    Ok(seats)
 }
