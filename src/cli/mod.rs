@@ -89,7 +89,6 @@ macro_rules! jobs {
 /// left, 75 stopped early by a signal or the end of its time. Rank 0 leaves its code in the file that
 /// RANKPOOL_CODE_FILE names, too, if it is set: launchers return other codes when a worker was lost.
 pub fn main(jobs: Jobs) -> ExitCode {
-    #[cfg(feature = "mpi")]
     launch::watch_exit_code();
     signals::outlive_file_limit();
     let code = command_line(&jobs);
