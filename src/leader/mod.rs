@@ -26,6 +26,9 @@ use crate::{
     worker::{Goodbye, Link, LinkError, now_nanos},
 };
 
+/// How long a leader rests that has nothing to do.
+const REST: Duration = Duration::from_millis(2);
+
 /// What children keep of a call.
 #[derive(Default)]
 struct Kept {
@@ -260,6 +263,10 @@ impl Leads for Leader {
                     return Ok(goodbye);
                 }
                 Round::Moved => idle.reset(),
+                // Its children wake it, and what rank 0 has to say meanwhile can wait: each child has its next chunk.
+                Round::Nothing if self.expecting(idle.time()) == Expecting::Unhurried => {
+                    self.wait(REST);
+                }
                 Round::Nothing => match idle.next(self.expecting(idle.time())) {
                     Pause::Spin => std::hint::spin_loop(),
                     Pause::Yield => std::thread::yield_now(),
