@@ -14,7 +14,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 
 use super::settings::Show;
 use crate::{
-    executor::Executor,
+    executor::{Executor, Progress},
     say::{put, say},
     sync::lock,
 };
@@ -39,6 +39,21 @@ pub(super) fn print(line: &str) {
         Some(bar) => bar.suspend(|| say(line)),
         None => say(line),
     }
+}
+
+/// So many of them, as in `1 worker` and `2 children`.
+pub(super) fn count(count: u64, [one, several]: [&str; 2]) -> String {
+    format!("{count} {}", if count == 1 { one } else { several })
+}
+
+pub(super) const WORKERS: [&str; 2] = ["worker", "workers"];
+pub(super) const CHILDREN: [&str; 2] = ["child", "children"];
+
+/// Those that were lost, as in `1 worker and 2 children`; `None` when nobody was.
+pub(super) fn lost_ones(workers: u64, children: u64) -> Option<String> {
+    let some = [(workers, WORKERS), (children, CHILDREN)].into_iter().filter(|(lost, _)| *lost > 0);
+    let told: Vec<String> = some.map(|(lost, names)| count(lost, names)).collect();
+    (!told.is_empty()).then(|| told.join(" and "))
 }
 
 /// Standard error is a terminal whose cursor can be moved.
@@ -168,12 +183,7 @@ impl View<'_> {
                 bar.set_length(total);
             }
             bar.set_position(progress.done + progress.failed);
-            bar.set_message(format!(
-                "{} failed, {}/{} workers busy",
-                progress.failed,
-                progress.busy,
-                self.pool.num_workers()
-            ));
+            bar.set_message(format!("{} failed, {}", progress.failed, self.workers(&progress)));
             thread::park_timeout(REDRAW);
         }
         *lock(&BAR) = None;
@@ -205,11 +215,17 @@ impl View<'_> {
             (format!("/{total}"), eta)
         };
         format!(
-            "{}: {ended}{of} tasks, {} failed, {rate:.1} tasks/s, {}/{} workers busy{eta}",
+            "{}: {ended}{of} tasks, {} failed, {rate:.1} tasks/s, {}{eta}",
             self.job,
             progress.failed,
-            progress.busy,
-            self.pool.num_workers(),
+            self.workers(&progress),
         )
+    }
+
+    /// How the workers are.
+    fn workers(&self, progress: &Progress) -> String {
+        let lost = lost_ones(progress.lost as u64, progress.children_lost as u64);
+        let lost = lost.map_or(String::new(), |lost| format!(", {lost} lost"));
+        format!("{}/{} workers busy{lost}", progress.busy, self.pool.num_workers())
     }
 }

@@ -15,7 +15,8 @@ use std::{
 };
 
 use super::{
-    log, out, program, progress,
+    log, out, program,
+    progress::{self, CHILDREN, WORKERS, count, lost_ones},
     settings::{Files, Settings},
     signals,
     variables::{slips, with_settings, without_empty},
@@ -231,7 +232,7 @@ impl Teller {
         let some =
             |count: u64, what: &str| if count > 0 { format!(", {count} {what}") } else { String::new() };
         say(&format!(
-            "{}: {} tasks ok, {} failed{}{}{} in {:.3} s ({:.0} tasks/s), mode {}, {} {}, utilisation {:.0}%",
+            "{}: {} tasks ok, {} failed{}{}{} in {:.3} s ({:.0} tasks/s), mode {}, {}, utilisation {:.0}%",
             report.job,
             report.done,
             report.failed,
@@ -241,12 +242,20 @@ impl Teller {
             report.wall_s,
             report.tasks_per_s,
             report.mode,
-            report.workers,
-            if report.workers == 1 { "worker" } else { "workers" },
+            count(report.workers as u64, WORKERS),
             100.0 * report.utilisation,
         ));
+        let leaders: BTreeMap<u32, usize> =
+            pool.workers().iter().map(|worker| (worker.rank, worker.children.len())).collect();
         for (rank, share) in &pool.progress().by_rank {
-            say(&format!("  rank {rank:<3} {}  {} tasks", share.host, share.tasks));
+            let children = leaders.get(rank).filter(|children| **children > 0);
+            let children =
+                children.map_or(String::new(), |children| count(*children as u64, CHILDREN) + "  ");
+            say(&format!("  rank {rank:<3} {}  {children}{} tasks", share.host, share.tasks));
+        }
+        let (workers, children) = (report.lost_workers, report.lost_children);
+        if let Some(lost) = lost_ones(workers, children) {
+            say(&format!("  {lost} {} lost", if workers + children == 1 { "was" } else { "were" }));
         }
         if let Some(slowest) = report.slowest_task {
             say(&format!("  slowest task {}, {:.6} s", slowest.task, slowest.seconds));

@@ -73,8 +73,9 @@ fn examine(flags: &Flags) -> Result<Value, Error> {
         .iter()
         .take(SHOWN)
         .map(|(row, host)| {
-            json!({"start": row.start, "count": row.count, "rank": row.rank, "host": host,
-                "seconds": row.ended - row.started, "slowest_task": row.slowest, "slowest_task_s": row.slowest_s})
+            json!({"start": row.start, "count": row.count, "rank": row.rank, "slot": row.slot, "pid": row.pid,
+                "host": host, "seconds": row.ended - row.started, "slowest_task": row.slowest,
+                "slowest_task_s": row.slowest_s})
         })
         .collect();
     let datasets: Vec<Value> =
@@ -91,6 +92,9 @@ fn examine(flags: &Flags) -> Result<Value, Error> {
         "mode": text("mode"),
         "ranks": reader.whole("ranks"),
         "workers": reader.whole("workers"),
+        "children": reader.whole("children"),
+        // Files of earlier versions do not tell.
+        "slots": Some(reader.whole("slots")).filter(|slots| *slots > 0),
         "hosts": reader.texts("hosts"),
         "mpi_library": text("mpi_library"),
         "started": text("started"),
@@ -126,7 +130,9 @@ fn tell(shown: &Value) -> String {
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let [job, done, failed, not_run] = ["job", "done", "failed", "not_run"].map(|name| text(&shown[name]));
     let mut out = format!("{job}: {} tasks: {done} ok, {failed} failed, {not_run} not run\n", shown["tasks"]);
-    for name in ["parameters", "seed", "mode", "ranks", "workers", "hosts", "mpi_library"] {
+    for name in
+        ["parameters", "seed", "mode", "ranks", "workers", "children", "slots", "hosts", "mpi_library"]
+    {
         out += &format!("  {name:16} {}\n", text(&shown[name]));
     }
     for name in
@@ -168,8 +174,9 @@ fn tell(shown: &Value) -> String {
     }
     out += "slowest chunks\n";
     for chunk in list(&shown["slowest_chunks"]) {
+        let slot = if shown["children"] == 0 { String::new() } else { format!(" slot {}", chunk["slot"]) };
         out += &format!(
-            "  {} tasks from {} on rank {} ({}): {:.6} s\n",
+            "  {} tasks from {} on rank {}{slot} ({}): {:.6} s\n",
             chunk["count"],
             chunk["start"],
             chunk["rank"],

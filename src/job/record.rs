@@ -32,6 +32,9 @@ pub(super) struct Notes {
     pub(super) busy: Duration,
     /// The task that took longest, and its time.
     pub(super) slowest: Option<(u64, Duration)>,
+    /// Workers that were lost, and children of leaders.
+    pub(super) lost_workers: u64,
+    pub(super) lost_children: u64,
     /// For a result file that is written without a journal.
     pub(super) attempts: Vec<Attempt>,
     pub(super) trace: TraceBlock,
@@ -135,10 +138,9 @@ impl Watch for Recorder {
                     queue.push(Addition::Outcome(piece));
                 }
             }
-            Happening::Lost { .. }
-            | Happening::ChildJoined { .. }
-            | Happening::ChildLost { .. }
-            | Happening::Dispatched { .. } => {}
+            Happening::Lost { .. } => self.notes.lock().lost_workers += 1,
+            Happening::ChildLost { .. } => self.notes.lock().lost_children += 1,
+            Happening::ChildJoined { .. } | Happening::Dispatched { .. } => {}
         }
     }
 }
@@ -149,6 +151,8 @@ fn row_of(span: &Span, offset: f64) -> TraceRow {
         start: span.start,
         count: span.count,
         rank: span.rank,
+        slot: span.slot,
+        pid: span.pid,
         host: 0,
         dispatched: offset + span.dispatched.as_secs_f64(),
         started: offset + span.started.as_secs_f64(),

@@ -15,9 +15,15 @@ use crate::{
 pub(crate) struct Report {
     pub(crate) job: String,
     pub(crate) mode: String,
-    /// Processes: rank 0 and its workers.
+    /// Rank 0 and the processes of its workers, without the children of leaders.
     pub(crate) ranks: usize,
     pub(crate) workers: usize,
+    /// Child processes of leaders, at the start.
+    #[serde(default)]
+    pub(crate) children: usize,
+    /// Tasks at a time, at the start.
+    #[serde(default)]
+    pub(crate) slots: u64,
     /// All tasks of the job.
     pub(crate) tasks: u64,
     pub(crate) done: u64,
@@ -27,9 +33,14 @@ pub(crate) struct Report {
     pub(crate) resumed: u64,
     /// Attempts that failed and were followed by another.
     pub(crate) retried: u64,
+    #[serde(default)]
+    pub(crate) lost_workers: u64,
+    /// Children of leaders that were lost.
+    #[serde(default)]
+    pub(crate) lost_children: u64,
     pub(crate) wall_s: f64,
     pub(crate) tasks_per_s: f64,
-    /// The part of the workers' time that was spent in tasks.
+    /// The part of the slots' time that was spent in tasks.
     pub(crate) utilisation: f64,
     pub(crate) slowest_task: Option<SlowestTask>,
     /// The most memory that rank 0 has used, where the system tells.
@@ -49,7 +60,7 @@ pub(crate) struct SlowestTask {
     pub(crate) seconds: f64,
 }
 
-/// How many processes take part, rank 0 included.
+/// How many processes take part, rank 0 included, children of leaders not.
 pub(super) fn processes(pool: &Executor) -> usize {
     let mut processes: Vec<(&str, u32)> =
         pool.workers().iter().map(|worker| (worker.host.as_str(), worker.pid)).collect();
@@ -77,6 +88,8 @@ pub(super) fn provenance(kept: &Kept, pool: &Executor, report: &Report) -> Vec<(
         ("mode", text(&report.mode)),
         ("ranks", Attribute::Whole(report.ranks as u64)),
         ("workers", Attribute::Whole(report.workers as u64)),
+        ("children", Attribute::Whole(report.children as u64)),
+        ("slots", Attribute::Whole(report.slots)),
         ("hosts", Attribute::Texts(hosts)),
         ("slurm_job", text(launch::allocation().map_or("", |allocation| &allocation.job))),
         ("mpi_library", text(&mpi_library(pool))),

@@ -297,7 +297,8 @@ impl<J: Job> Run<'_, J> {
 
     fn report(&self, all: u64, known: u64, gathered: &Gathered) -> Report {
         let notes = self.session.notes.lock();
-        let slots: u32 = self.pool.workers().iter().map(|worker| worker.threads.max(1)).sum();
+        let workers = self.pool.workers();
+        let slots: u64 = workers.iter().map(|worker| u64::from(worker.threads.max(1))).sum();
         let wall_s = self.session.began.elapsed().as_secs_f64();
         let (done, failed) = (gathered.done, gathered.failed);
         let map_s = gathered.map_time.as_secs_f64().max(1e-9);
@@ -305,16 +306,20 @@ impl<J: Job> Run<'_, J> {
             job: J::NAME.into(),
             mode: self.pool.mode().to_string(),
             ranks: processes(self.pool),
-            workers: self.pool.num_workers(),
+            workers: workers.len(),
+            children: workers.iter().map(|worker| worker.children.len()).sum(),
+            slots,
             tasks: all,
             done,
             failed,
             not_run: all.saturating_sub(done + failed),
             resumed: known,
             retried: notes.retried,
+            lost_workers: notes.lost_workers,
+            lost_children: notes.lost_children,
             wall_s,
             tasks_per_s: (done + failed).saturating_sub(known) as f64 / wall_s.max(1e-9),
-            utilisation: notes.busy.as_secs_f64() / (f64::from(slots.max(1)) * map_s),
+            utilisation: notes.busy.as_secs_f64() / (slots.max(1) as f64 * map_s),
             slowest_task: notes.slowest.map(|(task, time)| SlowestTask { task, seconds: time.as_secs_f64() }),
             rank_0_peak_bytes: launch::peak_memory(),
             chunk: self.options.call.chunk.to_string(),

@@ -29,6 +29,10 @@ pub(crate) struct TraceRow {
     pub(crate) start: u64,
     pub(crate) count: u64,
     pub(crate) rank: u32,
+    /// The child of a leader; 0 for others.
+    pub(crate) slot: u32,
+    /// The process that ran it; 0 where it was not taken down.
+    pub(crate) pid: u32,
     /// The host, by its place in the block's list.
     pub(crate) host: u32,
     pub(crate) dispatched: f64,

@@ -38,8 +38,9 @@ use crate::{
     wire::Piece,
 };
 
-/// The layout of the file, in its attribute `rankpool_format`.
-pub(crate) const FORMAT: u64 = 1;
+/// The layout of the file, in its attribute `rankpool_format`. Files of 1 are read, too: their trace has neither slot nor
+/// process.
+pub(crate) const FORMAT: u64 = 2;
 /// The longest name of a host; POSIX allows 255, Linux 64.
 const HOST_BYTES: usize = 64;
 /// Rows of `/errors` that are written at a time.
@@ -314,7 +315,7 @@ impl ResultFile {
             name[..length].copy_from_slice(&host.as_bytes()[..length]);
             bytes.extend_from_slice(&row.start.to_le_bytes());
             bytes.extend_from_slice(&row.count.to_le_bytes());
-            bytes.extend_from_slice(&row.rank.to_le_bytes());
+            [row.rank, row.slot, row.pid].iter().for_each(|it| bytes.extend_from_slice(&it.to_le_bytes()));
             bytes.extend_from_slice(&name);
             [row.dispatched, row.started, row.ended]
                 .iter()
@@ -367,16 +368,19 @@ impl ResultFile {
     }
 }
 
-const TRACE_BYTES: usize = 8 + 8 + 4 + HOST_BYTES + 3 * 8 + 8 + 8;
+const TRACE_BYTES: usize = 2 * 8 + 3 * 4 + HOST_BYTES + 3 * 8 + 8 + 8;
 
 /// The type of a row of `/trace`.
 fn trace_row() -> TypeDescriptor {
     let (whole, real) = (TypeDescriptor::Unsigned(IntSize::U8), TypeDescriptor::Float(FloatSize::U8));
+    let small = TypeDescriptor::Unsigned(IntSize::U4);
     compound(
         [
             ("start", whole.clone(), 8),
             ("count", whole.clone(), 8),
-            ("rank", TypeDescriptor::Unsigned(IntSize::U4), 4),
+            ("rank", small.clone(), 4),
+            ("slot", small.clone(), 4),
+            ("pid", small, 4),
             ("host", TypeDescriptor::FixedUnicode(HOST_BYTES), HOST_BYTES),
             ("dispatched", real.clone(), 8),
             ("started", real.clone(), 8),

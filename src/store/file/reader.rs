@@ -54,9 +54,11 @@ impl Reader {
         let foreign = |why: &str| Error::usage(format!("{path}: is no result file of rankpool: {why}"));
         let format = file.attr("rankpool_format").and_then(|attribute| attribute.read_scalar::<u64>());
         match format {
-            Ok(FORMAT) => {}
+            Ok(1..=FORMAT) => {}
             Ok(other) => {
-                return Err(foreign(&format!("its format is {other}, and this program reads {FORMAT}")));
+                return Err(foreign(&format!(
+                    "its format is {other}, and this program reads up to {FORMAT}"
+                )));
             }
             Err(_) => return Err(foreign("it has no attribute rankpool_format")),
         }
@@ -141,7 +143,7 @@ impl Reader {
             .collect())
     }
 
-    /// When and where chunks ran: each row with its host.
+    /// When and where chunks ran: each row with its host. What a file of an earlier format lacks is 0.
     ///
     /// # Errors
     /// When the file does not hold what it says.
@@ -230,13 +232,16 @@ fn trace_of(bytes: &[u8]) -> (TraceRow, String) {
         u64::from_le_bytes(word)
     };
     let real = |at: usize| f64::from_bits(word(at));
-    let host = &bytes[20..20 + HOST_BYTES];
+    let small = |at: usize| (word(at) & 0xffff_ffff) as u32;
+    let host = &bytes[28..28 + HOST_BYTES];
     let host = String::from_utf8_lossy(host).trim_end_matches('\0').to_string();
-    let times = 20 + HOST_BYTES;
+    let times = 28 + HOST_BYTES;
     let row = TraceRow {
         start: word(0),
         count: word(8),
-        rank: (word(16) & 0xffff_ffff) as u32,
+        rank: small(16),
+        slot: small(20),
+        pid: small(24),
         host: 0,
         dispatched: real(times),
         started: real(times + 8),

@@ -5,6 +5,7 @@
 //! anywhere is whole up to the cut. Bytes in the middle that have changed cost the records that they
 //! belong to: those behind them are found again by their magic number, and count.
 
+mod earlier;
 mod index;
 mod record;
 #[cfg(test)]
@@ -19,8 +20,9 @@ use std::{
 };
 
 use bytes::Bytes;
+use earlier::EarlierBlock;
 use index::{Index, Located};
-use record::{Found, Header, Kind, Scan, TABLE};
+use record::{Found, Header, Kind, SLOTS, Scan, TABLE};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use writer::Writer;
@@ -429,8 +431,12 @@ impl Complete {
     /// When the journal cannot be read any more.
     pub(crate) fn trace(&self) -> impl Iterator<Item = Result<TraceBlock, Error>> {
         self.index.trace.iter().map(|&(offset, size)| {
+            let block = |(header, payload): Record| match header.layout & SLOTS {
+                0 => decode::<EarlierBlock>(&payload).map(TraceBlock::from),
+                _ => decode(&payload),
+            };
             read_record(&self.file, offset, size)
-                .and_then(|(_, payload)| decode(&payload).map_err(io::Error::other))
+                .and_then(|record| block(record).map_err(io::Error::other))
                 .map_err(|error| storage(&self.path, error))
         })
     }

@@ -8,6 +8,8 @@ pub(super) const HEADER_BYTES: usize = 40;
 pub(super) const CHECK_BYTES: usize = 4;
 /// The payload starts with a table of lengths.
 pub(super) const TABLE: u8 = 1;
+/// The rows of a trace have slot and process.
+pub(super) const SLOTS: u8 = 2;
 
 const MAGIC: [u8; 4] = *b"RPJ1";
 /// Payloads are checked in pieces of this many bytes.

@@ -53,6 +53,8 @@ fn row(start: u64) -> TraceRow {
         start,
         count: 2,
         rank: 1,
+        slot: 3,
+        pid: 4711,
         host: 0,
         dispatched: 0.5,
         started: 0.6,
@@ -126,6 +128,27 @@ fn what_was_appended_is_read_back_in_order() {
     assert_eq!(trace.len(), 1);
     assert_eq!(trace[0].hosts, ["node1", "node2"]);
     assert_eq!(trace[0].rows, [row(10), TraceRow { host: 1, ..row(30) }]);
+}
+
+#[test]
+fn a_trace_without_slots_of_an_earlier_journal_is_read() {
+    let (_folder, path) = written(entries());
+    let Some(Found::Record { header, .. }) = Scan::new(File::open(&path).unwrap()).unwrap().next().unwrap()
+    else {
+        panic!("it has no first record")
+    };
+    let TraceRow { start, count, rank, host, dispatched, started, ended, slowest, slowest_s, .. } = row(50);
+    let rows = vec![(start, count, rank, host, dispatched, started, ended, slowest, slowest_s)];
+    let payload = encode(&(vec!["node3".to_string()], rows)).unwrap();
+    let header = Header { kind: Kind::Trace, count: 1, length: payload.len() as u64, ..header };
+    let mut earlier = Vec::new();
+    record::append(&mut earlier, header, &payload);
+    OpenOptions::new().append(true).open(&path).unwrap().write_all(&earlier).unwrap();
+    let complete = resume(&path).unwrap().finish().unwrap();
+    let trace: Vec<TraceBlock> = complete.trace().map(Result::unwrap).collect();
+    assert_eq!(trace[0].rows[0], row(10));
+    assert_eq!(trace[1].hosts, ["node3"]);
+    assert_eq!(trace[1].rows, [TraceRow { slot: 0, pid: 0, ..row(50) }]);
 }
 
 #[test]

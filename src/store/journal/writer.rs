@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     index::{Index, Located},
-    record::{self, Header, Kind, TABLE},
+    record::{self, Header, Kind, SLOTS, TABLE},
 };
 use crate::{
     error::{Error, ErrorKind, Failure},
@@ -375,7 +375,7 @@ impl Log {
         }
         let block = std::mem::take(&mut self.trace);
         let payload = encode(&block).map_err(io::Error::other)?;
-        let (offset, size) = self.record(Kind::Trace, 0, block.rows.len() as u64, 0, &payload)?;
+        let (offset, size) = self.record(Kind::Trace, 0, block.rows.len() as u64, SLOTS, &payload)?;
         self.index.trace.push((offset, size));
         Ok(())
     }
