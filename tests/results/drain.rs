@@ -6,27 +6,22 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use super::resume::rank_0;
-use super::{COMM, Folder, POOL, PROCESSES, SERIAL, Test, Way, assert_same, command, h5py, run};
+use super::{
+    COMM, Folder, LEADERS, POOL, PROCESSES, SERIAL, Test, Way, assert_same, command, events_of as events, h5py, run,
+};
 use crate::support::{LIMIT, Running, signal_process, start, wait};
 
 pub const TESTS: &[Test] = &[
-    ("asked to stop at any rank and twice, a run goes on later", &[SERIAL, PROCESSES, COMM, POOL], asked),
-    ("a run longer than its time ends over several sessions", &[SERIAL, COMM], sessions),
-    ("a task that would not end in time is not begun", &[SERIAL, COMM], not_begun),
-    ("what runs when a drain begins is kept", &[SERIAL, COMM], kept),
-    ("a signal to every rank is one to the run", &[PROCESSES, COMM, POOL], to_every_rank),
+    ("asked to stop at any rank and twice, a run goes on later", &[SERIAL, PROCESSES, COMM, POOL, LEADERS], asked),
+    ("a run longer than its time ends over several sessions", &[SERIAL, COMM, LEADERS], sessions),
+    ("a task that would not end in time is not begun", &[SERIAL, COMM, LEADERS], not_begun),
+    ("what runs when a drain begins is kept", &[SERIAL, COMM, LEADERS], kept),
+    ("a signal to every rank is one to the run", &[PROCESSES, COMM, POOL, LEADERS], to_every_rank),
     ("the exit code is left in a file", &[SERIAL, COMM], code_file),
 ];
 
 fn session(way: &Way, arguments: &[&str]) -> Command {
     command(way, &[&["run"], arguments].concat())
-}
-
-/// The lines of an events file, of the kind `event`.
-fn events(path: &str, event: &str) -> Vec<Value> {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    lines.filter(|line| line["event"] == event).collect()
 }
 
 #[track_caller]
@@ -35,6 +30,17 @@ fn wait_for_events(running: &mut Running, path: &str, event: &str, count: usize)
         let found = events(path, event);
         if found.len() >= count { Ok(found) } else { Err(running.stderr_so_far()) }
     })
+}
+
+/// The processes of the workers, each with its children.
+fn processes(started: &Value) -> Vec<u32> {
+    let pids = |list: &Value| {
+        let pid = |worker: &Value| worker["pid"].as_u64().unwrap() as u32;
+        list.as_array().unwrap().iter().map(pid).collect::<Vec<_>>()
+    };
+    let workers = started["workers"].as_array().unwrap();
+    let children = workers.iter().flat_map(|worker| pids(&worker["children"]));
+    pids(&started["workers"]).into_iter().chain(children).collect()
 }
 
 fn asked(way: &Way) {
@@ -51,9 +57,8 @@ fn asked(way: &Way) {
         let mut running = start(&mut command);
         let started = wait_for_events(&mut running, &log, "run_started", times).pop().unwrap();
         wait_for_events(&mut running, &log, "chunk_done", done + 10);
-        let workers = started["workers"].as_array().unwrap();
         for _ in 0..2 {
-            signal_process(workers.last().unwrap()["pid"].as_u64().unwrap() as u32, Signal::USR1);
+            signal_process(*processes(&started).last().unwrap(), Signal::USR1);
             std::thread::sleep(Duration::from_millis(1));
         }
         let ended = running.end();
@@ -95,9 +100,10 @@ fn not_begun(way: &Way) {
     let limits = ["--walltime", "4s", "--grace", "0.4s"];
     let ended = run(way, &[&job[..], &limits].concat()).expect(75);
     assert!(!ended.stderr.contains("nothing more is begun"), "it ends before its grace: {ended:?}");
-    let rounds = if way.0 == COMM.0 { 2 * 2 } else { 2 };
-    assert_eq!(events(&log, "chunk_dispatched").len(), rounds, "{ended:?}");
-    assert_eq!(events(&log, "chunk_done").len(), rounds, "{ended:?}");
+    let slots = &events(&log, "run_started")[0]["workers"];
+    let slots = slots.as_array().unwrap().iter().map(|worker| worker["threads"].as_u64().unwrap()).sum::<u64>();
+    let tasks = |event: &str| events(&log, event).iter().map(|line| line["count"].as_u64().unwrap()).sum::<u64>();
+    assert_eq!((tasks("chunk_dispatched"), tasks("chunk_done")), (2 * slots, 2 * slots), "{ended:?}");
 }
 
 fn kept(way: &Way) {
@@ -122,8 +128,8 @@ fn to_every_rank(way: &Way) {
     wait_for_events(&mut running, &log, "chunk_done", 10);
     // As Slurm and mpirun do it: twice, and the workers may have it first.
     for _ in 0..2 {
-        for worker in started["workers"].as_array().unwrap() {
-            signal_process(worker["pid"].as_u64().unwrap() as u32, Signal::TERM);
+        for process in processes(&started) {
+            signal_process(process, Signal::TERM);
         }
         std::thread::sleep(Duration::from_millis(100));
         signal_process(rank_0(&mut running), Signal::TERM);

@@ -1,21 +1,23 @@
 //! What lies in the file.
 
-use std::path::Path;
+use std::{collections::HashMap, path::Path};
 
 use serde_json::{Value, json};
 
-use super::{COMM, Folder, POOL, PROCESSES, SERIAL, Test, Way, assert_same, h5py, python, run, tool, values};
+use super::{
+    COMM, Folder, LEADERS, POOL, PROCESSES, SERIAL, Test, Way, assert_same, h5py, mode_of, python, run, tool, values,
+};
 use crate::support::{skipped, start};
 
 pub const TESTS: &[Test] = &[
     (
         "a file has a row a task, statuses, a trace and where it comes from",
-        &[SERIAL, PROCESSES, COMM, POOL],
+        &[SERIAL, PROCESSES, COMM, POOL, LEADERS],
         plain,
     ),
     ("structs of numbers are compounds with their units", &[SERIAL, COMM], compound),
     ("rows of any length are values and offsets, texts are UTF-8", &[SERIAL, COMM], everything),
-    ("the same file with and without a journal, compressed or not", &[SERIAL, COMM], no_journal),
+    ("the same file with and without a journal, compressed or not", &[SERIAL, COMM, LEADERS], no_journal),
     ("no tasks make a file without rows", &[SERIAL], empty),
     ("files are not overwritten, and refused before any work", &[SERIAL, COMM], refusals),
     ("a full disk is an error that names the file, and the journal survives it", &[SERIAL], full_disk),
@@ -23,7 +25,7 @@ pub const TESTS: &[Test] = &[
     ("ten million numbers go through", &[SERIAL, COMM], ten_million),
     ("show tells what h5py finds", &[SERIAL], show),
     ("csv and npy hold the rows", &[SERIAL], export),
-    ("events tell the run in order", &[SERIAL, COMM], events),
+    ("events tell the run in order", &[SERIAL, COMM, LEADERS], events),
     ("each rank logs into a file of its own", &[COMM], log_dir),
 ];
 
@@ -48,11 +50,15 @@ fn plain(way: &Way) {
     assert_eq!(attributes["parameters"], "{\"n\":1000}");
     assert_eq!((&attributes["seed"], &attributes["tasks"]), (&3.into(), &1000.into()));
     assert_eq!(attributes["rankpool_version"], env!("CARGO_PKG_VERSION"));
-    assert_eq!(attributes["mode"], way.0);
-    let (ranks, workers) = if way.0 == "serial" { (1, 1) } else { (3, 2) };
-    assert_eq!((&attributes["ranks"], &attributes["workers"]), (&ranks.into(), &workers.into()));
+    assert_eq!(attributes["mode"], mode_of(way));
+    let counts = match way.0 {
+        "serial" => [1, 1, 0, 1],
+        "leaders" => [2, 2, 4, 4],
+        _ => [3, 2, 0, 2],
+    };
+    assert_eq!(["ranks", "workers", "children", "slots"].map(|name| &attributes[name]), counts);
     assert_eq!(attributes["hosts"].as_array().unwrap().len(), 1);
-    let uses_mpi = matches!(way.0, "comm" | "pool");
+    let uses_mpi = matches!(mode_of(way), "comm" | "pool");
     assert_eq!(attributes["mpi_library"].as_str().unwrap().contains("MPI"), uses_mpi);
     let command = attributes["command_line"].as_str().unwrap();
     assert!(command.contains("run plain") && command.contains("--seed 3"), "{command}");
@@ -61,13 +67,17 @@ fn plain(way: &Way) {
 
     let trace = values(&file, "trace").as_array().unwrap();
     let mut chunks: Vec<(u64, u64)> = Vec::new();
+    let mut processes: HashMap<(u64, u64), u64> = HashMap::new();
     for row in trace {
         chunks.push((row["start"].as_u64().unwrap(), row["count"].as_u64().unwrap()));
         let [dispatched, started, ended] =
             ["dispatched", "started", "ended"].map(|name| row[name].as_f64().unwrap());
         assert!(0.0 < dispatched && dispatched <= started && started <= ended && ended < 60.0, "{row}");
         assert_eq!(row["host"], attributes["hosts"][0]);
-        assert_eq!(row["rank"] == 0, way.0 == "serial");
+        let [rank, slot, pid] = ["rank", "slot", "pid"].map(|name| row[name].as_u64().unwrap());
+        let leads = way.0 == LEADERS.0;
+        assert!(leads && rank < 2 && slot < 2 || slot == 0 && (rank == 0) == (way.0 == "serial"), "{row}");
+        assert!(*processes.entry((rank, slot)).or_insert(pid) == pid && pid > 0, "{row}");
     }
     chunks.sort_unstable();
     let end = chunks.iter().fold(0, |end, (start, count)| {
@@ -348,7 +358,7 @@ fn events(way: &Way) {
     assert_eq!((&first["event"], &last["event"]), (&"run_started".into(), &"run_ended".into()));
     assert_eq!(
         (&first["job"], &first["tasks"], &first["mode"]),
-        (&"trouble".into(), &100.into(), &way.0.into())
+        (&"trouble".into(), &100.into(), &mode_of(way).into())
     );
     assert_eq!([&last["done"], &last["failed"], &last["not_run"]], [99, 1, 0]);
     let times: Vec<f64> = events.iter().map(|event| event["t"].as_f64().unwrap()).collect();

@@ -124,6 +124,8 @@ pub struct Trouble {
     /// Kill their worker
     #[arg(long, value_delimiter = ',')]
     deadly: Vec<u64>,
+    #[arg(long, default_value_t = 0)]
+    milliseconds: u64,
     /// Fail unless this file is there
     #[arg(long)]
     unless: Option<std::path::PathBuf>,
@@ -140,6 +142,7 @@ impl Job for Trouble {
     }
 
     fn task(&self, k: u64) -> Result<f64, Box<dyn StdError>> {
+        thread::sleep(Duration::from_millis(self.milliseconds));
         let mended = self.unless.as_ref().is_some_and(|path| path.exists());
         if self.bad.contains(&k) && !mended {
             return Err("bad on purpose".into());
@@ -334,6 +337,48 @@ impl Job for Unsendable {
     }
 
     fn summary(&self, results: impl Iterator<Item = (u64, u8)>) -> Result<u64, Error> {
+        Ok(results.count() as u64)
+    }
+}
+
+/// What a task sees of its process: its slot, its CPUs, its GPUs
+#[derive(clap::Args, Serialize, Deserialize)]
+pub struct Surroundings {
+    #[arg(long, default_value_t = 40)]
+    n: usize,
+}
+
+#[derive(Serialize, Deserialize)]
+pub struct Seen {
+    slot: u32,
+    pid: u32,
+    cpus: String,
+    gpus: String,
+}
+
+impl Job for Surroundings {
+    const NAME: &'static str = "surroundings";
+    type Item = u64;
+    type Output = Seen;
+    type Summary = u64;
+
+    fn items(&self) -> Result<impl Iterator<Item = u64>, Error> {
+        Ok((0..self.n).map(|k| k as u64))
+    }
+
+    fn task(&self, _: u64) -> Result<Seen, Box<dyn StdError>> {
+        thread::sleep(Duration::from_millis(10));
+        let status = std::fs::read_to_string("/proc/self/status")?;
+        let cpus = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap_or_default();
+        Ok(Seen {
+            slot: Task::current().slot(),
+            pid: process::id(),
+            cpus: cpus.trim().into(),
+            gpus: std::env::var("CUDA_VISIBLE_DEVICES").unwrap_or_default(),
+        })
+    }
+
+    fn summary(&self, results: impl Iterator<Item = (u64, Seen)>) -> Result<u64, Error> {
         Ok(results.count() as u64)
     }
 }

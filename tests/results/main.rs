@@ -3,6 +3,7 @@
 //! The program is its own fixture: with `run`, `show` or `export` in front it is a user's program, which
 //! has the jobs of `jobs.rs`.
 
+mod children;
 mod drain;
 mod failures;
 mod files;
@@ -16,7 +17,7 @@ use std::process::{Command, ExitCode};
 use serde_json::Value;
 use support::{
     Ended, python, start,
-    ways::{self, COMM, Folder, POOL, PROCESSES, SERIAL, Test, Way},
+    ways::{self, COMM, Folder, LEADERS, NODE, POOL, PROCESSES, SERIAL, Test, Way},
 };
 
 fn main() -> ExitCode {
@@ -32,9 +33,10 @@ fn main() -> ExitCode {
             jobs::Unfit,
             jobs::Scaled,
             jobs::Unsendable,
+            jobs::Surroundings,
         ]);
     }
-    ways::run([files::TESTS, failures::TESTS, resume::TESTS, drain::TESTS].concat())
+    ways::run([files::TESTS, failures::TESTS, resume::TESTS, drain::TESTS, children::TESTS].concat())
 }
 
 /// This program, launched in a way, with these arguments.
@@ -49,6 +51,18 @@ fn run(way: &Way, arguments: &[&str]) -> Ended {
 /// A command of this program that runs no job.
 fn tool(arguments: &[&str]) -> Ended {
     start(&mut command(&SERIAL, arguments)).end()
+}
+
+/// The mode that a way has a run in.
+fn mode_of(way: &Way) -> &'static str {
+    if way.2 == LEADERS.2 { "comm" } else { way.0 }
+}
+
+/// The lines of an events file, of the kind `event`.
+fn events_of(path: &str, event: &str) -> Vec<Value> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.filter(|line| line["event"] == event).collect()
 }
 
 /// What h5py finds in a result file.

@@ -7,17 +7,17 @@ use std::{
 
 use rustix::process::Signal;
 
-use super::{COMM, Folder, POOL, SERIAL, Test, Way, assert_same, command, h5py, run, values};
+use super::{COMM, Folder, LEADERS, POOL, SERIAL, Test, Way, assert_same, command, h5py, run, values};
 use crate::support::{LIMIT, Running, signal_process, start, wait};
 
 pub const TESTS: &[Test] = &[
-    ("killed twenty times and resumed, the file is that of one run", &[SERIAL, COMM, POOL], twenty_kills),
+    ("killed twenty times and resumed, the file is that of one run", &[SERIAL, COMM, POOL, LEADERS], twenty_kills),
     ("sessions in a chain lose nothing of each other", &[SERIAL], chained),
-    ("a run that has ended is not run again", &[SERIAL, COMM], ended),
-    ("a run stopped by a signal leaves all it knows", &[SERIAL, COMM], stopped),
+    ("a run that has ended is not run again", &[SERIAL, COMM, LEADERS], ended),
+    ("a run stopped by a signal leaves all it knows", &[SERIAL, COMM, LEADERS], stopped),
     ("another run is refused, both values named", &[SERIAL, COMM], mismatch),
     ("a second run on one journal is refused and told who has it", &[SERIAL, COMM], in_use),
-    ("failed tasks are run again only when asked", &[SERIAL, COMM], retry_failed),
+    ("failed tasks are run again only when asked", &[SERIAL, COMM, LEADERS], retry_failed),
     ("a damaged journal is told of, and its tasks run again", &[SERIAL], damaged),
     ("a journal alone keeps a run, too", &[SERIAL], journal_alone),
 ];

@@ -15,6 +15,10 @@ pub const THREADS: Way = ("threads", 0, &["--mode", "threads", "--workers", "2"]
 pub const PROCESSES: Way = ("processes", 0, &["--mode", "processes", "--workers", "2"]);
 pub const COMM: Way = ("comm", 3, &[]);
 pub const POOL: Way = ("pool", 1, &["--mode", "pool", "--workers", "2"]);
+/// Two ranks, each of which leads two children.
+pub const LEADERS: Way = ("leaders", 2, &["--processes-per-worker", "2"]);
+/// One rank that does, without a launcher.
+pub const NODE: Way = ("node", 0, &["--processes-per-worker", "2"]);
 
 /// A behaviour, the ways in which it is shown, and the test.
 pub type Test = (&'static str, &'static [Way], fn(&Way));
