@@ -542,6 +542,7 @@ fn spans_of<'r>(
 ) -> impl Iterator<Item = Span> + 'r {
     let own = SlotRun {
         slot: 0,
+        pid: worker.pid,
         start: result.start,
         count: result.count,
         sent_ago: (ended - dispatched).as_nanos() as u64,
@@ -554,13 +555,12 @@ fn spans_of<'r>(
     let ago = move |nanos| ended.saturating_sub(Duration::from_nanos(nanos));
     own.into_iter().chain(result.runs.iter().copied()).map(move |run| {
         let (dispatched, ended) = (ago(run.sent_ago), ago(run.ended_ago));
-        let child = worker.children.iter().find(|child| child.slot == run.slot);
         Span {
             start: run.start,
             count: run.count,
             rank: worker.rank,
             slot: run.slot,
-            pid: child.map_or(worker.pid, |child| child.pid),
+            pid: run.pid,
             dispatched,
             started: ended.saturating_sub(Duration::from_nanos(run.busy_nanos)).max(dispatched),
             ended,

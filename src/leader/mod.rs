@@ -14,7 +14,7 @@ use std::{
 };
 
 pub(crate) use start::lead;
-pub(crate) use team::{Deed, Ran, Team};
+pub(crate) use team::{ChildAt, Deed, Ran, Team};
 
 use crate::{
     error::{Failure, FailureKind},
@@ -81,7 +81,7 @@ impl Leader {
         let (slot, seat) = self.fabric.transport().seat_of(info.rank);
         let gpus = seat.variables.iter().map(|(name, ids)| format!("{name}={ids}")).collect();
         let child = Child { slot, pid: info.pid, cpus: info.cpus, gpus };
-        self.team.joined(info.rank, slot, &mut self.deeds);
+        self.team.joined(info.rank, ChildAt { slot, pid: info.pid }, &mut self.deeds);
         self.children.insert(info.rank, child.clone());
         child
     }

@@ -39,9 +39,16 @@ struct Part {
     runs: Vec<Run>,
 }
 
+/// Where a child is: which of them, and its process. Another one may have the same slot later.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ChildAt {
+    pub(crate) slot: u32,
+    pub(crate) pid: u32,
+}
+
 /// What a child has run.
 struct Run {
-    slot: u32,
+    at: ChildAt,
     sent: u64,
     ended: u64,
     result: Ran,
@@ -70,7 +77,7 @@ pub(crate) struct Team {
     scheduler: Scheduler,
     parts: FxHashMap<u64, Part>,
     /// Where each living child sits.
-    slots: FxHashMap<u32, u32>,
+    slots: FxHashMap<u32, ChildAt>,
     /// When each chunk was sent to its child, while somebody wants to know.
     sent: FxHashMap<u64, u64>,
     /// Tasks of the chunk that came last.
@@ -113,8 +120,8 @@ impl Team {
     }
 
     /// A child is ready, at this slot.
-    pub(crate) fn joined(&mut self, child: u32, slot: u32, deeds: &mut Vec<Deed>) {
-        self.slots.insert(child, slot);
+    pub(crate) fn joined(&mut self, child: u32, at: ChildAt, deeds: &mut Vec<Deed>) {
+        self.slots.insert(child, at);
         let worker = WorkerId(child);
         self.tell(Event::Joined { worker, slots: 1, width: 1, host: String::new() }, deeds);
     }
@@ -177,9 +184,8 @@ impl Team {
             if ran.slowest_nanos > part.slowest.1 {
                 part.slowest = (ran.slowest, ran.slowest_nanos);
             }
-            if let Some(sent) = sent {
-                let slot = self.slots.get(&child).copied().unwrap_or(0);
-                part.runs.push(Run { slot, sent, ended: self.now, result: ran });
+            if let (Some(sent), Some(&at)) = (sent, self.slots.get(&child)) {
+                part.runs.push(Run { at, sent, ended: self.now, result: ran });
             }
         }
         let Ran { busy_nanos, overhead_nanos, .. } = ran;
@@ -286,7 +292,8 @@ impl Team {
         let count = pieces.iter().map(|piece| piece.count).sum();
         let width = self.slots.len().max(1) as u64;
         let run = |run: &Run| SlotRun {
-            slot: run.slot,
+            slot: run.at.slot,
+            pid: run.at.pid,
             start: run.result.start,
             count: run.result.count,
             sent_ago: self.now - run.sent,

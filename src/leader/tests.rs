@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use proptest::prelude::*;
 
-use super::{Deed, Ran, Team};
+use super::{ChildAt, Deed, Ran, Team};
 use crate::{
     error::{Failure, FailureKind},
     scheduler::{Action, CallId, CallSpec, Chunk, Dispatch, End, Event, Scheduler, WorkerId},
@@ -266,7 +266,7 @@ impl Led {
         self.next_child += 1;
         self.children.insert(child, VecDeque::new());
         let mut deeds = Vec::new();
-        self.team.joined(child, child, &mut deeds);
+        self.team.joined(child, ChildAt { slot: child, pid: 0 }, &mut deeds);
         self.does(deeds);
     }
 

@@ -26,7 +26,7 @@ pub(crate) use times::Spread;
 use times::{Times, uniform};
 
 use crate::{
-    leader::{Deed, Ran, Team},
+    leader::{ChildAt, Deed, Ran, Team},
     scheduler::{Action, CallId, CallSpec, Chunk, Dispatch, Event, Scheduler, WorkerId},
     wire::{Batch, ChunkMessage, Piece, Pieces, ResultMessage},
 };
@@ -238,7 +238,11 @@ impl Simulation<'_> {
             match post {
                 0 => self.scheduler.handle(joined(worker, 1), &mut actions),
                 // What it says to it is said again with the first chunk.
-                post => self.leaders[post - 1].team.joined(worker.0, worker.0, &mut Vec::new()),
+                post => self.leaders[post - 1].team.joined(
+                    worker.0,
+                    ChildAt { slot: worker.0, pid: 0 },
+                    &mut Vec::new(),
+                ),
             }
             if self.setting.loss > 0.0 {
                 let mut rng = ChaCha8Rng::seed_from_u64(self.setting.seed ^ u64::MAX);

@@ -419,7 +419,7 @@ mod tests {
             let count = pieces.iter().map(|piece| piece.count).sum();
             let pieces = Some(pieces);
             let run = |slot| SlotRun {
-                slot, start, count: 1, sent_ago: 3, ended_ago: 2, busy_nanos: 1, slowest: start, slowest_nanos: 1,
+                slot, pid: 77, start, count: 1, sent_ago: 3, ended_ago: 2, busy_nanos: 1, slowest: start, slowest_nanos: 1,
             };
             let runs = (0..runs).map(run).collect();
             let result = ResultMessage {

@@ -55,6 +55,8 @@ pub(crate) enum TeamNews {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SlotRun {
     pub(crate) slot: u32,
+    /// The child's process; by now another one may have its slot.
+    pub(crate) pid: u32,
     pub(crate) start: u64,
     pub(crate) count: u64,
     /// Nanoseconds from when the leader sent it to when it answered rank 0.

@@ -7,12 +7,17 @@ use serde_json::Value;
 
 use super::resume::rank_0;
 use super::{
-    COMM, Folder, LEADERS, POOL, PROCESSES, SERIAL, Test, Way, assert_same, command, events_of as events, h5py, run,
+    COMM, Folder, LEADERS, POOL, PROCESSES, SERIAL, Test, Way, assert_same, command, events_of as events,
+    h5py, run,
 };
 use crate::support::{LIMIT, Running, signal_process, start, wait};
 
 pub const TESTS: &[Test] = &[
-    ("asked to stop at any rank and twice, a run goes on later", &[SERIAL, PROCESSES, COMM, POOL, LEADERS], asked),
+    (
+        "asked to stop at any rank and twice, a run goes on later",
+        &[SERIAL, PROCESSES, COMM, POOL, LEADERS],
+        asked,
+    ),
     ("a run longer than its time ends over several sessions", &[SERIAL, COMM, LEADERS], sessions),
     ("a task that would not end in time is not begun", &[SERIAL, COMM, LEADERS], not_begun),
     ("what runs when a drain begins is kept", &[SERIAL, COMM, LEADERS], kept),
@@ -101,8 +106,10 @@ fn not_begun(way: &Way) {
     let ended = run(way, &[&job[..], &limits].concat()).expect(75);
     assert!(!ended.stderr.contains("nothing more is begun"), "it ends before its grace: {ended:?}");
     let slots = &events(&log, "run_started")[0]["workers"];
-    let slots = slots.as_array().unwrap().iter().map(|worker| worker["threads"].as_u64().unwrap()).sum::<u64>();
-    let tasks = |event: &str| events(&log, event).iter().map(|line| line["count"].as_u64().unwrap()).sum::<u64>();
+    let slots =
+        slots.as_array().unwrap().iter().map(|worker| worker["threads"].as_u64().unwrap()).sum::<u64>();
+    let tasks =
+        |event: &str| events(&log, event).iter().map(|line| line["count"].as_u64().unwrap()).sum::<u64>();
     assert_eq!((tasks("chunk_dispatched"), tasks("chunk_done")), (2 * slots, 2 * slots), "{ended:?}");
 }
 

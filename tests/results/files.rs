@@ -5,7 +5,8 @@ use std::{collections::HashMap, path::Path};
 use serde_json::{Value, json};
 
 use super::{
-    COMM, Folder, LEADERS, POOL, PROCESSES, SERIAL, Test, Way, assert_same, h5py, mode_of, python, run, tool, values,
+    COMM, Folder, LEADERS, POOL, PROCESSES, SERIAL, Test, Way, assert_same, h5py, mode_of, python, run, tool,
+    values,
 };
 use crate::support::{skipped, start};
 

@@ -369,7 +369,8 @@ impl Job for Surroundings {
     fn task(&self, _: u64) -> Result<Seen, Box<dyn StdError>> {
         thread::sleep(Duration::from_millis(10));
         let status = std::fs::read_to_string("/proc/self/status")?;
-        let cpus = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap_or_default();
+        let cpus =
+            status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap_or_default();
         Ok(Seen {
             slot: Task::current().slot(),
             pid: process::id(),

@@ -11,7 +11,11 @@ use super::{COMM, Folder, LEADERS, POOL, SERIAL, Test, Way, assert_same, command
 use crate::support::{LIMIT, Running, signal_process, start, wait};
 
 pub const TESTS: &[Test] = &[
-    ("killed twenty times and resumed, the file is that of one run", &[SERIAL, COMM, POOL, LEADERS], twenty_kills),
+    (
+        "killed twenty times and resumed, the file is that of one run",
+        &[SERIAL, COMM, POOL, LEADERS],
+        twenty_kills,
+    ),
     ("sessions in a chain lose nothing of each other", &[SERIAL], chained),
     ("a run that has ended is not run again", &[SERIAL, COMM, LEADERS], ended),
     ("a run stopped by a signal leaves all it knows", &[SERIAL, COMM, LEADERS], stopped),
