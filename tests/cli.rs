@@ -150,8 +150,8 @@ fn json_stands_alone_on_standard_output_with_every_field() {
     let ended = under(3, &["run", "squares", "--json", "--progress", "lines", "--chunk", "9", "--seed", "4"]);
     let report = ended.expect(0).json();
     let fields: Vec<&String> = report.as_object().unwrap().keys().collect();
-    let expected = "job mode ranks workers tasks done failed not_run resumed retried wall_s tasks_per_s utilisation \
-                    slowest_task rank_0_peak_bytes chunk seed results_digest files summary";
+    let expected = "job mode ranks workers children slots tasks done failed not_run resumed retried lost_workers \
+                    lost_children wall_s tasks_per_s utilisation slowest_task rank_0_peak_bytes chunk seed results_digest files summary";
     assert_eq!(fields, expected.split(' ').collect::<Vec<_>>());
     assert_eq!((&report["chunk"], &report["seed"]), (&"9".into(), &4.into()));
 }
@@ -209,6 +209,49 @@ fn a_mode_that_does_not_fit_the_launch_is_refused_once() {
     }
     let ended = under(3, &["run", "squares", "--workers", "5"]).expect(2);
     assert_eq!(ended.stderr.matches("the launcher started 2 workers").count(), 1, "{ended:?}");
+}
+
+#[test]
+fn leaders_that_cannot_be_are_refused_by_one_message() {
+    let led = ["--processes-per-worker", "2"];
+    for (flags, why) in [
+        (&["--processes-per-worker", "0"][..], "0 processes in a worker cannot run anything"),
+        (&["--processes-per-worker", "-9999"], "leaves none of the"),
+        (
+            &[&led[..], &["--threads-per-worker", "2"]].concat(),
+            "threads or processes within each worker, not both",
+        ),
+        (&[&led[..], &["--mode", "serial"]].concat(), "mode serial has no leaders"),
+        (&[&led[..], &["--mode", "threads"]].concat(), "mode threads has no leaders"),
+        (&[&led[..], &["--mode", "processes"]].concat(), "mode processes has no leaders"),
+        (&["--bind", "core"], "give --processes-per-worker"),
+        (&["--gpus-per-task", "1"], "give --processes-per-worker"),
+        (&[&led[..], &["--gpus-per-task", "1"]].concat(), "rank 0 on"),
+        (&[&led[..], &["--gpus-per-task", "1.5"]].concat(), "above 1 it is a whole number"),
+        (&["--processes-per-worker", "9999", "--bind", "core"], "gives each child cores of its own"),
+    ] {
+        let mut command = Command::new(RANKPOOL);
+        command.args(["run", "squares"]).args(flags).env("CUDA_VISIBLE_DEVICES", "0");
+        let ended = start(&mut command).end().expect(2);
+        assert!(ended.stderr.contains(why), "{flags:?}: {ended:?}");
+        assert_eq!(ended.stderr.matches("error").count(), 1, "{flags:?}: {ended:?}");
+    }
+    let both = under(2, &[&["run", "squares", "--threads-per-worker", "2"], &led[..]].concat()).expect(2);
+    assert_eq!(both.stderr.matches("not both").count(), 1, "{both:?}");
+}
+
+#[test]
+fn leaders_give_the_digest_of_one_serial_rank_and_are_counted_apart() {
+    let serial = rankpool(&["run", "squares", "--n", "5000", "--json"]).expect(0).json();
+    let ended =
+        under(2, &["run", "squares", "--n", "5000", "--json", "--processes-per-worker", "2"]).expect(0);
+    let report = ended.json();
+    assert_eq!(report["results_digest"], serial["results_digest"]);
+    let counts = ["ranks", "workers", "children", "slots", "lost_workers", "lost_children"];
+    assert_eq!(counts.map(|name| &report[name]), [2, 2, 4, 4, 0, 0]);
+    assert_eq!(counts.map(|name| &serial[name]), [1, 1, 0, 1, 0, 0]);
+    assert_eq!(ended.stderr.matches("  2 children  ").count(), 2, "{ended:?}");
+    assert!(!ended.stderr.contains("lost"), "{ended:?}");
 }
 
 #[test]

@@ -127,7 +127,8 @@ fn on_signal(signal: i32) {
     // The listener goes on listening, for a second signal.
     thread::spawn(move || {
         let Some(stop) = stop else {
-            if launch::rank().is_some_and(|rank| rank > 0) {
+            // Children of rank 0's leader go by its rank.
+            if launch::rank().is_some_and(|rank| rank > 0 || launch::is_worker()) {
                 thread::sleep(PATIENCE);
             }
             launch::end_run(128 + signal);

@@ -358,6 +358,11 @@ impl Builder {
                  (Builder::processes_per_worker)",
             ));
         }
+        if self.wanted.processes_per_worker == Some(0) {
+            return Err(Error::usage(
+                "0 processes in a worker cannot run anything: give a positive number, or -1 for all CPUs",
+            ));
+        }
         if leads && self.wanted.threads_per_worker > 1 {
             return Err(Error::usage(
                 "a leader's children run one task each, so that one that dies takes no other task along: give \
