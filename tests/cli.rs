@@ -214,6 +214,7 @@ fn a_mode_that_does_not_fit_the_launch_is_refused_once() {
 #[test]
 fn leaders_that_cannot_be_are_refused_by_one_message() {
     let led = ["--processes-per-worker", "2"];
+    let too_many = (std::thread::available_parallelism().unwrap().get() + 1).to_string();
     for (flags, why) in [
         (&["--processes-per-worker", "0"][..], "0 processes in a worker cannot run anything"),
         (&["--processes-per-worker", "-9999"], "leaves none of the"),
@@ -228,7 +229,7 @@ fn leaders_that_cannot_be_are_refused_by_one_message() {
         (&["--gpus-per-task", "1"], "give --processes-per-worker"),
         (&[&led[..], &["--gpus-per-task", "1"]].concat(), "rank 0 on"),
         (&[&led[..], &["--gpus-per-task", "1.5"]].concat(), "above 1 it is a whole number"),
-        (&["--processes-per-worker", "9999", "--bind", "core"], "gives each child cores of its own"),
+        (&["--processes-per-worker", &too_many, "--bind", "core"], "gives each child cores of its own"),
     ] {
         let mut command = Command::new(RANKPOOL);
         command.args(["run", "squares"]).args(flags).env("CUDA_VISIBLE_DEVICES", "0");
