@@ -369,6 +369,12 @@ impl Builder {
                  threads or processes within each worker, not both",
             ));
         }
+        if leads && self.mode == Mode::Auto && mode == Mode::Serial {
+            return Err(Error::usage(
+                "one rank leads its children here and spawns no workers: leave --workers and --oversubscribe \
+                 (Builder::workers, oversubscribe) out, or use mode pool",
+            ));
+        }
         if leads && !matches!(mode, Mode::Comm | Mode::Pool) {
             return Err(Error::usage(format!(
                 "mode {mode} has no leaders: processes within workers are for modes comm and pool (or auto); in mode \

@@ -306,8 +306,8 @@ impl Engine {
     fn on_news(&mut self, news: News) {
         match news {
             News::Joined(info) => self.joined(info),
-            News::Requested { rank, free } => {
-                self.tell(Event::Requested { worker: WorkerId(rank), free });
+            News::Requested { rank, free, heard } => {
+                self.tell(Event::Requested { worker: WorkerId(rank), free, heard });
             }
             News::Returned { rank, result } => self.returned(WorkerId(rank), result),
             News::Lost { rank, reason } => {

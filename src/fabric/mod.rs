@@ -83,8 +83,9 @@ pub(crate) enum News {
     /// A worker will soon be out of work.
     Requested {
         rank: u32,
-        /// Children of a leader that have nothing to do.
+        /// Children of a leader that have nothing to do, when it had heard of this dispatch.
         free: u32,
+        heard: u64,
     },
     Returned {
         rank: u32,
@@ -114,7 +115,7 @@ impl News {
     /// What a worker at work says.
     fn of(rank: u32, message: ToRank0) -> Option<News> {
         match message {
-            ToRank0::Request { free } => Some(News::Requested { rank, free }),
+            ToRank0::Request { free, heard } => Some(News::Requested { rank, free, heard }),
             ToRank0::Team(TeamNews::Disbanded { reason }) => Some(News::Lost { rank, reason }),
             ToRank0::Team(news) => Some(News::Team { rank, news }),
             ToRank0::Result(result) => Some(News::Returned { rank, result }),

@@ -23,7 +23,7 @@ use crate::{
     error::{Error, ErrorKind},
     function,
     launch::{self, Siblings},
-    wire::{Frame, NotStarted, Ready, Surroundings, Team, ToRank0, ToWorker, Welcome},
+    wire::{Frame, NotStarted, Place, Ready, Surroundings, Team, ToRank0, ToWorker, Welcome},
     worker::Limited,
 };
 
@@ -60,7 +60,9 @@ pub(crate) struct Remote<T> {
     /// Members that have been started and are not ready for work.
     coming: usize,
     hosts: BTreeMap<String, Host>,
-    places: Places,
+    /// Who may use the same CPUs, and who may see the same GPUs.
+    by_cpus: Places,
+    by_gpus: Places,
     inbox: Vec<(u32, Incoming)>,
     losses: u32,
     replacements: Replacements,
@@ -68,6 +70,8 @@ pub(crate) struct Remote<T> {
     running: bool,
     /// They are all at work.
     gathered: bool,
+    /// Why one of them could not start its children.
+    not_led: Option<Error>,
     /// When the sleepers were last looked for.
     looked: Instant,
     /// Workers to be woken, when what is queued for them has left.
@@ -100,18 +104,26 @@ impl<T: Transport> Remote<T> {
             coming: members.len(),
             members,
             hosts: BTreeMap::new(),
-            places: Places::default(),
+            by_cpus: Places::default(),
+            by_gpus: Places::default(),
             inbox: Vec::new(),
             losses: 0,
             replacements,
             running: false,
             gathered: false,
+            not_led: None,
             looked: Instant::now(),
             to_wake: Vec::new(),
             broken: false,
         };
         match remote.gather() {
-            Ok(workers) => Ok((remote, workers)),
+            Ok(workers) => match remote.not_led.take() {
+                None => Ok((remote, workers)),
+                Some(error) => {
+                    remote.end(Ending::Orderly { code: None })?;
+                    Err(error)
+                }
+            },
             Err(error) => {
                 remote.dismiss();
                 Err(error)
@@ -143,7 +155,7 @@ impl<T: Transport> Remote<T> {
         self.hosts.insert(here.host.clone(), Host { ranks: 1, cpus, lost: 0 });
         if self.settings.team.is_some() {
             // Rank 0 leads a team, too.
-            self.places.take(0, &here.host, &here.cpus);
+            self.take_place(0, &here.host, &here.cpus, &launch::visible_gpus());
         }
         let deadline = self.settings.deadline;
         let mut idle = Idle::new(false);
@@ -243,22 +255,29 @@ impl<T: Transport> Remote<T> {
                 host.ranks += 1;
                 host.cpus.extend(hello.cpus.iter().copied());
                 member.host = Some(hello.host.clone());
-                self.places.take(rank, &hello.host, &hello.cpus);
+                let (of_host, cpus, gpus) = (hello.host.clone(), hello.cpus.clone(), hello.gpus.clone());
                 member.stage = Stage::Known(hello);
+                self.take_place(rank, &of_host, &cpus, &gpus);
                 if self.running {
                     self.welcome(rank); // A replacement: the others are at work.
                 }
             }
-            ToRank0::Ready(Ready { children: Err(NotStarted { usage, reason }), .. }) => {
-                let host = member.host.as_deref().unwrap_or_default();
-                let text = format!("worker {rank} on {host} could not start its children: {reason}");
-                if !self.gathered {
-                    let kind = if usage { ErrorKind::Usage } else { ErrorKind::Launch };
-                    return Err(Error::new(kind, text));
-                }
-                self.lose(rank, text, news);
-            }
-            ToRank0::Ready(Ready { lifeline_error, children: Ok(children) }) => {
+            ToRank0::Ready(Ready { lifeline_error, children }) => {
+                let children = match children {
+                    Ok(children) => children,
+                    Err(NotStarted { usage, reason }) => {
+                        let host = member.host.as_deref().unwrap_or_default();
+                        let text = format!("worker {rank} on {host} could not start its children: {reason}");
+                        if self.gathered {
+                            self.lose(rank, text, news);
+                            return Ok(());
+                        }
+                        // It waits for its goodbye like the others.
+                        let kind = if usage { ErrorKind::Usage } else { ErrorKind::Launch };
+                        self.not_led.get_or_insert(Error::new(kind, text));
+                        Vec::new()
+                    }
+                };
                 self.coming -= usize::from(!matches!(member.stage, Stage::Working));
                 let Stage::Welcomed(hello) = std::mem::replace(&mut member.stage, Stage::Working) else {
                     return Ok(());
@@ -314,8 +333,8 @@ impl<T: Transport> Remote<T> {
         let here = &launch::here().host;
         let host = self.hosts.get(&hello.host);
         let ranks = host.map_or(1, |host| host.ranks);
-        let (place, of) = self.places.of(rank);
-        let team = self.settings.team.as_ref().map(|team| Team { place, of, ..team.clone() });
+        let (cpus, gpu) = (self.by_cpus.of(rank), self.by_gpus.of(rank));
+        let team = self.settings.team.as_ref().map(|team| Team { cpus, gpu, ..team.clone() });
         let welcome = Welcome {
             number: rank,
             rank: self.settings.children_of.unwrap_or(rank),
@@ -381,7 +400,8 @@ impl<T: Transport> Remote<T> {
         }
         self.transport.abandon(rank);
         self.lifelines.lost(rank);
-        self.places.leave(rank);
+        self.by_cpus.leave(rank);
+        self.by_gpus.leave(rank);
         self.forget(rank);
         Some(stage)
     }
@@ -463,9 +483,15 @@ impl<T> Remote<T> {
         Fabric::share(self, rank, call, &Bytes::new());
     }
 
-    /// This process's place among the leaders of its host that may use the same CPUs, and how many these are.
-    pub(crate) fn place_of_rank_0(&self) -> (u32, u32) {
-        self.places.of(0)
+    /// A rank may use these CPUs of its host, and see these GPUs.
+    fn take_place(&mut self, rank: u32, host: &str, cpus: &[u32], gpus: &str) {
+        self.by_cpus.take(rank, host, &format!("{cpus:?}"));
+        self.by_gpus.take(rank, host, gpus);
+    }
+
+    /// This process's places among the leaders of its host that share CPUs, and GPUs.
+    pub(crate) fn places_of_rank_0(&self) -> (Place, Place) {
+        (self.by_cpus.of(0), self.by_gpus.of(0))
     }
 
     /// A worker that heard nothing and said nothing for a while may soon sleep.

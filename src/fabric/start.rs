@@ -21,7 +21,7 @@ use super::{
 use crate::{
     error::Error,
     launch::{self, Bind, Choice, GpusPerTask, Mode, count_workers},
-    wire::Team,
+    wire::{Place, Team},
 };
 #[cfg(feature = "mpi")]
 use crate::{
@@ -141,17 +141,17 @@ fn start_processes(wanted: &Wanted) -> Result<Started, Error> {
     Ok(started)
 }
 
-/// Takes in the workers `ranks`, which were started; also tells the place of this process among the leaders of its host,
-/// and how many these are.
+/// Takes in the workers `ranks`, which were started; also tells the places of this process among the leaders of its host that
+/// share CPUs, and GPUs.
 fn take_in(
     transport: impl Transport + 'static,
     ranks: impl IntoIterator<Item = u32>,
     settings: Settings,
     mode: Mode,
-) -> Result<(Started, (u32, u32)), Error> {
+) -> Result<(Started, (Place, Place)), Error> {
     let (remote, workers) = Remote::start(transport, ranks, settings)?;
-    let place = remote.place_of_rank_0();
-    Ok((Started { spin: remote.spin(), fabric: Box::new(remote), workers, mode }, place))
+    let places = remote.places_of_rank_0();
+    Ok((Started { spin: remote.spin(), fabric: Box::new(remote), workers, mode }, places))
 }
 
 impl Wanted {
@@ -174,17 +174,17 @@ impl Wanted {
             processes,
             bind: self.bind.to_string(),
             gpus: self.gpus_per_task.to_string(),
-            place: 0,
-            of: 1,
+            cpus: Place::default(),
+            gpu: Place::default(),
             start_timeout: self.start_timeout,
             stall: self.stall,
         })
     }
 
     /// Has this process lead a team as well, where ranks do.
-    fn lead_here_too(&self, others: Option<(Started, (u32, u32))>, lead: Lead) -> Result<Started, Error> {
-        let (others, place) = others.unzip();
-        let (place, of) = place.unwrap_or((0, 1));
+    fn lead_here_too(&self, others: Option<(Started, (Place, Place))>, lead: Lead) -> Result<Started, Error> {
+        let (others, places) = others.unzip();
+        let (cpus, gpu) = places.unwrap_or_default();
         let Some(team) = self.team() else {
             return others.ok_or_else(|| Error::usage("mode comm needs 2 ranks or more, or children of one"));
         };
@@ -192,7 +192,7 @@ impl Wanted {
             Some(Started { mode, workers, fabric, .. }) => (mode, workers, Some(fabric)),
             None => (Mode::Comm, Vec::new(), None),
         };
-        let (home, info) = Home::start(Team { place, of, ..team }, lead, others)?;
+        let (home, info) = Home::start(Team { cpus, gpu, ..team }, lead, others)?;
         workers.insert(0, info);
         // The children have the CPUs.
         Ok(Started { fabric: Box::new(home), workers, spin: false, mode })

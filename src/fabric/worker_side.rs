@@ -29,6 +29,7 @@ pub(super) fn hello() -> Hello {
         host: here.host.clone(),
         pid: std::process::id(),
         cpus: here.cpus.clone(),
+        gpus: launch::visible_gpus(),
     }
 }
 

@@ -95,6 +95,16 @@ pub(crate) struct Gpus {
     after_rocr: Vec<&'static str>,
 }
 
+/// What the environment says of the GPUs that this process may see; the same for processes of a host that may see the
+/// same. Where Slurm gives each task GPUs of its own, it numbers them anew for each.
+pub(crate) fn visible_gpus() -> String {
+    if super::variable("SLURM_GPUS_PER_TASK").is_some() {
+        return format!("of process {}", std::process::id());
+    }
+    let set = |name: &str| Some(format!("{name}={} ", super::variable(name)?));
+    [CUDA, ROCR, ZE].into_iter().filter_map(set).collect()
+}
+
 /// The GPUs that this process may see: as the variables say, which Slurm or the user have set, else as the devices of
 /// this host tell. This may take seconds.
 pub(crate) fn gpus() -> Gpus {

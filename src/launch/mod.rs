@@ -38,7 +38,7 @@ pub(crate) use code_file::{VARIABLE as CODE_FILE, look_at_code_file, named as co
 pub(crate) use detect::is_foreign;
 pub(crate) use detect::{Launcher, detect, is_first};
 pub use gpus::GpusPerTask;
-pub(crate) use gpus::gpus;
+pub(crate) use gpus::{gpus, visible_gpus};
 #[cfg(feature = "mpi")]
 pub(crate) use leave::mpi_is_finalised;
 pub(crate) use leave::{

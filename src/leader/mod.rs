@@ -205,7 +205,7 @@ impl Leader {
                     self.fabric.post(child, ToWorker::Revoke { call, dispatch });
                 }
                 Deed::Answer(result) => link.post(ToRank0::Result(result)),
-                Deed::Ask { free } => link.post(ToRank0::Request { free }),
+                Deed::Ask { free, heard } => link.post(ToRank0::Request { free, heard }),
             }
         }
     }

@@ -20,7 +20,7 @@ use crate::{
 /// When what was asked for cannot be, or a child does not come up.
 pub(crate) fn lead(team: &wire::Team, rank: u32) -> Result<(Box<dyn Leads>, Vec<Child>), Error> {
     // Leaders that may use the same CPUs share them.
-    let cpus = launch::here().cpus.len().min(launch::cpu_limit()) / team.of.max(1) as usize;
+    let cpus = launch::here().cpus.len().min(launch::cpu_limit()) / team.cpus.of.max(1) as usize;
     let count = count_workers(Some(team.processes), cpus.max(1))?;
     // A socket pair's end and a lifeline for each.
     files::make_room(count, 2, true)?;
@@ -33,7 +33,7 @@ pub(crate) fn lead(team: &wire::Team, rank: u32) -> Result<(Box<dyn Leads>, Vec<
         start_timeout: team.start_timeout,
         stall: team.stall,
     };
-    let tasks = (count as u32).saturating_mul(team.of);
+    let tasks = (count as u32).saturating_mul(team.cpus.of);
     let processes = Processes::start(seats(team, rank, count)?, tasks)?;
     let ranks = processes.ranks();
     let (fabric, workers) = Remote::start(processes, ranks, settings)?;
@@ -48,13 +48,15 @@ fn seats(team: &wire::Team, rank: u32, count: usize) -> Result<Vec<Seat>, Error>
     let bind: Bind = team.bind.parse().map_err(refused)?;
     let each: GpusPerTask = team.gpus.parse().map_err(refused)?;
     // CPUs and GPUs are shared out among the children of all leaders that may use them.
-    let (all, before) = (count * team.of as usize, count * team.place as usize);
+    let of_all = |place: wire::Place| (count * place.of as usize, count * place.number as usize);
     let mut seats = vec![Seat::default(); count];
     if bind != Bind::None {
+        let (all, before) = of_all(team.cpus);
         let shares = launch::shares(&launch::here().cpus, all, bind)?;
         seats.iter_mut().zip(shares.into_iter().skip(before)).for_each(|(seat, cpus)| seat.cpus = Some(cpus));
     }
     if each != GpusPerTask::default() {
+        let (all, before) = of_all(team.gpu);
         let shares = launch::gpus().shares(each, all, rank)?;
         seats.iter_mut().zip(shares.into_iter().skip(before)).for_each(|(seat, gpus)| seat.variables = gpus);
     }

@@ -24,8 +24,8 @@ pub(crate) enum Deed {
     Revoke { child: u32, call: u64, dispatch: u64 },
     /// Answer rank 0.
     Answer(ResultMessage),
-    /// Ask rank 0 for the next chunk: so many children have nothing to do.
-    Ask { free: u32 },
+    /// Ask rank 0 for the next chunk: so many children have nothing to do, and this was the last dispatch that came.
+    Ask { free: u32, heard: u64 },
 }
 
 /// A chunk of rank 0 that is not answered.
@@ -80,7 +80,8 @@ pub(crate) struct Team {
     slots: FxHashMap<u32, ChildAt>,
     /// When each chunk was sent to its child, while somebody wants to know.
     sent: FxHashMap<u64, u64>,
-    /// Tasks of the chunk that came last.
+    /// The dispatch that came last, and its tasks.
+    heard: u64,
     last: u64,
     /// Rank 0 was asked for the next chunk.
     asked: bool,
@@ -98,6 +99,7 @@ impl Team {
             parts: FxHashMap::default(),
             slots: FxHashMap::default(),
             sent: FxHashMap::default(),
+            heard: 0,
             last: 0,
             asked: false,
             told: 0,
@@ -151,7 +153,7 @@ impl Team {
             chunk,
         };
         self.parts.insert(dispatch, part);
-        (self.last, self.asked) = (count, false);
+        (self.heard, self.last, self.asked) = (dispatch, count, false);
         self.told = self.told.saturating_sub(u32::try_from(count).unwrap_or(u32::MAX));
         self.tell(Event::Assigned { call: CallId(dispatch), spec, tasks: count, kind: program }, deeds);
     }
@@ -163,7 +165,7 @@ impl Team {
 
     /// A child will soon be out of work.
     pub(crate) fn requested(&mut self, child: u32, deeds: &mut Vec<Deed>) {
-        self.tell(Event::Requested { worker: WorkerId(child), free: 0 }, deeds);
+        self.tell(Event::Requested { worker: WorkerId(child), free: 0, heard: 0 }, deeds);
     }
 
     /// A child has answered.
@@ -327,7 +329,7 @@ impl Team {
         let few = (self.slots.len() as f64).max(EARLY * self.last as f64);
         if !self.asked && waiting as f64 <= few || free > self.told {
             (self.asked, self.told) = (true, free);
-            deeds.push(Deed::Ask { free });
+            deeds.push(Deed::Ask { free, heard: self.heard });
         }
     }
 }

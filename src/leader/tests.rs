@@ -22,7 +22,7 @@ enum Order {
 /// What is on its way to rank 0.
 enum Word {
     Answer(ResultMessage),
-    Ask(u32),
+    Ask(u32, u64),
 }
 
 /// A leader, its children with their chunks, and the messages between it and rank 0.
@@ -199,7 +199,9 @@ impl World {
                 self.answered.push((rank, result.clone()));
                 self.tell(returned(rank, result));
             }
-            Some(Word::Ask(free)) => self.tell(Event::Requested { worker: WorkerId(rank), free }),
+            Some(Word::Ask(free, heard)) => {
+                self.tell(Event::Requested { worker: WorkerId(rank), free, heard });
+            }
             None => {}
         }
     }
@@ -246,7 +248,7 @@ impl Led {
                 }
                 Deed::Revoke { dispatch, .. } => self.revoked.push(dispatch),
                 Deed::Answer(result) => self.words.push_back(Word::Answer(result)),
-                Deed::Ask { free } => self.words.push_back(Word::Ask(free)),
+                Deed::Ask { free, heard } => self.words.push_back(Word::Ask(free, heard)),
             }
         }
     }
@@ -371,11 +373,11 @@ fn a_chunk_is_shared_out_among_the_children_and_answered_as_one() {
         led.children.values().map(|chunks| (chunks[0].start, chunks[0].count)).collect();
     assert_eq!(shares, [(0, 5), (5, 5)]);
     led.run(1, None);
-    assert!(led.words.iter().all(|word| matches!(word, Word::Ask(_))), "the other half is on its way");
+    assert!(led.words.iter().all(|word| matches!(word, Word::Ask(..))), "the other half is on its way");
     led.run(0, None);
     let answer = led.words.iter().find_map(|word| match word {
         Word::Answer(result) => Some(result),
-        Word::Ask(_) => None,
+        Word::Ask(..) => None,
     });
     let answer = answer.expect("an answer");
     let pieces = answer.pieces.as_ref().unwrap();

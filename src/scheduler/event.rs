@@ -21,8 +21,9 @@ pub(crate) enum Event {
     /// A worker is ready. It takes on so many chunks at a time, and runs so many tasks of each at a time: a leader takes
     /// on one, and its width is the number of its children.
     Joined { worker: WorkerId, slots: u32, width: u32, host: String },
-    /// A worker will soon be out of work; so many of its children are already.
-    Requested { worker: WorkerId, free: u32 },
+    /// A worker will soon be out of work. So many children of a leader are already, and what was sent behind the dispatch
+    /// `heard` is not yet with them.
+    Requested { worker: WorkerId, free: u32, heard: u64 },
     /// A dispatch came back, whole or cut short.
     Returned { worker: WorkerId, dispatch: u64, pieces: Pieces, busy_nanos: u64, overhead_nanos: u64 },
     /// A worker is gone.

@@ -20,7 +20,7 @@ pub(super) struct Worker {
     alone: usize,
     /// What they are expected to take, one after the other.
     ahead_nanos: u64,
-    pub(super) asked: bool,
+    asked: bool,
     pub(super) in_idle: bool,
     pub(super) in_eager: bool,
 }
@@ -51,6 +51,7 @@ impl Worker {
         self.long += usize::from(!dispatch.is_short());
         self.alone += usize::from(!dispatch.precedes);
         self.ahead_nanos += dispatch.expected_nanos;
+        self.asked = false;
         self.free = self.free.saturating_sub(u32::try_from(dispatch.count).unwrap_or(u32::MAX));
         self.outstanding.push_back(dispatch);
     }
@@ -75,6 +76,14 @@ impl Worker {
         let dispatch = self.outstanding.iter_mut().find(|dispatch| dispatch.epoch == epoch)?;
         dispatch.cut = true;
         Some(dispatch.call)
+    }
+
+    /// It asks for its next chunk. So many of its children have nothing to do, but for what is on its way behind `heard`.
+    pub(super) fn asks(&mut self, free: u32, heard: u64) {
+        let coming = self.outstanding.iter().rev().take_while(|dispatch| dispatch.epoch > heard);
+        let coming: u64 = coming.map(|dispatch| dispatch.count).sum();
+        self.free = free.saturating_sub(u32::try_from(coming).unwrap_or(u32::MAX));
+        self.asked = true;
     }
 
     /// Tasks that it runs at a time.

@@ -113,9 +113,9 @@ impl Scheduler {
     pub(crate) fn handle(&mut self, event: Event, actions: &mut Vec<Action>) {
         match event {
             Event::Joined { worker, slots, width, host } => self.joined(worker, slots, width, host),
-            Event::Requested { worker, free } => {
+            Event::Requested { worker, free, heard } => {
                 if let Some(state) = self.workers.get_mut(worker) {
-                    (state.asked, state.free) = (true, free);
+                    state.asks(free, heard);
                 }
                 self.offer(worker);
             }
@@ -589,7 +589,6 @@ impl Scheduler {
             self.ends.insert((dispatch.ends, worker, dispatch.epoch));
         }
         call.leaves(&dispatch);
-        state.asked = false;
         self.busy += usize::from(state.outstanding().is_empty());
         let dry = state.runs_dry();
         state.push(dispatch);

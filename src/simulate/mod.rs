@@ -150,7 +150,7 @@ enum What {
     /// Rank 0's order to cut a chunk short is at its leader.
     Recalled { leader: usize, dispatch: u64 },
     /// A leader's request is at rank 0.
-    LeaderAsked { leader: usize, free: u32 },
+    LeaderAsked { leader: usize, free: u32, heard: u64 },
     /// A leader's answer is at rank 0.
     LeaderAnswered { leader: usize, result: Box<ResultMessage> },
     /// Rank 0 hears that a leader has nobody left.
@@ -292,7 +292,7 @@ impl Simulation<'_> {
             What::Asked { hand } => {
                 let Hand { post, worker, .. } = self.hands[hand];
                 match post {
-                    0 => self.tell(now, Event::Requested { worker, free: 0 }),
+                    0 => self.tell(now, Event::Requested { worker, free: 0, heard: 0 }),
                     post => self.lead(post - 1, now, |team, deeds| team.requested(worker.0, deeds)),
                 }
             }
@@ -320,8 +320,8 @@ impl Simulation<'_> {
             What::Recalled { leader, dispatch } => {
                 self.lead(leader, now, |team, deeds| team.recall(dispatch, deeds));
             }
-            What::LeaderAsked { leader, free } => {
-                self.tell(now, Event::Requested { worker: worker_of(leader), free });
+            What::LeaderAsked { leader, free, heard } => {
+                self.tell(now, Event::Requested { worker: worker_of(leader), free, heard });
             }
             What::LeaderAnswered { leader, result } => {
                 let ResultMessage { dispatch, pieces, busy_nanos, overhead_nanos, .. } = *result;
@@ -402,7 +402,9 @@ impl Simulation<'_> {
                 Deed::Answer(result) => {
                     self.foretell(arrives, What::LeaderAnswered { leader, result: Box::new(result) });
                 }
-                Deed::Ask { free } => self.foretell(arrives, What::LeaderAsked { leader, free }),
+                Deed::Ask { free, heard } => {
+                    self.foretell(arrives, What::LeaderAsked { leader, free, heard });
+                }
             }
         }
         self.foretell_due(post);

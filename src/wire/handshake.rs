@@ -22,6 +22,8 @@ pub(crate) struct Hello {
     pub(crate) pid: u32,
     /// The CPUs that the process may run on, by number.
     pub(crate) cpus: Vec<u32>,
+    /// The GPUs that it may see, as far as the environment tells.
+    pub(crate) gpus: String,
 }
 
 impl Hello {

@@ -65,6 +65,8 @@ pub(crate) enum ToRank0 {
     /// This chunk is nearly done: send the next one. So many children have nothing to do.
     Request {
         free: u32,
+        /// The last dispatch that has come.
+        heard: u64,
     },
     Result(ResultMessage),
     /// What has happened to the children of a leader.
@@ -220,7 +222,9 @@ impl ToRank0 {
         match self {
             ToRank0::Hello(hello) => packed(Kind::Hello, &hello),
             ToRank0::Ready(ready) => packed(Kind::Ready, &ready),
-            ToRank0::Request { free } => Frame::new(Kind::Request, 0, 0, words([free.into()]), Bytes::new()),
+            ToRank0::Request { free, heard } => {
+                Frame::new(Kind::Request, 0, 0, words([free.into(), heard]), Bytes::new())
+            }
             ToRank0::Result(result) => result.pack(),
             ToRank0::Team(news) => packed(Kind::Team, &news),
         }
@@ -234,8 +238,8 @@ impl ToRank0 {
             Kind::Hello => ToRank0::Hello(unpacked(&header.words, &body)?),
             Kind::Ready => ToRank0::Ready(unpacked(&header.words, &body)?),
             Kind::Request if body.is_empty() => {
-                let [free] = used(&header.words)?;
-                ToRank0::Request { free: u32::try_from(free).ok()? }
+                let [free, heard] = used(&header.words)?;
+                ToRank0::Request { free: u32::try_from(free).ok()?, heard }
             }
             Kind::Team => ToRank0::Team(unpacked(&header.words, &body)?),
             Kind::Result => ToRank0::Result(ResultMessage::unpack(&header.words, header.layout, body)),
@@ -449,7 +453,7 @@ mod tests {
     #[test]
     fn nobody_is_told_what_only_the_other_side_says() {
         assert!(ToRank0::unpack(ToWorker::Shutdown { finalise: true }.pack()).is_none());
-        assert!(ToWorker::unpack(ToRank0::Request { free: 0 }.pack()).is_none());
+        assert!(ToWorker::unpack(ToRank0::Request { free: 0, heard: 0 }.pack()).is_none());
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub(crate) use message::{ChunkMessage, ResultMessage, ToRank0, ToWorker};
 pub(crate) use parts::Parts;
 pub(crate) use reply::{Amount, Piece, Pieces, ReplyBuilder};
 pub use team::Child;
-pub(crate) use team::{SlotRun, Team, TeamNews};
+pub(crate) use team::{Place, SlotRun, Team, TeamNews};
 pub(crate) use time::nanos;
 
 /// Reads any bytes as a frame and as what a frame may carry: for the fuzzer.

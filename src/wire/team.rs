@@ -13,13 +13,29 @@ pub(crate) struct Team {
     pub(crate) bind: String,
     /// How many GPUs a task has, as it is written.
     pub(crate) gpus: String,
-    /// The leader's place among those of its host that may use the same CPUs, and how many these are.
-    pub(crate) place: u32,
-    pub(crate) of: u32,
+    /// The leader's place among those of its host that may use the same CPUs.
+    pub(crate) cpus: Place,
+    /// The same among those that may see the same GPUs.
+    pub(crate) gpu: Place,
     /// How long a child may take to come up.
     pub(crate) start_timeout: Duration,
     /// How long a child may leave its leader without an answer.
     pub(crate) stall: Option<Duration>,
+}
+
+/// One of several leaders that share something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Place {
+    /// Which of them it is, from 0.
+    pub(crate) number: u32,
+    /// How many they are.
+    pub(crate) of: u32,
+}
+
+impl Default for Place {
+    fn default() -> Place {
+        Place { number: 0, of: 1 }
+    }
 }
 
 /// A child process of a leader.

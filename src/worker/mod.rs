@@ -263,7 +263,7 @@ struct Here<'a> {
 
 impl Surroundings for Here<'_> {
     fn ask_for_more(&mut self) {
-        if let Err(error) = self.link.send(ToRank0::Request { free: 0 }) {
+        if let Err(error) = self.link.send(ToRank0::Request { free: 0, heard: 0 }) {
             self.broken = Some(error);
         }
     }

@@ -199,7 +199,7 @@ struct Around<'a> {
 
 impl Surroundings for Around<'_> {
     fn ask_for_more(&mut self) {
-        let _ = self.hand.answers.send(ToRank0::Request { free: 0 });
+        let _ = self.hand.answers.send(ToRank0::Request { free: 0, heard: 0 });
     }
 
     fn listen(&mut self) -> bool {

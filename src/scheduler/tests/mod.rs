@@ -250,7 +250,7 @@ proptest! {
                 Happening::AnswerStale(_) => {}
                 Happening::Ask(at) => {
                     let worker = fleet.held[pick(at)].worker;
-                    fleet.tell(Event::Requested { worker, free: 0 });
+                    fleet.tell(Event::Requested { worker, free: 0, heard: 0 });
                 }
                 Happening::Lose(at) => {
                     let worker = fleet.held[pick(at)].worker;
@@ -525,7 +525,7 @@ fn a_task_over_its_time_fails_and_its_neighbours_run_elsewhere() {
 fn a_worker_gets_its_next_chunk_early_when_it_asks_or_the_chunk_is_short() {
     let mut fleet = Fleet::new(1, spec(Chunk::Fixed(1)), 10);
     assert_eq!(fleet.held.len(), 1, "one chunk while nothing is known");
-    fleet.tell(Event::Requested { worker: WorkerId(1), free: 0 });
+    fleet.tell(Event::Requested { worker: WorkerId(1), free: 0, heard: 0 });
     assert_eq!(fleet.held.len(), 2, "it asked");
     fleet.answer(0);
     fleet.answer(0);
