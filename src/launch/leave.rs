@@ -15,6 +15,14 @@ const HANDLERS: Duration = Duration::from_secs(5);
 /// MPI was started here and has been finalised.
 static FINALISED: AtomicBool = AtomicBool::new(false);
 
+/// The parent of this process is a leader other than rank 0: that it is gone says nothing of the run.
+static ENDS_ALONE: AtomicBool = AtomicBool::new(false);
+
+/// When the parent of this process is gone, nobody but this process ends for it.
+pub(super) fn end_alone() {
+    ENDS_ALONE.store(true, Ordering::Release);
+}
+
 /// MPI_Finalize has returned.
 #[cfg(feature = "mpi")]
 pub(crate) fn mpi_is_finalised() {
@@ -77,10 +85,12 @@ pub(crate) fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// Ends a worker whose rank 0 is gone. If that has left no code, it was killed.
+/// Ends a worker whose rank 0 is gone, or a child whose leader is. If rank 0 has left no code, it was killed.
 pub(crate) fn end_orphaned() -> ! {
-    super::code_file::leave_code_of_the_killed();
-    super::recovery::end_launcher_of_the_killed();
+    if !ENDS_ALONE.load(Ordering::Acquire) {
+        super::code_file::leave_code_of_the_killed();
+        super::recovery::end_launcher_of_the_killed();
+    }
     exit_now(super::EXIT_ORPHANED)
 }
 

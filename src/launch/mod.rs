@@ -266,6 +266,8 @@ pub(crate) fn give_back_freed_memory() {
 
 /// Has this process killed when its parent ends, however that ends.
 pub(crate) fn end_with_parent() {
+    // The kernel closes the connections of one that dies before it says so to its children.
+    leave::end_alone();
     #[cfg(target_os = "linux")]
     {
         // Where it is not possible, the end of the socket to the parent ends this process.
