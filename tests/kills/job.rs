@@ -16,15 +16,21 @@ use crate::{deaths::Death, support, table::Moment};
 const MOMENT: &str = "RANKPOOL_TEST_MOMENT";
 const DEATH: &str = "RANKPOOL_TEST_DEATH";
 const FOLDER: &str = "RANKPOOL_TEST_FOLDER";
+const LASTING: &str = "RANKPOOL_TEST_LASTING";
 
 /// For what rank 0's idle workers are waited for: they have ended all tasks before.
 const QUIET: Duration = Duration::from_millis(300);
+
+/// For how long a task runs in a run that is to last.
+const LONG: Duration = Duration::from_millis(600);
 
 /// What is to happen in a run.
 pub struct Plan {
     pub moment: Moment,
     /// By what a task kills its own process; `None`: the test kills, from outside.
     pub death: Option<Death>,
+    /// The run does not come to its end within the second or two that a launcher takes to end it.
+    pub lasting: bool,
     /// Where the job and the test tell each other how far they are.
     pub folder: PathBuf,
 }
@@ -34,12 +40,14 @@ impl Plan {
     pub fn tell(&self, command: &mut Command) {
         command.env(MOMENT, self.moment.name()).env(FOLDER, &self.folder);
         command.env(DEATH, self.death.map_or("", Death::name));
+        command.env(LASTING, if self.lasting { "yes" } else { "" });
     }
 
     fn of_this_run() -> Option<Plan> {
         let folder = PathBuf::from(std::env::var_os(FOLDER)?);
         let moment = Moment::named(&std::env::var(MOMENT).ok()?)?;
-        Some(Plan { moment, death: Death::named(&std::env::var(DEATH).ok()?), folder })
+        let lasting = std::env::var(LASTING).is_ok_and(|lasting| !lasting.is_empty());
+        Some(Plan { moment, death: Death::named(&std::env::var(DEATH).ok()?), lasting, folder })
     }
 
     /// The name that a cgroup of this run has.
@@ -61,6 +69,7 @@ impl Plan {
         std::fs::write(self.folder.join("go"), "").expect("a file");
     }
 
+    /// In a run that is to last at its end, the kill is what ends the waiting.
     fn wait_for_the_kill(&self) {
         let deadline = Instant::now() + support::LIMIT;
         while !self.folder.join("go").exists() && Instant::now() < deadline {
@@ -116,12 +125,17 @@ impl Job for Mortal {
 
     fn task(&self, (k, block): (u64, Block<f64>)) -> Result<(u64, Block<f64>), Box<dyn StdError>> {
         thread::sleep(Duration::from_millis(self.milliseconds));
-        let plan = Plan::of_this_run().filter(|plan| plan.moment == Moment::Task);
-        if let Some(plan) = plan.filter(|plan| k as usize == self.fatal() && plan.reach()) {
+        let plan = Plan::of_this_run();
+        let comes = |plan: &&Plan| plan.moment == Moment::Task && k as usize == self.fatal() && plan.reach();
+        if let Some(plan) = plan.as_ref().filter(comes) {
             match plan.death {
                 Some(death) => death.die(plan.name()),
                 None => thread::sleep(QUIET),
             }
+        }
+        let lasts = |plan: &Plan| plan.lasting && plan.moment != Moment::Ending;
+        if k as usize >= self.fatal() && plan.as_ref().is_some_and(lasts) {
+            thread::sleep(LONG);
         }
         let mut rng = Task::current().rng();
         Ok((rng.next_u64(), block.iter().map(|number| number + f64::from(rng.next_u32())).collect()))
