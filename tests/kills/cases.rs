@@ -129,7 +129,8 @@ fn resume(case: &Case, out: &str, dead: &Ended) {
     let mut command = run(&case.way, &[], size(case), out);
     let resumed = start(command.arg("--resume")).end().expect(0);
     assert!(!resumed.stderr.contains("damaged"), "{case}: {resumed:?}");
-    if had_begun {
+    // Large results may have been on their way to the disk, too.
+    if had_begun && case.moment != Moment::Large {
         let known = resumed.json()["resumed"].as_u64();
         assert!(known.is_some_and(|known| known > 0), "{case}: nothing was kept: {resumed:?}, {dead:?}");
     }

@@ -21,7 +21,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
     match arguments.get(1).map(String::as_str) {
         Some("run" | "show") => return rankpool::cli::main(rankpool::jobs![job::Mortal]),
-        Some("soak") => return soak::inside(&arguments[2..]),
+        Some("inside") => return soak::inside(&arguments[2..]),
         _ => {}
     }
     let everything = std::env::var("RANKPOOL_TEST_KILLS").is_ok_and(|which| which == "all");
