@@ -361,7 +361,10 @@ impl<T: Transport> Remote<T> {
         } else {
             self.replacements.failed(&format!("worker {rank} did not come up: {reason}"));
         }
-        self.replace();
+        // A launcher that ends the run for it may leave behind what it is asked to start now: Open MPI 5's does.
+        if self.transport.policy().survives_losses() {
+            self.replace();
+        }
     }
 
     /// A worker has not answered for `time`: it is lost, and a task that it was at for too long has timed out.
