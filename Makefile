@@ -16,8 +16,9 @@ run: setup
 test: setup-tests python check features unit stacks package
 	@echo "all checks passed"
 
-# What test runs, and on the other MPI libraries more than a sample.
+# What test runs, and more than a sample of what dies when, and on the other MPI libraries.
 test-all: STACK_TESTS += --test behaviours --test scenarios
+test-all: export RANKPOOL_TEST_KILLS := all
 test-all: test
 
 setup:
@@ -50,8 +51,8 @@ features:
 unit:
 	cargo test --no-fail-fast
 
-# The command line on the MPI libraries that setup.sh has installed beside the system's.
-STACK_TESTS := --test cli --test launches
+# The command line, and what dies, on the MPI libraries that setup.sh has installed beside the system's.
+STACK_TESTS := --test cli --test launches --test kills
 
 stacks: setup-tests
 	for mpiexec in target/stacks/*/bin/mpiexec; do \

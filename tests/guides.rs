@@ -187,3 +187,8 @@ fn the_commands_of_the_guide_for_clusters_work() {
 fn the_commands_of_the_guide_for_laptops_work() {
     check("laptop.md");
 }
+
+#[test]
+fn the_commands_of_the_page_on_what_survives_work() {
+    check("reliability.md");
+}
