@@ -16,7 +16,7 @@ use crate::{
         self, Ended, Running, Stack, program, stack, start, under, wait,
         ways::{Folder, SERIAL},
     },
-    table::{Case, Moment, Outcome},
+    table::{Case, Moment, Outcome, Who},
     victims::victim,
 };
 
@@ -112,7 +112,10 @@ pub fn try_out(case: &Case) {
             ended.expect(0);
         }
         Outcome::Ends => {
-            assert!(ended.code != 0, "{case}: {ended:?}");
+            // Before a worker is up nobody is there to make Open MPI 4's mpiexec fail, which returns 0 with recovery.
+            let nobody = case.moment == Moment::Starting && case.who == Who::Rank0 && case.way.1 == 1;
+            let unseen = nobody && case.recovery && stack() == Stack::OpenMpi4;
+            assert!(ended.code != 0 || unseen, "{case}: {ended:?}");
             assert!(took < SOON, "{case}: {took:?} until all were gone: {ended:?}");
             resume(case, &out, &ended);
         }
