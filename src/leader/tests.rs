@@ -220,12 +220,12 @@ impl World {
                 }
                 led.hear();
                 let mut ran = 0;
-                (0..8).for_each(|child| ran += led.run(child, bad));
+                (0..led.children.len() as u8).for_each(|child| ran += led.run(child, bad));
                 self.ran += ran;
                 self.hear(rank);
             }
         }
-        panic!("it does not come to an end: {:?}", self.scheduler);
+        panic!("it does not come to an end");
     }
 }
 
