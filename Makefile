@@ -17,7 +17,8 @@ test: setup-tests python check features unit stacks package
 	@echo "all checks passed"
 
 # What test runs, and more than a sample of what dies when, and on the other MPI libraries.
-test-all: STACK_TESTS += --test behaviours --test scenarios
+test-all: STACK_TESTS += --test scenarios
+test-all: STACK_BEHAVIOURS :=
 test-all: export RANKPOOL_TEST_KILLS := all
 test-all: test
 
@@ -51,7 +52,8 @@ features:
 unit:
 	cargo test --no-fail-fast
 
-# The command line, and what dies, on the MPI libraries that setup.sh has installed beside the system's.
+# The command line, what dies, and a sample of the behaviours, on the MPI libraries that setup.sh has installed beside the system's.
+STACK_BEHAVIOURS := comm-3-ranks
 STACK_TESTS := --test cli --test launches --test kills
 
 stacks: setup-tests
@@ -59,7 +61,8 @@ stacks: setup-tests
 	    bin=$(CURDIR)/$${mpiexec%/mpiexec}; \
 	    echo "on the MPI in $$bin"; \
 	    export PATH="$$bin:$(PATH)" MPICC="$$bin/mpicc" CARGO_TARGET_DIR="$${bin%/bin}/build"; \
-	    cargo build --examples && cargo test --no-fail-fast $(STACK_TESTS) || exit 1; \
+	    cargo build --examples && cargo test --no-fail-fast $(STACK_TESTS) && \
+	    cargo test --test behaviours -- $(STACK_BEHAVIOURS) || exit 1; \
 	done
 
 package:

@@ -162,7 +162,7 @@ impl<T: Transport> Remote<T> {
         let mut siblings = Siblings::watch();
         let mut workers = Vec::new();
         let mut news = Vec::new();
-        while workers.len() < self.members.len() {
+        while self.expected() > 0 {
             if self.step(&mut news)? {
                 idle.reset();
             } else {
@@ -171,10 +171,11 @@ impl<T: Transport> Remote<T> {
             for item in news.drain(..) {
                 match item {
                     News::Joined(info) => workers.push(info),
-                    News::Lost { rank, reason } => {
+                    News::Lost { rank, reason } if !self.replaces() => {
                         let text = format!("worker {rank} was lost before the first task: {reason}");
                         return Err(Error::new(ErrorKind::Launch, text));
                     }
+                    News::Lost { rank, .. } => workers.retain(|worker: &WorkerInfo| worker.rank != rank),
                     _ => {}
                 }
             }
@@ -205,6 +206,9 @@ impl<T: Transport> Remote<T> {
                     ),
                 ));
             }
+        }
+        if workers.is_empty() {
+            return Err(Error::new(ErrorKind::Launch, "no worker process comes up"));
         }
         workers.sort_by_key(|worker| worker.rank);
         self.gathered = true;
@@ -356,7 +360,7 @@ impl<T: Transport> Remote<T> {
 
     fn lose(&mut self, rank: u32, reason: String, news: &mut Vec<News>) {
         let Some(stage) = self.strike(rank) else { return };
-        if matches!(stage, Stage::Working) || !self.gathered {
+        if matches!(stage, Stage::Working) || !self.replaces() {
             news.push(News::Lost { rank, reason });
         } else {
             self.replacements.failed(&format!("worker {rank} did not come up: {reason}"));
@@ -450,8 +454,14 @@ impl<T: Transport> Remote<T> {
         }
     }
 
+    /// Whether another one is started for one that is lost: from when they all were at work, and among the children of a
+    /// leader from the beginning.
+    fn replaces(&self) -> bool {
+        self.gathered || self.settings.children_of.is_some()
+    }
+
     fn replace(&mut self) {
-        if self.gathered {
+        if self.replaces() {
             self.replacements.lack(self.transport.policy().settling());
             self.start_replacements();
         }

@@ -536,11 +536,16 @@ impl Scheduler {
     /// There are tasks enough for all workers, in this call and behind it.
     fn has_plenty(&self, call: CallId) -> bool {
         let waiting = |call: &CallId| self.calls.get(call).map_or(0, |call| call.waiting());
+        let enough = PLENTY * self.slots;
+        let own = waiting(&call);
+        if own >= enough {
+            return true;
+        }
         let behind = self.runnable.iter().skip(1);
         // Each of them has a task. Of the next ones it is worth a look how many they have.
         let of_the_next = behind.clone().take(LOOKED_AT).map(waiting).fold(0, u64::saturating_add);
         let of_the_others = behind.len().saturating_sub(LOOKED_AT) as u64;
-        waiting(&call).saturating_add(of_the_next).saturating_add(of_the_others) >= PLENTY * self.slots
+        own.saturating_add(of_the_next).saturating_add(of_the_others) >= enough
     }
 
     fn hand_out(&mut self, id: CallId, worker: WorkerId) {

@@ -19,7 +19,7 @@ use rankpool::{
 
 use crate::{
     deaths::Death,
-    support::{self, LIMIT, program, stack, start, under},
+    support::{self, LIMIT, Stack, program, stack, start, under},
 };
 
 pub const TESTS: &[(&str, fn())] = &[
@@ -57,7 +57,8 @@ fn variable(name: &str) -> Option<u64> {
 
 fn soak(ranks: u32, launcher: &[&str], mode: Mode, children: u32) {
     let modes = if stack().survive().is_some() { 3 } else { 2 };
-    let seconds = variable("RANKPOOL_TEST_SOAK_SECONDS").unwrap_or(SECONDS).div_ceil(modes);
+    let usual = if stack() == Stack::OpenMpi4 { SECONDS } else { SECONDS / 4 };
+    let seconds = variable("RANKPOOL_TEST_SOAK_SECONDS").unwrap_or(usual).div_ceil(modes);
     let seed = variable("RANKPOOL_TEST_SOAK_SEED").unwrap_or_else(|| std::process::id().into());
     let folder = tempfile::tempdir().unwrap();
     let mut command = under(ranks, launcher, &program());

@@ -88,8 +88,10 @@ const ROWS: &[(Way, Who, Outcome, Outcome)] = {
     ]
 };
 
-/// A run that has not begun cannot go on.
-const AT_THE_START: Outcome = Outcome::Ends;
+/// A run that has not begun cannot go on without one of its ranks. A leader starts another child.
+fn at_the_start(who: Who) -> Outcome {
+    if who == Who::Child { Outcome::GoesOn } else { Outcome::Ends }
+}
 
 #[derive(Clone, Copy, Debug)]
 pub struct Case {
@@ -125,7 +127,8 @@ impl Case {
     }
 }
 
-/// The cases for an MPI library, all or a sample: each row at each moment, by one death, with the flag or without.
+/// The cases for an MPI library, all or a sample: each row at each moment, by one death, with the flag or without. On
+/// the libraries that come beside the system's, of what is no child's death the sample has what happens in a task.
 pub fn cases(stack: Stack, everything: bool) -> Vec<Case> {
     let mut cases = Vec::new();
     for (row, (way, who, plain, recovering)) in ROWS.iter().enumerate() {
@@ -135,7 +138,7 @@ pub fn cases(stack: Stack, everything: bool) -> Vec<Case> {
                     continue;
                 }
                 let outcome = if moment == Moment::Starting {
-                    AT_THE_START
+                    at_the_start(*who)
                 } else if recovery {
                     *recovering
                 } else {
@@ -164,7 +167,8 @@ pub fn cases(stack: Stack, everything: bool) -> Vec<Case> {
     cases
         .into_iter()
         .filter(|(case, sampled, place)| {
-            everything || *sampled && (!both(case) || case.recovery == (place % 2 == 0))
+            let here = stack == Stack::OpenMpi4 || case.who == Who::Child || case.moment == Moment::Task;
+            everything || *sampled && here && (!both(case) || case.recovery == (place % 2 == 0))
         })
         .map(|(case, ..)| case)
         .collect()
