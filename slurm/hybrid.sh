@@ -1,5 +1,6 @@
 #!/bin/bash
-# A run with few ranks on each node and threads in each worker: for tasks that share much memory.
+# A run with few ranks on each node and threads in each worker: for tasks that share memory that they compute themselves.
+# Where a task may crash or use too much memory, take mode leaders: a thread that dies takes the whole worker along.
 # The ranks are started by srun, for an MPI library with PMIx. `srun --mpi=list` tells what this Slurm has.
 #SBATCH --job-name=pi
 #SBATCH --nodes=2

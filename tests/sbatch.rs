@@ -40,7 +40,8 @@ const PI: [&str; 5] = ["pi", "--tasks", "1000", "--output", "pi.h5"];
 const PI_OF_ELEMENT: [&str; 7] = ["pi", "--tasks", "1000", "--seed", "%a", "--output", "pi-%a.h5"];
 
 /// The scripts in `slurm/`, and the flags that make them.
-const BY_HAND: [(&str, &[&str], &[&str]); 5] = [
+const BY_HAND: [(&str, &[&str], &[&str]); 6] = [
+    ("leaders.sh", &["--nodes", "2", "--mode", "leaders"], &PI),
     ("comm-srun.sh", &["--nodes", "2"], &PI),
     ("comm-mpirun.sh", &["--nodes", "2", "--launcher", "mpirun"], &PI),
     ("pool-mpirun.sh", &["--nodes", "2", "--mode", "pool"], &PI),
@@ -114,6 +115,12 @@ fn each_option_has_its_place() {
         ("nothing", &[], &["pi"]),
         ("pool", &["--mode", "pool", "--time", "30", "--nodes", "3"], &PI),
         ("hybrid under mpirun", &["--mode", "hybrid", "--launcher", "mpirun", "--cpus-per-task", "16"], &PI),
+        (
+            "leaders on whole nodes under mpirun",
+            &["--mode", "leaders", "--launcher", "mpirun", "--nodes", "4"],
+            &PI,
+        ),
+        ("leaders on one node", &["--mode", "leaders", "--cpus-per-task", "16", "--gres", "gpu:4"], &PI),
         ("an array over MPI", &["--array", "0-9%2", "--mode", "comm"], &PI_OF_ELEMENT),
         ("serial", &["--mode", "serial", "--time", "5"], &PI),
         ("quoted", &["--mode", "serial"], &["words", "it's $HOME; `ls`", "a b", "100%%", "-o", "w-%j.h5"]),

@@ -65,10 +65,10 @@ struct Resources {
     /// Nodes, as in 2 or 2-4
     #[arg(long, short = 'N', value_name = "N")]
     nodes: Option<Nodes>,
-    /// Ranks on each node [default: 4; 2 for mode hybrid, 1 for mode serial]
+    /// Ranks on each node [default: 4; 2 for mode hybrid, 1 for modes leaders and serial]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     ntasks_per_node: Option<u32>,
-    /// CPUs for each rank
+    /// CPUs for each rank [default: 4 for mode hybrid; for mode leaders all of the node, by --exclusive]
     #[arg(long, short = 'c', value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     cpus_per_task: Option<u32>,
     /// The time limit, as in 90, 1:30:00 or 2-12
@@ -150,7 +150,7 @@ impl Flags {
         let ranks = self.resources.ntasks_per_node.unwrap_or(match shape {
             Shape::Comm | Shape::Pool => 4,
             Shape::Hybrid => 2,
-            Shape::Serial => 1,
+            Shape::Leaders | Shape::Serial => 1,
         });
         let nodes = self.resources.nodes.as_ref().map_or(1, |nodes| nodes.least);
         let all = u64::from(nodes) * u64::from(ranks);
@@ -160,7 +160,7 @@ impl Flags {
                  use --mode comm"
             ))),
             Shape::Comm | Shape::Pool | Shape::Hybrid if all < 2 => Err(Error::usage(
-                "one rank leaves no worker: give --ntasks-per-node 2 or more, or use --mode serial",
+                "one rank leaves no worker: give --ntasks-per-node 2 or more, or use --mode leaders or serial",
             )),
             _ => Ok(ranks),
         }
@@ -180,6 +180,7 @@ impl Flags {
         let words: Vec<String> =
             arguments.map(|argument| script::word(argument)).collect::<Result<_, _>>()?;
         let command = words.join(" ");
+        let cpus_per_task = resources.cpus_per_task.or((shape == Shape::Hybrid).then_some(4));
         let job_name = match &resources.job_name {
             Some(name) => name.clone(),
             None => values::name(&run.job).map_err(Error::usage)?,
@@ -192,7 +193,8 @@ impl Flags {
             job_name: &job_name,
             nodes: resources.nodes.as_ref().map(|nodes| &nodes.text),
             ntasks_per_node: Some(ntasks_per_node),
-            cpus_per_task: resources.cpus_per_task.or((shape == Shape::Hybrid).then_some(4)),
+            cpus_per_task,
+            whole_nodes: shape == Shape::Leaders && cpus_per_task.is_none(),
             time: &resources.time,
             partition: resources.partition.as_ref(),
             account: resources.account.as_ref(),

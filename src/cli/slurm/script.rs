@@ -13,9 +13,11 @@ use crate::error::{Error, ErrorKind};
 pub(super) enum Shape {
     /// A rank for each task of the job: one schedules, the others work
     Comm,
+    /// A rank on each node, which runs no task and has a child process for each CPU; a child that dies is replaced
+    Leaders,
     /// One rank, which spawns a worker for each further task of the job (needs mpirun)
     Pool,
-    /// As comm, with a task thread for each CPU of a rank
+    /// As comm, with a task thread for each CPU of a rank: for tasks that share memory within a process
     Hybrid,
     /// One rank without MPI, as for the elements of a job array
     Serial,
@@ -44,6 +46,8 @@ pub(super) struct Values<'a> {
     pub(super) nodes: Option<&'a Checked>,
     pub(super) ntasks_per_node: Option<u32>,
     pub(super) cpus_per_task: Option<u32>,
+    /// No other job is to run on the nodes.
+    pub(super) whole_nodes: bool,
     pub(super) time: &'a Checked,
     pub(super) partition: Option<&'a Checked>,
     pub(super) account: Option<&'a Checked>,
@@ -61,12 +65,13 @@ pub(super) struct Values<'a> {
     pub(super) grace: u64,
 }
 
-const TEMPLATES: [(&str, &str); 8] = [
+const TEMPLATES: [(&str, &str); 9] = [
     ("base", include_str!("../../../slurm/templates/base.sh.jinja")),
     ("srun", include_str!("../../../slurm/templates/srun.sh.jinja")),
     ("mpirun", include_str!("../../../slurm/templates/mpirun.sh.jinja")),
     ("comm-srun", include_str!("../../../slurm/templates/comm-srun.sh.jinja")),
     ("comm-mpirun", include_str!("../../../slurm/templates/comm-mpirun.sh.jinja")),
+    ("leaders", include_str!("../../../slurm/templates/leaders.sh.jinja")),
     ("pool-mpirun", include_str!("../../../slurm/templates/pool-mpirun.sh.jinja")),
     ("hybrid", include_str!("../../../slurm/templates/hybrid.sh.jinja")),
     ("serial-array", include_str!("../../../slurm/templates/serial-array.sh.jinja")),
@@ -80,6 +85,7 @@ pub(super) fn render(values: &Values<'_>) -> Result<String, Error> {
     let template = match (values.shape, values.launcher) {
         (Shape::Comm, Launcher::Srun) => "comm-srun",
         (Shape::Comm, Launcher::Mpirun) => "comm-mpirun",
+        (Shape::Leaders, _) => "leaders",
         (Shape::Pool, _) => "pool-mpirun",
         (Shape::Hybrid, _) => "hybrid",
         (Shape::Serial, _) => "serial-array",
