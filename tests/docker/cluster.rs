@@ -17,6 +17,9 @@ pub const TESTS: &[Test] = &[
     ("slots of the host file are those that were asked for", slots),
     ("a run outlives a worker that is killed in another container", worker_killed),
     ("a run that loses a container ends, and goes on with --resume on the others", container_killed),
+    ("leaders have their children in all containers, the head's too", leaders),
+    ("a leader's child that is killed in another container costs the run nothing", child_killed),
+    ("leaders that lose a container end soon, and go on with --resume on the others", leader_killed),
     ("the host file follows the number of workers", scaled),
     ("the keys are the user's alone, and new in each cluster", keys),
     ("compose builds the image by itself", built_by_compose),
@@ -152,6 +155,29 @@ fn pool(docker: &'static Docker) {
     });
 }
 
+/// Without a flag by which a run outlives a rank.
+const PLAIN_MPIEXEC: &str = "mpiexec --hostfile /cluster/hosts";
+const CHILDREN: &str = "--processes-per-worker 2";
+
+fn leaders(docker: &'static Docker) {
+    shared(docker, |cluster| {
+        let run = format!("rankpool run {PI} {CHILDREN} --json --events leaders.jsonl");
+        let report = cluster.report(&format!("{PLAIN_MPIEXEC} {run}"));
+        assert_eq!(
+            (&report["mode"], &report["ranks"], &report["workers"]),
+            (&"comm".into(), &4.into(), &4.into())
+        );
+        assert_eq!(report["results_digest"], docker.serial(PI)["results_digest"]);
+        let started = cluster.started("leaders.jsonl");
+        let mut expected = cluster.ids("worker");
+        expected.insert("head".into());
+        assert_eq!(hosts(&started).into_iter().collect::<BTreeSet<_>>(), expected);
+        for leader in started["workers"].as_array().unwrap() {
+            assert_eq!(leader["children"].as_array().map(Vec::len), Some(2), "{leader}");
+        }
+    });
+}
+
 /// With Open MPI's own settings, which count the bridges of the engine and of the cluster as ways to spawned ranks.
 fn beside_bridges(docker: &'static Docker) {
     shared(docker, |_| {
@@ -180,8 +206,8 @@ fn slots(docker: &'static Docker) {
 }
 
 /// A job of a few seconds, which has begun to give results.
-fn long_run(cluster: &Cluster, mpiexec: &str, name: &str) -> (Running, Value) {
-    let job = format!("{LONG} --json --progress none --output {name}.h5 --events {name}.jsonl");
+fn long_run(cluster: &Cluster, mpiexec: &str, flags: &str, name: &str) -> (Running, Value) {
+    let job = format!("{LONG} {flags} --json --progress none --output {name}.h5 --events {name}.jsonl");
     let running = start(&mut cluster.command(&format!("exec -T head {mpiexec} rankpool run {job}")));
     wait(LIMIT, Duration::from_millis(100), "a first result", || {
         let events = cluster.head(&format!("sh -c 'cat {name}.jsonl || true'"));
@@ -201,7 +227,7 @@ fn long_digest(docker: &'static Docker) -> Value {
 
 fn worker_killed(docker: &'static Docker) {
     shared(docker, |cluster| {
-        let (running, started) = long_run(cluster, MPIEXEC, "killed");
+        let (running, started) = long_run(cluster, MPIEXEC, "", "killed");
         let worker = &started["workers"][1];
         let (host, pid) = (worker["host"].as_str().unwrap(), worker["pid"].as_u64().unwrap());
         docker.sh(&format!("docker exec {host} kill -KILL {pid}"));
@@ -214,22 +240,46 @@ fn worker_killed(docker: &'static Docker) {
     });
 }
 
-fn container_killed(docker: &'static Docker) {
+fn child_killed(docker: &'static Docker) {
     shared(docker, |cluster| {
-        let mpiexec = "mpiexec --hostfile /cluster/hosts";
-        let (running, started) = long_run(cluster, mpiexec, "lost");
-        let host = started["workers"][2]["host"].as_str().unwrap().to_string();
+        let (running, started) = long_run(cluster, PLAIN_MPIEXEC, CHILDREN, "child");
+        let leader = &started["workers"][2];
+        let (host, pid) = (leader["host"].as_str().unwrap(), leader["children"][1]["pid"].as_u64().unwrap());
+        docker.sh(&format!("docker exec {host} kill -KILL {pid}"));
+        let report = running.end_within(LIMIT).expect(0).json();
+        assert_eq!((&report["done"], &report["workers"]), (&300.into(), &4.into()), "{report}");
+        assert_eq!(report["results_digest"], long_digest(docker));
+        let events = cluster.head("cat child.jsonl");
+        assert!(!events.contains("\"worker_lost\"") && events.contains("\"child_lost\""), "{events}");
+    });
+}
+
+fn container_killed(docker: &'static Docker) {
+    loses_a_container(docker, "", "lost");
+}
+
+fn leader_killed(docker: &'static Docker) {
+    loses_a_container(docker, CHILDREN, "leader");
+}
+
+/// The container of the last worker; what is left of the run is one worker less.
+fn loses_a_container(docker: &'static Docker, flags: &str, name: &str) {
+    shared(docker, |cluster| {
+        let (running, started) = long_run(cluster, PLAIN_MPIEXEC, flags, name);
+        let workers = started["workers"].as_array().unwrap();
+        let host = workers.last().unwrap()["host"].as_str().unwrap().to_string();
         docker.sh(&format!("docker kill {host}"));
         let ended = running.end_within(LIMIT);
         assert_ne!(ended.code, 0, "{ended:?}");
         cluster.wait_for_hosts(3);
-        let resume =
-            format!("{mpiexec} rankpool run {LONG} --json --output lost.h5 --resume --events again.jsonl");
-        let report = cluster.report(&resume);
-        assert_eq!((&report["done"], &report["workers"]), (&300.into(), &2.into()), "{report}");
+        let again = format!("{name}-again.jsonl");
+        let resume = format!("--json --output {name}.h5 --resume --events {again}");
+        let report = cluster.report(&format!("{PLAIN_MPIEXEC} rankpool run {LONG} {flags} {resume}"));
+        let left = workers.len() - 1;
+        assert_eq!((&report["done"], &report["workers"]), (&300.into(), &left.into()), "{report}");
         assert!(report["resumed"].as_u64().unwrap() > 0, "{report}");
         assert_eq!(report["results_digest"], long_digest(docker));
-        assert!(!hosts(&cluster.started("again.jsonl")).contains(&host));
+        assert!(!hosts(&cluster.started(&again)).contains(&host));
     });
 }
 

@@ -106,6 +106,15 @@ pub struct Told {
     pub restarts: u32,
 }
 
+/// A process of a job's.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Process {
+    is_child: bool,
+    namespace: String,
+    number: u32,
+    pid: u32,
+}
+
 /// A submitted job. It is cancelled when this is dropped.
 pub struct Job<'c> {
     cluster: &'c Cluster,
@@ -137,8 +146,8 @@ impl Job<'_> {
             if told.iter().all(over) { Ok(told) } else { Err(format!("{told:?}")) }
         });
         wait(LINGER, PAUSE, "the end of the job's processes", || {
-            let ranks = self.ranks();
-            if ranks.is_empty() { Ok(()) } else { Err(format!("{ranks:?}")) }
+            let left = self.processes();
+            if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
         });
         told
     }
@@ -149,9 +158,21 @@ impl Job<'_> {
 
     /// The processes of the ranks that live, rank 0 first.
     pub fn ranks(&self) -> Vec<u32> {
+        let ranks = self.processes().into_iter().filter(|process| !process.is_child);
+        ranks.map(|rank| rank.pid).collect()
+    }
+
+    /// The children of leaders that live.
+    pub fn children(&self) -> Vec<u32> {
+        let children = self.processes().into_iter().filter(|process| process.is_child);
+        children.map(|child| child.pid).collect()
+    }
+
+    /// The program's processes that live, in the order of their ranks.
+    fn processes(&self) -> Vec<Process> {
         let processes = std::fs::read_dir("/proc").unwrap().flatten();
         let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-        let mut ranks: Vec<(String, u32, u32)> = pids
+        let mut processes: Vec<Process> = pids
             .filter(|pid| {
                 std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == Path::new(PROGRAM))
             })
@@ -166,11 +187,12 @@ impl Job<'_> {
                 // Workers that were spawned are ranks of a later namespace.
                 let namespace = variables.get("PMIX_NAMESPACE").unwrap_or(&"").to_string();
                 let number = variables.get("PMIX_RANK").and_then(|number| number.parse().ok()).unwrap_or(0);
-                ours.then_some((namespace, number, pid))
+                let is_child = variables.contains_key("RANKPOOL_CHILD_OF");
+                ours.then_some(Process { is_child, namespace, number, pid })
             })
             .collect();
-        ranks.sort_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
-        ranks.into_iter().map(|(_, _, pid)| pid).collect()
+        processes.sort();
+        processes
     }
 }
 

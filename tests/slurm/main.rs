@@ -23,14 +23,29 @@ use support::{signal_process, start, wait};
 /// A script of slurm/, what it is given in place of its own #SBATCH lines, and the workers it then has.
 struct Script {
     name: &'static str,
+    /// What `rankpool slurm` is given to print it, if it is no file in slurm/.
+    made_with: &'static [&'static str],
     flags: &'static [&'static str],
     workers: usize,
     threads: usize,
     told: &'static str,
 }
 
+impl Script {
+    fn text(&self) -> String {
+        if self.made_with.is_empty() {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("slurm").join(self.name);
+            return std::fs::read_to_string(path).unwrap();
+        }
+        let mut command = Command::new(PROGRAM);
+        command.arg("slurm").args(self.made_with).args(["--", "run", "pi", "--output", "pi.h5"]);
+        start(&mut command).end().expect(0).stdout
+    }
+}
+
 const COMM_SRUN: Script = Script {
     name: "comm-srun.sh",
+    made_with: &[],
     flags: &["--nodes=2", "--ntasks-per-node=2"],
     workers: 3,
     threads: 1,
@@ -44,8 +59,29 @@ const HYBRID: Script = Script {
     threads: 2,
     ..COMM_SRUN
 };
+/// The nodes are shared with the other trials.
+const LEADERS: Script = Script {
+    name: "leaders.sh",
+    flags: &["--nodes=2", "--ntasks-per-node=1", "--cpus-per-task=2", "--oversubscribe"],
+    workers: 2,
+    threads: 2,
+    told: "mode comm, 2 workers",
+    ..COMM_SRUN
+};
+const LEADERS_MPIRUN: Script = Script {
+    name: "leaders-mpirun.sh",
+    made_with: &["--mode", "leaders", "--launcher", "mpirun"],
+    ..LEADERS
+};
+const WHOLE_NODE: Script = Script {
+    flags: &["--nodes=1", "--ntasks-per-node=1", "--oversubscribe"],
+    workers: 1,
+    told: "mode comm, 1 worker",
+    ..LEADERS
+};
 const SERIAL_ARRAY: Script = Script {
     name: "serial-array.sh",
+    made_with: &[],
     flags: &["--array=1-3"],
     workers: 1,
     threads: 1,
@@ -55,22 +91,22 @@ const SERIAL_ARRAY: Script = Script {
 /// How long a rank may take to come up, or to leave a first result.
 const SOON: Duration = Duration::from_secs(120);
 
-type Test = fn(&Cluster, &Script);
+type Test = fn(&Cluster, &'static Script);
 
 const TESTS: &[(&str, &[Script], Test)] = &[
     (
         "the job's file is that of a serial run",
-        &[COMM_SRUN, COMM_MPIRUN, POOL_MPIRUN, SERIAL_ARRAY, HYBRID],
+        &[COMM_SRUN, COMM_MPIRUN, POOL_MPIRUN, SERIAL_ARRAY, HYBRID, LEADERS, LEADERS_MPIRUN],
         as_serial,
     ),
     (
         "a run that does not fit its time ends over several sessions",
-        &[COMM_SRUN, COMM_MPIRUN, POOL_MPIRUN, HYBRID],
+        &[COMM_SRUN, COMM_MPIRUN, POOL_MPIRUN, HYBRID, LEADERS],
         several_sessions,
     ),
     (
         "Slurm's signal before the end of the time costs nothing",
-        &[COMM_SRUN, COMM_MPIRUN, POOL_MPIRUN],
+        &[COMM_SRUN, COMM_MPIRUN, POOL_MPIRUN, LEADERS],
         signalled,
     ),
     ("an element of an array is requeued by itself", &[SERIAL_ARRAY], one_element),
@@ -80,14 +116,24 @@ const TESTS: &[(&str, &[Script], Test)] = &[
         cancelled,
     ),
     ("a worker that is killed costs its job nothing", &[COMM_MPIRUN, POOL_MPIRUN], worker_killed),
-    ("a rank 0 that is killed is started again", &[COMM_SRUN, COMM_MPIRUN, POOL_MPIRUN], rank_0_killed),
+    ("children that are killed cost their job nothing", &[LEADERS, LEADERS_MPIRUN], children_killed),
+    ("whole nodes have a child for each of their CPUs", &[WHOLE_NODE], whole_node),
+    (
+        "a rank 0 that is killed is started again",
+        &[COMM_SRUN, COMM_MPIRUN, POOL_MPIRUN, LEADERS, LEADERS_MPIRUN],
+        rank_0_killed,
+    ),
     ("a rank 0 that crashes as MPI starts is started again", &[COMM_SRUN], rank_0_crashes),
     (
         "a worker that is killed takes the others along, and the job goes on by itself",
         &[COMM_SRUN],
         step_killed,
     ),
-    ("the workers are on all nodes of the job", &[COMM_SRUN, COMM_MPIRUN, POOL_MPIRUN, HYBRID], on_all_nodes),
+    (
+        "the workers are on all nodes of the job",
+        &[COMM_SRUN, COMM_MPIRUN, POOL_MPIRUN, HYBRID, LEADERS, LEADERS_MPIRUN],
+        on_all_nodes,
+    ),
 ];
 
 fn main() -> ExitCode {
@@ -130,14 +176,13 @@ fn trials(cluster: &Arc<Option<Cluster>>) -> Vec<Trial> {
 struct Place<'c> {
     cluster: &'c Cluster,
     folder: tempfile::TempDir,
-    script: &'static str,
-    flags: &'static [&'static str],
+    script: &'static Script,
 }
 
 impl<'c> Place<'c> {
-    fn new(cluster: &'c Cluster, script: &Script) -> Place<'c> {
+    fn new(cluster: &'c Cluster, script: &'static Script) -> Place<'c> {
         let folder = tempfile::tempdir().unwrap();
-        Place { cluster, folder, script: script.name, flags: script.flags }
+        Place { cluster, folder, script }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -146,19 +191,17 @@ impl<'c> Place<'c> {
 
     /// Submits the script with this command line in place of its own.
     fn submit(&self, command: &str, flags: &[&str]) -> Job<'c> {
-        let text =
-            std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("slurm").join(self.script));
-        let text = text.unwrap();
+        let text = self.script.text();
         let (mut lines, mut replaced): (Vec<String>, _) = (Vec::new(), 0);
         for line in text.lines() {
             let own = line.starts_with("command=(");
             replaced += usize::from(own);
             lines.push(if own { format!("command=({command})") } else { line.to_string() });
         }
-        assert_eq!(replaced, 1, "{} has one line that a user edits", self.script);
-        let copy = self.path(self.script);
+        assert_eq!(replaced, 1, "{} has one line that a user edits", self.script.name);
+        let copy = self.path(self.script.name);
         std::fs::write(&copy, lines.join("\n") + "\n").unwrap();
-        self.cluster.submit(&copy, &[self.flags, &["--time=5"], flags].concat())
+        self.cluster.submit(&copy, &[self.script.flags, &["--time=5"], flags].concat())
     }
 
     /// All that the jobs of this place have printed.
@@ -224,7 +267,7 @@ impl<'c> Place<'c> {
     }
 }
 
-fn as_serial(cluster: &Cluster, script: &Script) {
+fn as_serial(cluster: &Cluster, script: &'static Script) {
     let place = Place::new(cluster, script);
     let command = "rankpool run pi --tasks 500 --samples 2000";
     let told = if script.name == SERIAL_ARRAY.name {
@@ -246,7 +289,7 @@ fn as_serial(cluster: &Cluster, script: &Script) {
 }
 
 /// Some 10 s of work, of which a session does no more than four.
-fn several_sessions(cluster: &Cluster, script: &Script) {
+fn several_sessions(cluster: &Cluster, script: &'static Script) {
     let place = Place::new(cluster, script);
     let tasks = 50 * script.workers * script.threads;
     let job = format!("rankpool run sleep --tasks {tasks} --duration 200ms --spread exponential --seed 5");
@@ -257,7 +300,7 @@ fn several_sessions(cluster: &Cluster, script: &Script) {
 }
 
 /// 45 s of work in sessions of a minute. Slurm sends its signal 10 to 40 s after the beginning of each.
-fn signalled(cluster: &Cluster, script: &Script) {
+fn signalled(cluster: &Cluster, script: &'static Script) {
     let place = Place::new(cluster, script);
     let job = "rankpool run sleep --tasks 270 --duration 500ms --seed 6";
     // Of itself the run would not end early.
@@ -268,7 +311,7 @@ fn signalled(cluster: &Cluster, script: &Script) {
 }
 
 /// The last element of an array has the array's own id.
-fn one_element(cluster: &Cluster, script: &Script) {
+fn one_element(cluster: &Cluster, script: &'static Script) {
     let place = Place::new(cluster, script);
     let job = "rankpool run sleep --tasks 40 --duration 200ms --spread exponential";
     let own = r#"--seed "$SLURM_ARRAY_TASK_ID" --output "out-$SLURM_ARRAY_TASK_ID.h5" --chunk 1"#;
@@ -281,7 +324,7 @@ fn one_element(cluster: &Cluster, script: &Script) {
     }
 }
 
-fn cancelled(cluster: &Cluster, script: &Script) {
+fn cancelled(cluster: &Cluster, script: &'static Script) {
     let place = Place::new(cluster, script);
     let job = "rankpool run sleep --tasks 150 --duration 200ms --spread exponential --seed 7";
     let command = format!("{job} --output out.h5 --chunk 1");
@@ -298,7 +341,7 @@ fn cancelled(cluster: &Cluster, script: &Script) {
     assert!(place.resumed() > 0, "{}", place.logs());
 }
 
-fn worker_killed(cluster: &Cluster, script: &Script) {
+fn worker_killed(cluster: &Cluster, script: &'static Script) {
     let place = Place::new(cluster, script);
     let command = "rankpool run sleep --tasks 120 --duration 100ms --spread exponential --seed 8";
     let job = place.submit(&format!("{command} --output out.h5 --chunk 1"), &[]);
@@ -311,7 +354,41 @@ fn worker_killed(cluster: &Cluster, script: &Script) {
     place.assert_same("out.h5", place.slept(command));
 }
 
-fn rank_0_killed(cluster: &Cluster, script: &Script) {
+/// One on each node, and then all: no rank is lost, and the launcher hears of nothing.
+fn children_killed(cluster: &Cluster, script: &'static Script) {
+    let place = Place::new(cluster, script);
+    let command = "rankpool run sleep --tasks 150 --duration 200ms --spread exponential --seed 11";
+    let job = place.submit(&format!("{command} --output out.h5 --chunk 1 --events out.jsonl"), &[]);
+    some_done(&place.path("out.h5.journal"));
+    let ranks = job.ranks();
+    let all = script.workers * script.threads;
+    for killed in [1, all] {
+        let children = wait(SOON, PAUSE, "the leaders' children", || {
+            let children = job.children();
+            if children.len() == all { Ok(children) } else { Err(format!("{children:?}")) }
+        });
+        children.iter().rev().take(killed).for_each(|child| signal_process(*child, Signal::KILL));
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    assert_eq!(job.ranks(), ranks, "the ranks live on");
+    let told = place.done(&job);
+    assert_eq!(told[0].restarts, 0, "{told:?}\n{}", place.logs());
+    place.assert_same("out.h5", place.slept(command));
+    let events = std::fs::read_to_string(place.path("out.jsonl")).unwrap();
+    assert!(!events.contains("\"worker_lost\""), "{events}");
+}
+
+/// Slurm does not say how many CPUs a rank has: it may use those of its node.
+fn whole_node(cluster: &Cluster, script: &'static Script) {
+    let place = Place::new(cluster, script);
+    let job = place.submit("rankpool run sleep --tasks 40 --duration 200ms --output out.h5 --chunk 1", &[]);
+    some_done(&place.path("out.h5.journal"));
+    let cpus = std::thread::available_parallelism().unwrap().get();
+    assert_eq!((job.ranks().len(), job.children().len()), (1, cpus), "{}", place.logs());
+    place.done(&job);
+}
+
+fn rank_0_killed(cluster: &Cluster, script: &'static Script) {
     let place = Place::new(cluster, script);
     let command = "rankpool run sleep --tasks 120 --duration 200ms --spread exponential --seed 10";
     let job = place.submit(&format!("{command} --output out.h5 --chunk 1 --json"), &[]);
@@ -330,7 +407,7 @@ const CRASHING: &str = r#"bash -c '[ -n "$SLURM_RESTART_COUNT" ] || case $SLURM_
 esac
 exec "$@"' bash"#;
 
-fn rank_0_crashes(cluster: &Cluster, script: &Script) {
+fn rank_0_crashes(cluster: &Cluster, script: &'static Script) {
     let place = Place::new(cluster, script);
     let command = "rankpool run pi --tasks 500 --samples 2000";
     let told = place.done(&place.submit(&format!("{CRASHING} {command} --output out.h5"), &[]));
@@ -340,7 +417,7 @@ fn rank_0_crashes(cluster: &Cluster, script: &Script) {
 }
 
 /// Slurm's plugin for PMIx ends the whole step, rank 0 included, a second after it has lost one of its processes.
-fn step_killed(cluster: &Cluster, script: &Script) {
+fn step_killed(cluster: &Cluster, script: &'static Script) {
     let place = Place::new(cluster, script);
     let command = "rankpool run sleep --tasks 150 --duration 200ms --spread exponential --seed 9";
     let job = place.submit(&format!("{command} --output out.h5 --chunk 1 --json"), &[]);
@@ -397,7 +474,7 @@ fn submitted_array(cluster: &Cluster) {
     }
 }
 
-fn on_all_nodes(cluster: &Cluster, script: &Script) {
+fn on_all_nodes(cluster: &Cluster, script: &'static Script) {
     let place = Place::new(cluster, script);
     let command =
         "rankpool run sleep --tasks 60 --duration 50ms --chunk 1 --output out.h5 --json --progress none";
