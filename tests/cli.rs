@@ -421,11 +421,24 @@ fn doctor_tries_every_part_and_says_where_settings_come_from() {
     let checks = report["checks"].as_array().unwrap();
     let named =
         |name: &str| checks.iter().find(|check| check["name"] == name).unwrap_or_else(|| panic!("{name}"));
-    for name in
-        ["launcher", "CPUs", "MPI library", "mpiexec", "user", "MPI starts", "mode comm", "mode pool", "srun"]
-    {
+    for name in [
+        "launcher",
+        "CPUs",
+        "MPI library",
+        "mpiexec",
+        "user",
+        "MPI starts",
+        "mode comm",
+        "mode pool",
+        "child dies",
+        "rank dies",
+        "srun",
+    ] {
         assert_eq!(named(name)["ok"], true, "{name}: {report}");
     }
+    let found = |name: &str| named(name)["found"].as_str().unwrap().to_string();
+    assert!(found("child dies").contains("goes on"), "{report}");
+    assert!(found("rank dies").contains("--processes-per-worker"), "leaders are recommended: {report}");
     let setting = |name: &str| {
         let settings = report["settings"].as_array().unwrap();
         let found = settings.iter().find(|setting| setting["name"] == name).unwrap();
@@ -434,6 +447,22 @@ fn doctor_tries_every_part_and_says_where_settings_come_from() {
     assert_eq!(setting("workers"), ("2".into(), "flag".into()));
     assert_eq!(setting("chunk"), ("guided".into(), "RANKPOOL_CHUNK".into()));
     assert_eq!(setting("seed"), ("0".into(), "default".into()));
+}
+
+/// By what the launcher says in the environment, inside of a launch as well.
+#[test]
+fn doctor_says_which_deaths_end_this_run() {
+    let told = |variables: &[(&str, &str)]| {
+        let mut doctor = Command::new(RANKPOOL);
+        // Without an mpiexec nothing is tried.
+        doctor.args(["doctor", "--json"]).env("PATH", "/no/such/folder").envs(variables.iter().copied());
+        let report = start(&mut doctor).end().expect(1).json();
+        let check = report["checks"].as_array().unwrap().iter().find(|check| check["name"] == "rank dies");
+        check.unwrap()["found"].as_str().unwrap().to_string()
+    };
+    let recovery = told(&[("OMPI_MCA_orte_enable_recovery", "1")]);
+    assert!(recovery.starts_with("the run goes on"), "{recovery}");
+    assert!(told(&[]).starts_with("the run ends"));
 }
 
 #[test]

@@ -44,6 +44,7 @@ pub(crate) fn examine() -> Vec<Check> {
     } else {
         checks.push(Check::ok("MPI", "not built in (feature `mpi`); modes serial, threads and processes"));
     }
+    checks.extend(losses(&linked()));
     checks.push(slurm());
     #[cfg(feature = "hdf5")]
     checks.push(Check::ok("HDF5", crate::store::hdf5_version()));
@@ -161,7 +162,6 @@ fn mpi() -> Vec<Check> {
              export OMPI_MCA_btl_tcp_if_include=eth0",
         ),
     });
-    checks.push(survival(&linked));
     checks
 }
 
@@ -259,15 +259,31 @@ fn root(linked: &str) -> Check {
     }
 }
 
-fn survival(linked: &str) -> Check {
-    let found = match flag_of_survival(linked) {
-        _ if policy().survives_losses() => {
-            "a variable of Open MPI's is set: a run outlives a worker that dies".into()
-        }
-        Some(flag) => format!("start runs with `mpiexec {flag}` to let them outlive a worker that dies"),
-        None => "with this MPI a worker that dies ends the run".into(),
+/// Which deaths end a run here; `linked` is the MPI library, or nothing.
+fn losses(linked: &str) -> Vec<Check> {
+    let by_srun = matches!(detect(variable), Ok(Launcher::Mpi { name, .. }) if name.starts_with("srun"));
+    let ranks = if linked.is_empty() {
+        None
+    } else {
+        Some(what_a_rank_costs(linked, policy().survives_losses(), by_srun, on_path("srun").is_some()))
     };
-    Check::ok("losses", found)
+    let child =
+        "the run goes on, whatever started it: a child of a leader (--processes-per-worker) is replaced";
+    let checks = [Some(Check::ok("child dies", child)), ranks.map(|found| Check::ok("rank dies", found))];
+    checks.into_iter().flatten().collect()
+}
+
+/// What becomes of a run when one of its ranks dies; `slurm`: it may as well be started by srun.
+fn what_a_rank_costs(linked: &str, survives: bool, by_srun: bool, slurm: bool) -> String {
+    let unless = match flag_of_survival(linked) {
+        _ if survives => return "the run goes on: its launcher was told so".into(),
+        _ if by_srun => "under srun always".into(),
+        Some(flag) => {
+            format!("unless started with `mpiexec {flag}`{}", if slurm { ", under srun always" } else { "" })
+        }
+        None => "with this MPI always".into(),
+    };
+    format!("the run ends, {unless}: where a task may crash, give --processes-per-worker -1")
 }
 
 fn slurm() -> Check {
@@ -342,6 +358,24 @@ mod tests {
         let error = run(Command::new("sh").args(["-c", "echo an error here >&2; exit 3"])).unwrap_err();
         assert!(error.contains('3') && error.contains("an error here"), "{error}");
         assert!(run(&mut Command::new("/no/such/program")).is_err());
+    }
+
+    #[test]
+    fn what_the_death_of_a_rank_costs_depends_on_the_mpi_and_on_the_launch() {
+        let (open, mpich) = ("Open MPI v4.1.4, package: Debian", "MPICH Version:      4.2.0");
+        for (linked, survives, by_srun, slurm, told) in [
+            (open, false, false, false, "the run ends, unless started with `mpiexec --enable-recovery`:"),
+            (open, false, false, true, "`mpiexec --enable-recovery`, under srun always:"),
+            (open, false, true, true, "the run ends, under srun always:"),
+            ("Open MPI v5.0.11", false, false, false, "unless started with `mpiexec --with-ft ulfm`:"),
+            (mpich, false, false, false, "the run ends, with this MPI always:"),
+        ] {
+            let found = what_a_rank_costs(linked, survives, by_srun, slurm);
+            assert!(found.contains(told), "{found}");
+            assert!(found.ends_with("give --processes-per-worker -1"), "leaders are recommended: {found}");
+        }
+        let found = what_a_rank_costs(open, true, false, true);
+        assert!(found.contains("goes on") && !found.contains("per-worker"), "{found}");
     }
 
     #[test]

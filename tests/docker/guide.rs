@@ -40,7 +40,9 @@ fn guide(docker: &'static Docker) {
     bash.env("COMPOSE_PROJECT_NAME", format!("{}-guide", docker.name));
     let ended = start(&mut in_terminal(&bash)).end_within(Duration::from_secs(300)).expect(0);
     let own = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
-    for file in ["pi.h5", "long.h5", "cluster.h5", "pi.jsonl", "srun.h5", "mpirun.h5", "pi-1.log"] {
+    for file in
+        ["pi.h5", "long.h5", "cluster.h5", "leaders.h5", "pi.jsonl", "srun.h5", "mpirun.h5", "pi-1.log"]
+    {
         let found = fs::metadata(docker.sources.join("results").join(file)).unwrap();
         assert_eq!((found.uid(), found.gid()), own, "{file}\n{}", ended.stdout);
         assert!(found.len() > 0, "{file}");
