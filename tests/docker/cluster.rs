@@ -157,11 +157,10 @@ fn pool(docker: &'static Docker) {
 
 /// Without a flag by which a run outlives a rank.
 const PLAIN_MPIEXEC: &str = "mpiexec --hostfile /cluster/hosts";
-const CHILDREN: &str = "--processes-per-worker 2";
 
 fn leaders(docker: &'static Docker) {
     shared(docker, |cluster| {
-        let run = format!("rankpool run {PI} {CHILDREN} --json --events leaders.jsonl");
+        let run = format!("rankpool run {PI} --processes-per-worker 2 --json --events leaders.jsonl");
         let report = cluster.report(&format!("{PLAIN_MPIEXEC} {run}"));
         assert_eq!(
             (&report["mode"], &report["ranks"], &report["workers"]),
@@ -205,9 +204,9 @@ fn slots(docker: &'static Docker) {
     }
 }
 
-/// A job of a few seconds, which has begun to give results.
-fn long_run(cluster: &Cluster, mpiexec: &str, flags: &str, name: &str) -> (Running, Value) {
-    let job = format!("{LONG} {flags} --json --progress none --output {name}.h5 --events {name}.jsonl");
+/// A job of a few seconds for those that run its tasks, which has begun to give results.
+fn long_run(cluster: &Cluster, mpiexec: &str, job: &str, name: &str) -> (Running, Value) {
+    let job = format!("{job} --json --progress none --output {name}.h5 --events {name}.jsonl");
     let running = start(&mut cluster.command(&format!("exec -T head {mpiexec} rankpool run {job}")));
     wait(LIMIT, Duration::from_millis(100), "a first result", || {
         let events = cluster.head(&format!("sh -c 'cat {name}.jsonl || true'"));
@@ -217,23 +216,28 @@ fn long_run(cluster: &Cluster, mpiexec: &str, flags: &str, name: &str) -> (Runni
     (running, started)
 }
 
+/// For three workers.
 const LONG: &str = "sleep --tasks 300 --duration 50ms --spread exponential";
+/// For two children in each of four containers.
+const LONG_WITH_CHILDREN: &str =
+    "sleep --tasks 300 --duration 200ms --spread exponential --processes-per-worker 2";
 
 /// A run in one container, with threads that sleep at the same time.
-fn long_digest(docker: &'static Docker) -> Value {
-    let report = docker.run("", &format!("rankpool run {LONG} --mode threads --workers 30 --json"));
+fn long_digest(docker: &'static Docker, job: &str) -> Value {
+    let job = job.split(" --processes-per-worker").next().unwrap();
+    let report = docker.run("", &format!("rankpool run {job} --mode threads --workers 30 --json"));
     report.expect(0).json()["results_digest"].clone()
 }
 
 fn worker_killed(docker: &'static Docker) {
     shared(docker, |cluster| {
-        let (running, started) = long_run(cluster, MPIEXEC, "", "killed");
+        let (running, started) = long_run(cluster, MPIEXEC, LONG, "killed");
         let worker = &started["workers"][1];
         let (host, pid) = (worker["host"].as_str().unwrap(), worker["pid"].as_u64().unwrap());
         docker.sh(&format!("docker exec {host} kill -KILL {pid}"));
         let report = running.end_within(LIMIT).expect(0).json();
         assert_eq!((&report["done"], &report["workers"]), (&300.into(), &3.into()), "{report}");
-        assert_eq!(report["results_digest"], long_digest(docker));
+        assert_eq!(report["results_digest"], long_digest(docker, LONG));
         let events = cluster.head("cat killed.jsonl");
         let lost = events.lines().find(|line| line.contains("\"worker_lost\"")).expect("a loss is told");
         assert!(lost.contains(host), "{lost}");
@@ -242,30 +246,30 @@ fn worker_killed(docker: &'static Docker) {
 
 fn child_killed(docker: &'static Docker) {
     shared(docker, |cluster| {
-        let (running, started) = long_run(cluster, PLAIN_MPIEXEC, CHILDREN, "child");
+        let (running, started) = long_run(cluster, PLAIN_MPIEXEC, LONG_WITH_CHILDREN, "child");
         let leader = &started["workers"][2];
         let (host, pid) = (leader["host"].as_str().unwrap(), leader["children"][1]["pid"].as_u64().unwrap());
         docker.sh(&format!("docker exec {host} kill -KILL {pid}"));
         let report = running.end_within(LIMIT).expect(0).json();
         assert_eq!((&report["done"], &report["workers"]), (&300.into(), &4.into()), "{report}");
-        assert_eq!(report["results_digest"], long_digest(docker));
+        assert_eq!(report["results_digest"], long_digest(docker, LONG_WITH_CHILDREN));
         let events = cluster.head("cat child.jsonl");
         assert!(!events.contains("\"worker_lost\"") && events.contains("\"child_lost\""), "{events}");
     });
 }
 
 fn container_killed(docker: &'static Docker) {
-    loses_a_container(docker, "", "lost");
+    loses_a_container(docker, LONG, "lost");
 }
 
 fn leader_killed(docker: &'static Docker) {
-    loses_a_container(docker, CHILDREN, "leader");
+    loses_a_container(docker, LONG_WITH_CHILDREN, "leader");
 }
 
 /// The container of the last worker; what is left of the run is one worker less.
-fn loses_a_container(docker: &'static Docker, flags: &str, name: &str) {
+fn loses_a_container(docker: &'static Docker, job: &str, name: &str) {
     shared(docker, |cluster| {
-        let (running, started) = long_run(cluster, PLAIN_MPIEXEC, flags, name);
+        let (running, started) = long_run(cluster, PLAIN_MPIEXEC, job, name);
         let workers = started["workers"].as_array().unwrap();
         let host = workers.last().unwrap()["host"].as_str().unwrap().to_string();
         docker.sh(&format!("docker kill {host}"));
@@ -274,11 +278,11 @@ fn loses_a_container(docker: &'static Docker, flags: &str, name: &str) {
         cluster.wait_for_hosts(3);
         let again = format!("{name}-again.jsonl");
         let resume = format!("--json --output {name}.h5 --resume --events {again}");
-        let report = cluster.report(&format!("{PLAIN_MPIEXEC} rankpool run {LONG} {flags} {resume}"));
+        let report = cluster.report(&format!("{PLAIN_MPIEXEC} rankpool run {job} {resume}"));
         let left = workers.len() - 1;
         assert_eq!((&report["done"], &report["workers"]), (&300.into(), &left.into()), "{report}");
         assert!(report["resumed"].as_u64().unwrap() > 0, "{report}");
-        assert_eq!(report["results_digest"], long_digest(docker));
+        assert_eq!(report["results_digest"], long_digest(docker, job));
         assert!(!hosts(&cluster.started(&again)).contains(&host));
     });
 }
