@@ -1,5 +1,7 @@
 //! What the modes with worker processes share: handshake, lifelines, losses, replacements.
 
+mod ending;
+mod gathering;
 mod member;
 #[cfg(test)]
 mod tests;
@@ -13,7 +15,7 @@ use bytes::Bytes;
 use member::{Host, Member, Stage};
 
 use super::{
-    Ending, Expecting, Fabric, Idle, News, WorkerInfo,
+    Ending, Fabric, News, WorkerInfo,
     lifeline::{Heard, Lifelines},
     places::Places,
     replacements::Replacements,
@@ -21,8 +23,7 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind},
-    function,
-    launch::{self, Siblings},
+    function, launch,
     wire::{Frame, NotStarted, Place, Ready, Surroundings, Team, ToRank0, ToWorker, Welcome},
     worker::Limited,
 };
@@ -81,138 +82,9 @@ pub(crate) struct Remote<T> {
 }
 
 impl<T: Transport> Remote<T> {
-    /// Takes the workers `ranks` in; returns when each of them is ready for work.
-    ///
-    /// # Errors
-    /// When one does not come up in time, or is of another build; all are ended then.
-    pub(crate) fn start(
-        transport: T,
-        ranks: impl IntoIterator<Item = u32>,
-        settings: Settings,
-    ) -> Result<(Remote<T>, Vec<WorkerInfo>), Error> {
-        launch::keep_freed_memory();
-        let members: BTreeMap<u32, Member> =
-            ranks.into_iter().map(|rank| (rank, Member::started())).collect();
-        let lifelines = Lifelines::listen(members.len(), settings.stall).map_err(|error| {
-            Error::new(ErrorKind::Launch, format!("rank 0 cannot listen for its workers' lifelines: {error}"))
-        })?;
-        let replacements = Replacements::new(settings.start_timeout);
-        let mut remote = Remote {
-            transport,
-            lifelines,
-            settings,
-            coming: members.len(),
-            members,
-            hosts: BTreeMap::new(),
-            by_cpus: Places::default(),
-            by_gpus: Places::default(),
-            inbox: Vec::new(),
-            losses: 0,
-            replacements,
-            running: false,
-            gathered: false,
-            not_led: None,
-            looked: Instant::now(),
-            to_wake: Vec::new(),
-            broken: false,
-        };
-        match remote.gather() {
-            Ok(workers) => match remote.not_led.take() {
-                None => Ok((remote, workers)),
-                Some(error) => {
-                    remote.end(Ending::Orderly { code: None })?;
-                    Err(error)
-                }
-            },
-            Err(error) => {
-                remote.dismiss();
-                Err(error)
-            }
-        }
-    }
-
     /// True when the ranks on this host have a CPU each.
     pub(crate) fn spin(&self) -> bool {
         self.hosts.get(&launch::here().host).is_some_and(Host::has_a_cpu_each)
-    }
-
-    /// Ends the workers after a start that failed, but not before rank 0 could say why: those
-    /// with a lifeline end with this process, the others are told now.
-    fn dismiss(mut self) {
-        for rank in self.members.keys().filter(|rank| !self.lifelines.stands(**rank)) {
-            self.transport.post(*rank, ToWorker::Refuse.pack());
-        }
-        self.transport.flush();
-        if let Err(error) = self.transport.end(Ending::Forced { code: None }, true) {
-            tracing::error!("{error}");
-        }
-        self.lifelines.keep_until_the_end();
-    }
-
-    fn gather(&mut self) -> Result<Vec<WorkerInfo>, Error> {
-        let here = launch::here();
-        let cpus = here.cpus.iter().copied().collect();
-        self.hosts.insert(here.host.clone(), Host { ranks: 1, cpus, lost: 0 });
-        if self.settings.team.is_some() {
-            // Rank 0 leads a team, too.
-            self.take_place(0, &here.host, &here.cpus, &launch::visible_gpus());
-        }
-        let deadline = self.settings.deadline;
-        let mut idle = Idle::new(false);
-        let mut siblings = Siblings::watch();
-        let mut workers = Vec::new();
-        let mut news = Vec::new();
-        while self.expected() > 0 {
-            if self.step(&mut news)? {
-                idle.reset();
-            } else {
-                idle.pause(Expecting::Nothing);
-            }
-            for item in news.drain(..) {
-                match item {
-                    News::Joined(info) => workers.push(info),
-                    News::Lost { rank, reason } if !self.replaces() => {
-                        let text = format!("worker {rank} was lost before the first task: {reason}");
-                        return Err(Error::new(ErrorKind::Launch, text));
-                    }
-                    News::Lost { rank, .. } => workers.retain(|worker: &WorkerInfo| worker.rank != rank),
-                    _ => {}
-                }
-            }
-            let all_known = !self.members.values().any(|member| matches!(member.stage, Stage::Awaited));
-            if !self.running && all_known {
-                self.running = true; // The counts of workers a host are complete.
-                let ranks: Vec<u32> = self.members.keys().copied().collect();
-                ranks.into_iter().for_each(|rank| self.welcome(rank));
-            }
-            // Its lifeline tells of one that has come further.
-            if let Some(gone) = siblings.gone() {
-                return Err(Error::new(ErrorKind::Launch, format!("{gone}: the run cannot start")));
-            }
-            if Instant::now() > deadline {
-                let missing: Vec<String> = self
-                    .members
-                    .iter()
-                    .filter(|(_, member)| !matches!(member.stage, Stage::Working))
-                    .map(|(rank, _)| rank.to_string())
-                    .collect();
-                return Err(Error::new(
-                    ErrorKind::Launch,
-                    format!(
-                        "worker {} did not come up within {:?}; every rank must run this same program and \
-                         reach Executor::start",
-                        missing.join(", "),
-                        self.settings.start_timeout
-                    ),
-                ));
-            }
-        }
-        if workers.is_empty() {
-            return Err(Error::new(ErrorKind::Launch, "no worker process comes up"));
-        }
-        workers.sort_by_key(|worker| worker.rank);
-        self.gathered = true;
-        Ok(workers)
     }
 
     fn step(&mut self, news: &mut Vec<News>) -> Result<bool, Error> {
@@ -420,40 +292,6 @@ impl<T: Transport> Remote<T> {
         }
     }
 
-    /// Waits for replacements that are on their way when the run ends: a process that finds rank 0 gone while it starts
-    /// takes the run for killed, and ends its launcher.
-    fn let_late_ones_in(&mut self) {
-        self.replacements.give_up();
-        let deadline = Instant::now() + LATE_ONES;
-        let mut news = Vec::new();
-        while self.gathered && self.expected() > 0 && Instant::now() < deadline {
-            if self.step(&mut news).is_err() {
-                return;
-            }
-            std::thread::park_timeout(Duration::from_millis(1));
-        }
-    }
-
-    /// Finds the workers that stand still before the run ends: MPI_Finalize would wait for them for ever.
-    fn find_frozen(&mut self) {
-        self.lifelines.ask_idle_workers();
-        loop {
-            let answered = self.lifelines.all_have_answered();
-            while let Ok(heard) = self.lifelines.heard.try_recv() {
-                // A task that was over its time has ended by now.
-                if let Heard::Gone { rank, .. } | Heard::Silent { rank, .. } = heard
-                    && self.strike(rank).is_some()
-                {
-                    tracing::warn!("worker {rank} was lost at the end of the run");
-                }
-            }
-            if answered {
-                return;
-            }
-            std::thread::park_timeout(Duration::from_millis(1));
-        }
-    }
-
     /// Whether another one is started for one that is lost: from when they all were at work, and among the children of a
     /// leader from the beginning.
     fn replaces(&self) -> bool {
@@ -582,73 +420,6 @@ impl<T: Transport> Fabric for Remote<T> {
     }
 
     fn end(&mut self, ending: Ending) -> Result<(), Error> {
-        if matches!(ending, Ending::Orderly { .. }) {
-            self.let_late_ones_in();
-            self.find_frozen();
-        }
-        self.lifelines.ending();
-        let lost = self.losses > 0;
-        let (policy, finalises) = (self.transport.policy(), ending.finalises(lost));
-        if policy.abort_code(ending.code(), finalises).is_some() {
-            // That ends all processes: none must leave before.
-            return self.transport.end(ending, lost);
-        }
-        if !finalises {
-            let here = &launch::here().host;
-            // One that is frozen counts twice: nobody sees its end.
-            let frozen = self.members.iter().filter(|(rank, _)| self.lifelines.is_frozen(**rank));
-            let frozen = frozen.filter_map(|(_, member)| member.host.as_deref());
-            let all = self.hosts.iter().flat_map(|(host, known)| {
-                std::iter::repeat_n(host.as_str(), (known.ranks + known.lost) as usize)
-            });
-            if policy.is_stranded_by(all.chain(frozen).filter(|host| host != here)) {
-                launch::strand_launcher();
-            }
-        }
-        // A launcher that ends the run for one process would do so at once if the workers ended before this one,
-        // whose code counts: they end with it.
-        if !finalises && !policy.survives_losses() {
-            if matches!(ending, Ending::Orderly { .. })
-                && let Some(advice) = policy.advice()
-            {
-                tracing::warn!(
-                    "a worker was given up, and this launcher ends the run with an error for it: {advice}"
-                );
-            }
-            self.lifelines.keep_until_the_end();
-            return Ok(());
-        }
-        match ending {
-            Ending::Orderly { .. } => {
-                for (rank, member) in &self.members {
-                    self.lifelines.say_goodbye(*rank);
-                    match member.stage {
-                        Stage::Working | Stage::Welcomed(_) => {
-                            let shutdown = ToWorker::Shutdown { finalise: !lost };
-                            self.transport.post(*rank, shutdown.pack());
-                        }
-                        // It still comes up, and waits for its welcome.
-                        Stage::Awaited | Stage::Known(_) => {
-                            self.transport.post(*rank, ToWorker::Refuse.pack());
-                        }
-                        Stage::Lost => self.lifelines.order_exit(*rank, 0),
-                    }
-                }
-            }
-            Ending::Forced { code } => {
-                let code = code.unwrap_or(1).clamp(0, 255) as u8;
-                self.members.keys().for_each(|rank| self.lifelines.order_exit(*rank, code));
-                let patience = Instant::now() + Duration::from_millis(300);
-                while Instant::now() < patience
-                    && self.members.keys().any(|rank| self.lifelines.stands(*rank))
-                {
-                    std::thread::sleep(Duration::from_millis(1));
-                }
-                // Who is still there stands still, or is at its last words.
-                self.members.keys().for_each(|rank| self.lifelines.kill(*rank));
-            }
-        }
-        self.transport.flush();
-        self.transport.end(ending, lost)
+        self.leave(ending)
     }
 }
