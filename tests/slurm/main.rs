@@ -375,7 +375,7 @@ fn children_killed(cluster: &Cluster, script: &'static Script) {
     assert_eq!(told[0].restarts, 0, "{told:?}\n{}", place.logs());
     place.assert_same("out.h5", place.slept(command));
     let events = std::fs::read_to_string(place.path("out.jsonl")).unwrap();
-    assert!(!events.contains("\"worker_lost\""), "{events}");
+    assert!(events.contains("\"child_lost\"") && !events.contains("\"worker_lost\""), "{events}");
 }
 
 /// Slurm does not say how many CPUs a rank has: it may use those of its node.
