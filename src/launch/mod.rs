@@ -264,6 +264,17 @@ pub(crate) fn give_back_freed_memory() {
     }
 }
 
+/// Leaves what is open in this process to it alone: MPI's sockets would stay open in children. To be called where no user
+/// code runs that may count on the opposite.
+pub(crate) fn keep_descriptors_from_children() {
+    #[cfg(target_os = "linux")]
+    // SAFETY: close_range with this flag closes nothing; it marks descriptors to be closed by exec. Where the kernel does
+    // not know it, they stay as they are.
+    unsafe {
+        libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
+    }
+}
+
 /// Has this process killed when its parent ends, however that ends.
 pub(crate) fn end_with_parent() {
     // The kernel closes the connections of one that dies before it says so to its children.

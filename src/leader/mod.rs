@@ -190,7 +190,8 @@ impl Leader {
 
     /// Does what the team says.
     fn act(&mut self, link: &mut dyn Link) {
-        for deed in std::mem::take(&mut self.deeds) {
+        let mut deeds = std::mem::take(&mut self.deeds);
+        for deed in deeds.drain(..) {
             match deed {
                 Deed::Send { child, chunk } => {
                     if chunk.keeps {
@@ -208,6 +209,7 @@ impl Leader {
                 Deed::Ask { free, heard } => link.post(ToRank0::Request { free, heard }),
             }
         }
+        self.deeds = deeds;
     }
 
     /// What is waited for, when nothing has happened for so long.

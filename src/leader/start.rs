@@ -33,6 +33,9 @@ pub(crate) fn lead(team: &wire::Team, rank: u32) -> Result<(Box<dyn Leads>, Vec<
         start_timeout: team.start_timeout,
         stall: team.stall,
     };
+    if rank > 0 {
+        launch::keep_descriptors_from_children();
+    }
     let tasks = (count as u32).saturating_mul(team.cpus.of);
     let processes = Processes::start(seats(team, rank, count)?, tasks)?;
     let ranks = processes.ranks();
