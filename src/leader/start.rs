@@ -20,8 +20,8 @@ use crate::{
 /// When what was asked for cannot be, or a child does not come up.
 pub(crate) fn lead(team: &wire::Team, rank: u32) -> Result<(Box<dyn Leads>, Vec<Child>), Error> {
     // Leaders that may use the same CPUs share them.
-    let cpus = launch::here().cpus.len().min(launch::cpu_limit()) / team.cpus.of.max(1) as usize;
-    let count = count_workers(Some(team.processes), cpus.max(1))?;
+    let share = launch::here().cpus.len() / team.cpus.of.max(1) as usize;
+    let count = count_workers(Some(team.processes), share.min(launch::cpu_limit()).max(1))?;
     // A socket pair's end and a lifeline for each.
     files::make_room(count, 2, true)?;
     let settings = Settings {
