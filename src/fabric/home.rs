@@ -14,7 +14,7 @@ use super::{Ending, Fabric, Lead, News, Woken, WorkerInfo};
 use crate::{
     error::{Error, ErrorKind},
     launch,
-    wire::{Team, ToRank0, ToWorker},
+    wire::{Team, TeamNews, ToRank0, ToWorker},
     worker::{Link, LinkError, or_end},
 };
 
@@ -58,8 +58,12 @@ impl Home {
                     Err(error) => drop(report.send(Err(error))),
                     Ok((leader, children)) => {
                         drop(report.send(Ok(children)));
-                        // A closed channel means that rank 0 has ended; there is nobody left to tell.
-                        let _ = or_end(|| leader.serve(&mut link, Woken::FromDeepSleep));
+                        if let Err(error) = or_end(|| leader.serve(&mut link, Woken::FromDeepSleep)) {
+                            // If rank 0 has ended, there is nobody left to tell.
+                            let reason = error.to_string();
+                            link.post(ToRank0::Team(TeamNews::Disbanded { reason }));
+                            let _ = link.flush();
+                        }
                     }
                 }
             })
