@@ -56,8 +56,10 @@ const TAKE_DOWN: &str = "docker compose -f docker/compose.yaml --profile slurm d
 /// The symptoms and fixes of the guide's table that are no whole commands.
 fn advice(docker: &'static Docker) {
     let run = "rankpool run pi --tasks 20 --samples 10000";
-    let small = docker.run("--shm-size 4m", &format!("mpiexec -n 4 {run}"));
-    assert!(small.stderr.contains("not enough space for /dev/shm/vader_segment"), "{small:?}");
+    // Now and then Open MPI 4 cannot read the text of its own message.
+    let small = || docker.run("--shm-size 4m", &format!("mpiexec -n 4 {run}")).stderr;
+    let told = |text: &String| text.contains("not enough space for /dev/shm/vader_segment");
+    assert!((0..5).map(|_| small()).any(|text| told(&text)), "{}", small());
     let large = docker.run("--shm-size 1g", &format!("mpiexec -n 20 {run}")).expect(0);
     assert!(!large.stderr.contains("not enough space"), "{large:?}");
     let without = "mpiexec --mca btl_tcp_if_exclude lo,docker0,eth1 --mca oob_tcp_if_exclude docker0,eth1";
