@@ -232,9 +232,10 @@ impl Team {
         self.scheduler.in_flight()
     }
 
-    /// Some child has nothing to do, or will have nothing when its chunk is done.
+    /// Some child has nothing to do, or will have nothing when its chunk is done, unless rank 0 sends more.
     pub(crate) fn runs_dry(&self) -> bool {
-        self.scheduler.runs_dry() || self.scheduler.unoccupied() > 0
+        let dry = self.scheduler.runs_dry() || self.scheduler.unoccupied() > 0;
+        dry && self.scheduler.waiting() == 0
     }
 
     /// Nothing that rank 0 has given is unanswered.
