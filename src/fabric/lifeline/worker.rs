@@ -23,7 +23,7 @@ use crate::{
 /// How long a worker may take to leave after rank 0 has.
 const LEAVE: Duration = Duration::from_secs(3);
 /// How often the time limits are looked at; a task is reported within this time of its limit.
-const WATCH: Duration = Duration::from_millis(50);
+const WATCH: Duration = Duration::from_millis(25);
 /// How long a worker tries to reach rank 0.
 const CONNECT: Duration = Duration::from_secs(6);
 /// How long it waits before it tries again.
