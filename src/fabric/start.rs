@@ -85,7 +85,9 @@ pub(crate) fn set_variables(choice: Choice, wanted: &Wanted) {
         if wanted.oversubscribe {
             pool::allow_oversubscription();
         }
-        if let Ok(Launcher::Mpi { rank: rank @ 1.., .. }) = launch::detect(launch::variable)
+        // A leader tells its children, each by its own CPUs; what it had in its environment they would take for the user's.
+        if wanted.processes_per_worker.is_none()
+            && let Ok(Launcher::Mpi { rank: rank @ 1.., .. }) = launch::detect(launch::variable)
             && let Some(workers) = launch::workers_here(rank, launch::variable)
         {
             launch::limit_library_threads(workers * wanted.threads_per_worker);
@@ -95,8 +97,8 @@ pub(crate) fn set_variables(choice: Choice, wanted: &Wanted) {
 
 /// Starts the fabric of this choice; returns when its workers are ready.
 ///
-/// `lead` starts the children of a leader. `turns_out` is told when this process turns out to be a worker, before it serves and ends here, and when it begins
-/// to spawn.
+/// `lead` starts the children of a leader. `turns_out` is told when this process turns out to be a worker, before it
+/// serves and ends here, and when it begins to spawn.
 ///
 /// # Errors
 /// When what is wanted cannot be had in this mode, and when the workers do not come up.
