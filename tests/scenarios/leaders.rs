@@ -36,6 +36,7 @@ pub const TESTS: &[(&str, fn())] = &[
     ("a large shared value lies once in the memory of a node", shared_value),
     ("a task may start an mpiexec of its own", nested_launch),
     ("an executor inside a child is local", nested_executor),
+    ("libraries in children start threads for the children's share of the CPUs", library_threads),
     ("frozen children are replaced", frozen_child),
     ("children end with rank 0 and with their leader", orphans),
     ("a leader whose children cannot be started says why", no_children),
@@ -62,6 +63,17 @@ pub fn inside(scenario: &str) -> bool {
             assert_eq!((failed.len(), failed[0].index()), (1, 7));
             assert_eq!(failed[0].kind(), FailureKind::Quarantined);
             println!("{failed:?}");
+            Ok(())
+        },
+        "leaders_library_threads" => |pool| {
+            let told = |_: u64| {
+                nap(10);
+                (Task::current().rank(), std::env::var("OMP_NUM_THREADS").unwrap_or_default())
+            };
+            let told: BTreeSet<(u32, String)> = pool.call(told).chunk(1).map(0..40)?.into_iter().collect();
+            let share = (pool.workers()[0].cpus.len() / (2 * CHILDREN as usize)).max(1).to_string();
+            assert_eq!(told, [(0, share.clone()), (1, share)].into());
+            println!("all are told the same");
             Ok(())
         },
         "leaders_stuck_task" => stuck,
@@ -247,6 +259,12 @@ fn hostnames() -> usize {
 
 fn nested_launch() {
     assert!(run("nested_launch").expect(0).stdout.contains("4 launches inside tasks"));
+}
+
+fn library_threads() {
+    let mut command = under(2, &["--bind-to", "none"], &program());
+    command.args(["inside", "leaders_library_threads", "comm", "1"]).env_remove("OMP_NUM_THREADS");
+    assert!(start(&mut command).end().expect(0).stdout.contains("all are told the same"));
 }
 
 fn nested_executor() {
