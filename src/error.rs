@@ -60,6 +60,11 @@ impl Failure {
         Failure { kind, message: message.into(), place: None }
     }
 
+    /// The task ran longer than it may.
+    pub(crate) fn timed_out(limit: Duration) -> Failure {
+        Failure::new(FailureKind::TimedOut, format!("it ran longer than {limit:?}"))
+    }
+
     /// The attempt that failed, from 1; 0 if it never ran.
     pub(crate) fn attempt(&self) -> u16 {
         self.place.as_ref().map_or(0, |place| place.attempt)

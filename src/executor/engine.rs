@@ -21,7 +21,7 @@ use super::{
     watch::{Happening, Span, Watching},
 };
 use crate::{
-    error::{Error, Failure, FailureKind},
+    error::{Error, Failure},
     fabric::{Ending, Expecting, Fabric, Idle, News, Pause, Woken, WorkerInfo, sleep_exactly},
     launch,
     scheduler::{Action, CallId, Dispatch, Event, Scheduler, WorkerId},
@@ -239,7 +239,7 @@ impl Engine {
             Command::Task { call, spec, open } => {
                 let kind = open.work.program;
                 self.keep(call, open);
-                self.tell(Event::Single { call, spec, kind });
+                self.tell(Event::Assigned { call, spec, tasks: 1, kind });
             }
             Command::Feed { call, items } => {
                 let tasks = items.len() as u64;
@@ -326,8 +326,7 @@ impl Engine {
                     tracing::warn!("worker {rank} is {reason}");
                     self.lost(&info, &reason);
                     self.fabric.give_up(rank);
-                    let failure =
-                        Failure::new(FailureKind::TimedOut, format!("it ran longer than {limit:?}"));
+                    let failure = Failure::timed_out(limit);
                     self.tell(Event::TimedOut { worker: WorkerId(rank), dispatch, task, failure });
                 }
             }
@@ -398,8 +397,8 @@ impl Engine {
                     watching.tell(Happening::ChildLost { leader, slot, pid, reason: &reason });
                 }
             }
-            // That leader is lost as a worker.
-            TeamNews::Disbanded { .. } => {}
+            // It is lost as a worker.
+            TeamNews::Disbanded { reason } => self.on_news(News::Lost { rank, reason }),
         }
     }
 

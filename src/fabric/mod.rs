@@ -116,7 +116,6 @@ impl News {
     fn of(rank: u32, message: ToRank0) -> Option<News> {
         match message {
             ToRank0::Request { free, heard } => Some(News::Requested { rank, free, heard }),
-            ToRank0::Team(TeamNews::Disbanded { reason }) => Some(News::Lost { rank, reason }),
             ToRank0::Team(news) => Some(News::Team { rank, news }),
             ToRank0::Result(result) => Some(News::Returned { rank, result }),
             ToRank0::Hello(_) | ToRank0::Ready(_) => None,

@@ -17,7 +17,7 @@ pub(crate) use start::lead;
 pub(crate) use team::{ChildAt, Deed, Ran, Team};
 
 use crate::{
-    error::{Failure, FailureKind},
+    error::Failure,
     fabric::{
         ALERT, Ending, Expecting, Fabric, Idle, Leads, News, Pause, Woken, WorkerInfo, processes::Processes,
         remote::Remote, sleep_exactly,
@@ -170,8 +170,7 @@ impl Leader {
                 let reason = format!("given up: a task runs longer than {limit:?}");
                 if self.lost(rank, reason, link) {
                     self.fabric.give_up(rank);
-                    let failure =
-                        Failure::new(FailureKind::TimedOut, format!("it ran longer than {limit:?}"));
+                    let failure = Failure::timed_out(limit);
                     self.team.timed_out(rank, dispatch, task, failure, &mut self.deeds);
                 }
             }

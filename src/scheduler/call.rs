@@ -189,12 +189,6 @@ impl Call {
         }
     }
 
-    /// A call of one task, which is there.
-    pub(super) fn single(spec: CallSpec, kind: u64) -> Call {
-        let fed = spec.first + 1;
-        Call { fed, closed: true, kind: Some(kind), ..Call::new(spec) }
-    }
-
     /// A call of so many tasks, which are there.
     pub(super) fn assigned(spec: CallSpec, tasks: u64, kind: u64) -> Call {
         let fed = spec.first + tasks;

@@ -34,12 +34,9 @@ pub(crate) enum Event {
     Deserted,
     /// A new call, with no tasks yet.
     Submitted { call: CallId, spec: CallSpec },
-    /// A new call of these tasks, which are there: a chunk of rank 0, at its leader. Those of a kind take as long as each
-    /// other.
+    /// A new call of these tasks, which are there: a submitted one, or a chunk of rank 0 at its leader. Those of a kind, of
+    /// a function, are believed to take as long as each other.
     Assigned { call: CallId, spec: CallSpec, tasks: u64, kind: u64 },
-    /// A new call of one task, which is there; those of a kind, of a function, are believed to take as long as each
-    /// other.
-    Single { call: CallId, spec: CallSpec, kind: u64 },
     /// This many more tasks are there.
     Fed { call: CallId, tasks: u64 },
     /// The next tasks are not to be run: their outcomes are known, or not wanted.

@@ -131,10 +131,6 @@ impl Scheduler {
                 self.calls.insert(call, Box::new(Call::new(spec)));
                 self.call_changed(call);
             }
-            Event::Single { call, spec, kind } => {
-                self.calls.insert(call, Box::new(Call::single(spec, kind)));
-                self.call_changed(call);
-            }
             Event::Assigned { call, spec, tasks, kind } => {
                 self.calls.insert(call, Box::new(Call::assigned(spec, tasks, kind)));
                 self.call_changed(call);

@@ -12,7 +12,7 @@ fn knowing(kind: u64) -> Fleet {
 
 fn single(fleet: &mut Fleet, task: u64, kind: u64) {
     let spec = CallSpec { first: task, ..spec(Chunk::Fixed(1)) };
-    fleet.tell(Event::Single { call: CallId(task), spec, kind });
+    fleet.tell(Event::Assigned { call: CallId(task), spec, tasks: 1, kind });
 }
 
 #[test]
