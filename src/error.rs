@@ -45,6 +45,9 @@ pub struct Failure {
     pub(crate) message: String,
     /// Where it happened; filled in by rank 0.
     pub(crate) place: Option<Place>,
+    /// What the task gave all the same, encoded as its output is; the last field, for journals that were written
+    /// without it.
+    pub(crate) value: Option<Vec<u8>>,
 }
 
 /// The worker and the attempt that a failure belongs to.
@@ -57,7 +60,7 @@ pub struct Place {
 
 impl Failure {
     pub(crate) fn new(kind: FailureKind, message: impl Into<String>) -> Failure {
-        Failure { kind, message: message.into(), place: None }
+        Failure { kind, message: message.into(), place: None, value: None }
     }
 
     /// The task ran longer than it may.

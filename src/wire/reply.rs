@@ -46,11 +46,11 @@ impl Piece {
         self.outcome.as_ref().is_err_and(|failure| failure.attempt() == 0)
     }
 
-    /// What it weighs, in bytes: its values, or a failure's text.
+    /// What it weighs, in bytes: its values, or a failure's text and what came with it.
     pub(crate) fn size(&self) -> u64 {
         match &self.outcome {
             Ok(batch) => batch.size() as u64,
-            Err(failure) => failure.message.len() as u64,
+            Err(failure) => (failure.message.len() + failure.value.as_ref().map_or(0, Vec::len)) as u64,
         }
     }
 }

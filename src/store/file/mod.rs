@@ -234,8 +234,16 @@ impl ResultFile {
         let batch = match &piece.outcome {
             Ok(batch) => batch,
             Err(failure) => {
-                self.missing_rows(piece.count, Status::of(failure.kind)).map_err(at(piece.start))?;
-                return Ok(());
+                let status = Status::of(failure.kind);
+                return match &failure.value {
+                    // It has a row all the same.
+                    Some(row) => self
+                        .results
+                        .append(&mut row.as_slice())
+                        .and_then(|()| self.status.append(&[status as u8])),
+                    None => self.missing_rows(piece.count, status),
+                }
+                .map_err(at(piece.start));
             }
         };
         let statuses = vec![Status::Ok as u8; batch.len()];

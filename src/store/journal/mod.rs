@@ -22,7 +22,7 @@ use std::{
 use bytes::Bytes;
 use earlier::EarlierBlock;
 use index::{Index, Located};
-use record::{Found, Header, Kind, SLOTS, Scan, TABLE};
+use record::{Found, Header, Kind, SLOTS, Scan, TABLE, VALUE};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use writer::Writer;
@@ -322,7 +322,7 @@ fn take_in(
         Kind::Trace => contents.index.trace.push((offset, size)),
         Kind::Values if fits => contents.index.insert(start, located),
         Kind::Failed | Kind::Attempt if fits && count == 1 => {
-            let Ok(failure) = decode::<Failure>(&record(offset, size)?.1) else {
+            let Ok(failure) = failure_of(record(offset, size)?) else {
                 return Ok(false);
             };
             if header.kind == Kind::Failed {
@@ -349,6 +349,14 @@ fn read_record(file: &File, offset: u64, size: u64) -> io::Result<Record> {
     bytes.truncate(bytes.len() - record::CHECK_BYTES);
     bytes.drain(..record::HEADER_BYTES);
     Ok((header, bytes))
+}
+
+/// The failure that a record holds; one of an earlier version does not say whether there is a value.
+fn failure_of((header, mut payload): Record) -> io::Result<Failure> {
+    if header.layout & VALUE == 0 {
+        payload.push(0);
+    }
+    decode(&payload).map_err(io::Error::other)
 }
 
 fn last_session(file: &File) -> io::Result<Option<Session>> {
@@ -391,7 +399,7 @@ impl Complete {
         let Located { count, offset, size, skip, failed } = located;
         let contradicts = || io::Error::other(format!("the record at byte {offset} contradicts itself"));
         if failed {
-            let failure = decode(&read_record(&self.file, offset, size)?.1).map_err(io::Error::other)?;
+            let failure = failure_of(read_record(&self.file, offset, size)?)?;
             return Ok(Piece { start, count, outcome: Err(failure) });
         }
         let batch = match &self.record {
@@ -419,7 +427,7 @@ impl Complete {
     pub(crate) fn attempts(&self) -> impl Iterator<Item = Result<Attempt, Error>> {
         self.index.attempts.iter().map(|(&(task, _), &(offset, size))| {
             let failure = read_record(&self.file, offset, size)
-                .and_then(|(_, payload)| decode(&payload).map_err(io::Error::other))
+                .and_then(failure_of)
                 .map_err(|error| storage(&self.path, error))?;
             Ok(Attempt { task, failure })
         })

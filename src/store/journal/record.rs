@@ -10,6 +10,8 @@ pub(super) const CHECK_BYTES: usize = 4;
 pub(super) const TABLE: u8 = 1;
 /// The rows of a trace have slot and process.
 pub(super) const SLOTS: u8 = 2;
+/// A failure says whether the task gave a value all the same.
+pub(super) const VALUE: u8 = 4;
 
 const MAGIC: [u8; 4] = *b"RPJ1";
 /// Payloads are checked in pieces of this many bytes.

@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     index::{Index, Located},
-    record::{self, Header, Kind, SLOTS, TABLE},
+    record::{self, Header, Kind, SLOTS, TABLE, VALUE},
 };
 use crate::{
     error::{Error, ErrorKind, Failure},
@@ -388,7 +388,7 @@ impl Log {
 
     fn failure(&mut self, kind: Kind, task: u64, count: u64, failure: &Failure) -> io::Result<()> {
         let payload = encode(failure).map_err(io::Error::other)?;
-        let (offset, size) = self.record(kind, task, count, 0, &payload)?;
+        let (offset, size) = self.record(kind, task, count, VALUE, &payload)?;
         if kind == Kind::Failed {
             self.index.insert(task, Located { count, offset, size, skip: 0, failed: true });
         }
