@@ -83,8 +83,8 @@ pub use executor::{
 };
 pub use exit::main;
 pub use fabric::WorkerInfo;
-pub use job::Job;
-pub use launch::{Bind, GpusPerTask, Mode};
+pub use job::{FailedWith, Job, Plan, Telling, Told};
+pub use launch::{Bind, GpusPerTask, Mode, environment_of_programs};
 pub use rand_chacha::{self, rand_core};
 pub use rows::Rows;
 pub use scheduler::Chunk;

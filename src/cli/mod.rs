@@ -2,6 +2,7 @@
 
 mod bench;
 mod doctor;
+mod dry_run;
 mod examples;
 #[cfg(feature = "hdf5")]
 mod export;
@@ -59,12 +60,21 @@ pub struct Jobs {
     version: &'static str,
     about: &'static str,
     entries: Vec<Entry>,
+    /// Those that are commands by themselves.
+    commands: Vec<Entry>,
 }
 
 impl Jobs {
     #[doc(hidden)]
     pub fn of_package(version: &'static str, about: &'static str, entries: Vec<Entry>) -> Jobs {
-        Jobs { version, about, entries }
+        Jobs { version, about, entries, commands: Vec::new() }
+    }
+
+    /// The job `J` as a command by itself, beside `run`: `rankpool exec` instead of `rankpool run exec`.
+    #[must_use]
+    pub fn command<J: Job + clap::Args>(mut self) -> Jobs {
+        self.commands.push(Entry::of::<J>());
+        self
     }
 }
 
@@ -123,7 +133,11 @@ fn command_line(jobs: &Jobs) -> ExitCode {
             ),
             None => Err(Error::usage(format!("name a job; `{} list` shows them", program()))),
         },
-        _ => Err(Error::usage("name a command; --help shows them")),
+        Some((name, matches)) => match jobs.commands.iter().find(|job| job.name == name) {
+            Some(job) => (job.run)(matches),
+            None => Err(Error::usage(format!("there is no command {name}"))),
+        },
+        None => Err(Error::usage("name a command; --help shows them")),
     };
     ended.unwrap_or_else(|error| ended_by(&error))
 }
@@ -132,7 +146,7 @@ fn command_line(jobs: &Jobs) -> ExitCode {
 const ABOUT: &str = "Runs jobs over many inputs, serially, on one node or on an MPI cluster";
 
 fn command(jobs: &Jobs) -> Command {
-    let Jobs { version, about, entries } = jobs;
+    let Jobs { version, about, entries, commands } = jobs;
     let run = Command::new("run")
         .about("Run a job")
         .subcommand_required(true)
@@ -151,6 +165,7 @@ fn command(jobs: &Jobs) -> Command {
         .after_help(examples::of_program(&job))
         .subcommand(Command::new("list").about("List the jobs"))
         .subcommand(run.after_help(examples::of_run(&job)))
+        .subcommands(commands.iter().map(|job| (job.command)()))
         .subcommand(slurm::command(&job))
         .subcommand(simulate::command())
         .subcommand(doctor::command())

@@ -15,7 +15,7 @@ use std::{
 };
 
 use super::{
-    log, out, program,
+    dry_run, log, out, program,
     progress::{self, CHILDREN, WORKERS, count, lost_ones},
     settings::{Files, Settings},
     signals,
@@ -26,7 +26,7 @@ use crate::{
     Job,
     error::{Error, ErrorKind, TaskError},
     executor::Executor,
-    job::{self, Report, Ui},
+    job::{self, Plan, Report, Telling, Ui},
     launch,
     paths::Named,
     say::{self, say},
@@ -54,6 +54,19 @@ struct Flags {
     /// Print one JSON object, alone on standard output; what tasks print goes to standard error then
     #[arg(long, help_heading = "Run options")]
     json: bool,
+    /// Print what would be run, a line a task, and run nothing
+    #[arg(long, help_heading = "Run options")]
+    dry_run: bool,
+}
+
+impl Flags {
+    fn plan(&self) -> Plan {
+        Plan {
+            seed: self.settings.seed,
+            keeps_results: self.files.output().is_some(),
+            keeps_journal: self.files.has_journal(),
+        }
+    }
 }
 
 /// The job's command, with its own flags and those of every run.
@@ -84,6 +97,9 @@ fn start<J: Job + Args>(matches: &ArgMatches) -> Result<ExitCode, Error> {
     let flags = Flags::from_arg_matches(matches).map_err(|error| unreadable(&error))?;
     let began = Instant::now();
     flags.files.check()?;
+    if flags.dry_run {
+        return dry_run::execute(job, &flags.plan(), flags.files.only());
+    }
     log::start(flags.log_dir.as_ref())?;
     // On every rank, before any task.
     let report_out = flags.json.then(keep_standard_output).transpose()?;
@@ -96,7 +112,7 @@ fn start<J: Job + Args>(matches: &ArgMatches) -> Result<ExitCode, Error> {
     slips(&command::<J>()).iter().for_each(|slip| progress::print(slip));
     tell_idle_nodes(&pool);
     walltime::watch(&pool, J::NAME, began, &flags.settings, flags.files.has_journal())?;
-    let outcome = supervised(&job, &pool, &flags, report_out);
+    let outcome = supervised(job, &pool, &flags, report_out);
     let code = match outcome {
         Ok(code) => code,
         // The signal has said it, and is ending the workers.
@@ -143,11 +159,12 @@ fn tell_idle_nodes(pool: &Executor) {
 }
 
 fn supervised<J: Job>(
-    job: &J,
+    mut job: J,
     pool: &Executor,
     flags: &Flags,
     report_out: Option<File>,
 ) -> Result<i32, Error> {
+    job.prepare(&flags.plan())?;
     let teller = Teller { job: J::NAME, total: AtomicU64::new(0), failures: Mutex::default() };
     let over = AtomicBool::new(false);
     // With --json standard output is where the report goes.
@@ -158,7 +175,7 @@ fn supervised<J: Job>(
         let shown = scope.spawn(move || view.show(flags.settings.progress));
         let _stop = progress::StopOnDrop { over: &over, thread: shown.thread() };
         job::run(
-            job,
+            &job,
             pool,
             &flags.settings.job_options(&flags.files, flags.log_dir.as_ref(), streams),
             &teller,
@@ -169,6 +186,7 @@ fn supervised<J: Job>(
     say::flush();
     let told = match report_out {
         Some(file) => tell_json(&report, file),
+        None if job.telling() != Telling::Nothing => Ok(()),
         None => {
             say::flush_prints();
             tell(&report)

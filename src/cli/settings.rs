@@ -7,10 +7,11 @@ use clap::{Args, ValueEnum};
 use crate::{
     error::Error,
     executor::{Builder, CallOptions, Executor, SHORTEST_STALL},
-    job::{self, Keep, MaxFailures},
+    job::{self, Amount, Halt, Keep},
     launch::{self, Bind, GpusPerTask, Mode},
     paths::Named,
     scheduler::Chunk,
+    task_set::TaskSet,
 };
 
 /// How progress is shown.
@@ -52,17 +53,6 @@ fn stall(text: &str) -> Result<Stall, String> {
         ));
     }
     Ok(Stall(Some(stall)))
-}
-
-fn max_failures(text: &str) -> Result<MaxFailures, String> {
-    let expected = || "expected a number of tasks, or a part of all as in 5%".to_string();
-    match text.strip_suffix('%') {
-        Some(percent) => {
-            let percent = percent.trim().parse::<f64>().map_err(|_| expected())?;
-            if (0.0..=100.0).contains(&percent) { Ok(MaxFailures::Percent(percent)) } else { Err(expected()) }
-        }
-        None => text.parse().map(MaxFailures::Tasks).map_err(|_| expected()),
-    }
 }
 
 fn info(text: &str) -> Result<(String, String), String> {
@@ -145,8 +135,12 @@ pub(super) struct Settings {
     #[arg(long, value_name = "TIME", env = "RANKPOOL_RETRY_DELAY", value_parser = duration)]
     pub(super) retry_delay: Option<Duration>,
     /// How many tasks may fail, as a number or as in 5%; one more ends the run
-    #[arg(long, value_name = "N|N%", env = "RANKPOOL_MAX_FAILURES", value_parser = max_failures)]
-    pub(super) max_failures: Option<MaxFailures>,
+    #[arg(long, value_name = "N|N%", env = "RANKPOOL_MAX_FAILURES")]
+    pub(super) max_failures: Option<Amount>,
+    /// End the run when so many tasks have ended, and wait for those that run (soon) or not (now), as in soon,fail=1 or
+    /// now,success=5%
+    #[arg(long, value_name = "WHEN,WHAT=N", env = "RANKPOOL_HALT", conflicts_with = "max_failures")]
+    pub(super) halt: Option<Halt>,
     /// How long one task may run, as in 90s or 5m (processes, comm, pool)
     #[arg(long, value_name = "TIME", env = "RANKPOOL_TASK_TIMEOUT", value_parser = duration)]
     pub(super) task_timeout: Option<Duration>,
@@ -192,7 +186,7 @@ impl Settings {
                 task_timeout: self.task_timeout,
                 ..CallOptions::default()
             },
-            max_failures: self.max_failures,
+            halt: self.halt.or(self.max_failures.map(Halt::beyond)),
             seed: self.seed,
             events: files.events.clone(),
             logs: logs.cloned(),
@@ -223,6 +217,16 @@ impl Files {
             return Err(Error::usage("--compress is for an output: name it by --output"));
         }
         Ok(())
+    }
+
+    /// Where the results go.
+    pub(super) fn output(&self) -> Option<&Named> {
+        self.keep.output.as_ref()
+    }
+
+    /// The tasks that alone are to be run.
+    pub(super) fn only(&self) -> Option<&TaskSet> {
+        self.keep.only.as_ref()
     }
 
     /// The run can be resumed.

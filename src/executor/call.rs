@@ -50,7 +50,7 @@ pub struct Call<'p, T> {
 }
 
 impl<'p, T: Function> Call<'p, T> {
-    pub(super) fn new(pool: &'p Executor, shared: Result<Option<Bytes>, Failure>) -> Call<'p, T> {
+    pub(crate) fn new(pool: &'p Executor, shared: Result<Option<Bytes>, Failure>) -> Call<'p, T> {
         let options = CallOptions { chunk: pool.shared.chunk, ..CallOptions::default() };
         Call { pool, shared, options, function: PhantomData }
     }
@@ -291,13 +291,16 @@ impl<'p, T: Function> Call<'p, T> {
         self,
         items: I,
         skip: crate::task_set::TaskSet,
+        barriers: Vec<u64>,
         ordered: bool,
     ) -> Result<super::Pieces<'p, I::IntoIter>, Error>
     where
         I: IntoIterator<Item = T::Item>,
     {
         Ok(super::Pieces(
-            self.flow(items.into_iter(), entry::<T>(), ordered, Taste::AsTheyCome)?.without(skip),
+            self.flow(items.into_iter(), entry::<T>(), ordered, Taste::AsTheyCome)?
+                .without(skip)
+                .with_barriers(barriers),
         ))
     }
 

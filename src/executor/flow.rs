@@ -68,6 +68,8 @@ pub(super) struct Flow<'p, I> {
     slow: bool,
     /// Tasks that are not run.
     skip: TaskSet,
+    /// Tasks before which all earlier ones must have ended; the first to come is the last.
+    barriers: Vec<u64>,
     window_tasks: u64,
     window_bytes: u64,
     deadline: Option<(Instant, Duration)>,
@@ -125,6 +127,7 @@ where
             steady: false,
             slow: false,
             skip: TaskSet::default(),
+            barriers: Vec::new(),
             window_tasks,
             window_bytes,
             deadline: options.time_limit.and_then(|limit| Some((Instant::now().checked_add(limit)?, limit))),
@@ -149,6 +152,20 @@ where
     pub(super) fn without(mut self, skip: TaskSet) -> Self {
         self.skip = skip;
         self
+    }
+
+    /// Pulls the items of these tasks when all earlier ones have ended.
+    pub(super) fn with_barriers(mut self, mut barriers: Vec<u64>) -> Self {
+        barriers.sort_unstable_by(|a, b| b.cmp(a));
+        self.barriers = barriers;
+        self
+    }
+
+    /// How many tasks there are before the next barrier that is not passed yet.
+    fn before_barrier(&mut self) -> u64 {
+        let ended = self.taken + self.skipped;
+        while self.barriers.pop_if(|barrier| *barrier < self.pulled || *barrier <= ended).is_some() {}
+        self.barriers.last().map_or(u64::MAX, |barrier| barrier - self.pulled)
     }
 
     /// The next piece; `None` when the map is over, be it at its end or at a failure.
@@ -284,6 +301,7 @@ where
             let (mut count, mut size) = (0, 0);
             let used = self.taken + self.skipped;
             let mut room = used.saturating_add(self.window_tasks).saturating_sub(self.pulled);
+            room = room.min(self.before_barrier());
             self.slow = false;
             while room > 0 && count < BLOCK_TASKS && size < BLOCK_BYTES {
                 // At least one task is always let through, whatever its size.

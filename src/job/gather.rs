@@ -11,6 +11,8 @@ use crate::{error::Error, executor::value, store::file::ResultFile, wire::Piece}
 /// Yields index and output of each task that ended well, and takes note of the others.
 pub(super) struct Gather<'s, T> {
     source: &'s mut dyn FnMut() -> Result<Option<Piece>, Error>,
+    /// Who is told of each piece in its turn.
+    tell: Option<&'s dyn Fn(&Piece) -> Result<(), Error>>,
     pub(super) file: Option<ResultFile>,
     digest: Digest,
     pub(super) done: u64,
@@ -27,11 +29,13 @@ pub(super) struct Gather<'s, T> {
 impl<'s, T: DeserializeOwned> Gather<'s, T> {
     pub(super) fn new(
         source: &'s mut dyn FnMut() -> Result<Option<Piece>, Error>,
+        tell: Option<&'s dyn Fn(&Piece) -> Result<(), Error>>,
         file: Option<ResultFile>,
         notes: Option<Shared>,
     ) -> Gather<'s, T> {
         Gather {
             source,
+            tell,
             file,
             digest: Digest::default(),
             done: 0,
@@ -64,6 +68,7 @@ impl<'s, T: DeserializeOwned> Gather<'s, T> {
             }
         }
         self.digest.piece(&piece);
+        self.tell.map_or(Ok(()), |tell| tell(&piece))?;
         Ok(Some(piece))
     }
 }

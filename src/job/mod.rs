@@ -4,8 +4,13 @@
 mod apart;
 #[cfg(feature = "cli")]
 mod events;
+mod function;
 #[cfg(feature = "cli")]
 mod gather;
+#[cfg(feature = "cli")]
+mod halt;
+#[cfg(feature = "cli")]
+mod items;
 #[cfg(feature = "cli")]
 mod keep;
 #[cfg(feature = "cli")]
@@ -18,6 +23,7 @@ mod report;
 mod run;
 #[cfg(feature = "cli")]
 mod session;
+mod tell;
 
 use std::{error::Error as StdError, path::PathBuf};
 
@@ -26,12 +32,42 @@ use serde::{Serialize, de::DeserializeOwned};
 #[cfg(feature = "cli")]
 pub(crate) use {
     apart::is_name_of_a_log,
+    halt::{Amount, Halt},
     keep::Keep,
     report::Report,
-    run::{MaxFailures, Options, Ui, run},
+    run::{Options, Ui, run},
+};
+pub use {
+    function::FailedWith,
+    tell::{Telling, Told},
 };
 
 use crate::{error::Error, rows::Rows};
+
+/// What the command line asks of a run, for [`Job::prepare`].
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    pub(crate) seed: u64,
+    pub(crate) keeps_results: bool,
+    pub(crate) keeps_journal: bool,
+}
+
+impl Plan {
+    /// The seed of the run's random numbers.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// The results go to a file.
+    pub fn keeps_results(&self) -> bool {
+        self.keeps_results
+    }
+
+    /// The run can be resumed: what its items are must be known before it begins.
+    pub fn keeps_journal(&self) -> bool {
+        self.keeps_journal
+    }
+}
 
 /// A named, parameterised map: items, a task for each, and a summary of the results.
 ///
@@ -82,6 +118,19 @@ pub trait Job: Serialize + DeserializeOwned + Send + Sync + 'static {
     type Output: Serialize + DeserializeOwned + 'static;
     /// What is told at the end. A struct is shown field by field.
     type Summary: Serialize;
+    /// The job's tasks keep to `--task-timeout` by themselves: [`Task::time_limit`](crate::Task::time_limit) says it, in
+    /// every mode, and the run does not end a worker for it.
+    const KEEPS_TIME: bool = false;
+
+    /// Completes the parameters, on rank 0, before the files of the run are opened and before anything is sent: what it
+    /// puts into the job is part of what the run is, and the workers see it. Nothing by default.
+    ///
+    /// # Errors
+    /// When the parameters or the input are no good.
+    fn prepare(&mut self, plan: &Plan) -> Result<(), Error> {
+        let _ = plan;
+        Ok(())
+    }
 
     /// The items, in the order of their tasks. Runs on rank 0; an iterator of known length gives
     /// better progress and chunks.
@@ -90,11 +139,52 @@ pub trait Job: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// When the parameters or the input are no good; use [`Error::usage`] for what the user can mend.
     fn items(&self) -> Result<impl Iterator<Item = Self::Item>, Error>;
 
+    /// The items of a job that reads them as it goes, and may fail on its way: an error ends the run, and the journal keeps
+    /// what is done. It is what a run calls; by default the items of [`items`](Job::items).
+    ///
+    /// # Errors
+    /// As [`items`](Job::items).
+    fn try_items(&self) -> Result<impl Iterator<Item = Result<Self::Item, Error>>, Error> {
+        Ok(self.items()?.map(Ok))
+    }
+
+    /// The tasks before which all earlier ones must have ended, in order. None by default.
+    fn barriers(&self) -> Vec<u64> {
+        Vec::new()
+    }
+
+    /// What task `index` is, in a line, for `--dry-run`: the item as JSON by default.
+    fn describe(&self, index: u64, item: &Self::Item) -> Option<String> {
+        let _ = (index, item);
+        None
+    }
+
     /// Runs one task, on a worker. [`Task::current`](crate::Task::current) has its random numbers.
     ///
     /// # Errors
     /// Whatever fails the task; the others go on.
     fn task(&self, item: Self::Item) -> Result<Self::Output, Box<dyn StdError>>;
+
+    /// On a worker, just before a task runs: the tasks that are to run after it, index and item, as far as they are there.
+    /// For a job that can give work ahead to a program that it keeps; they may yet be run elsewhere. Nothing by default.
+    fn ahead(&self, upcoming: impl Iterator<Item = (u64, Self::Item)>) {
+        let _ = upcoming;
+    }
+
+    /// Whether [`tell`](Job::tell) is called. If it is, the report does not stand on standard output, which is the job's.
+    fn telling(&self) -> Telling {
+        Telling::Nothing
+    }
+
+    /// Tells the user what became of a task, on rank 0, while the run goes on. Other tasks go on meanwhile, until 64 MiB
+    /// of outcomes wait.
+    ///
+    /// # Errors
+    /// When nothing more can be told: the run ends with the error, and the journal keeps what is done.
+    fn tell(&self, told: Told<'_, Self::Output>) -> Result<(), Error> {
+        let _ = told;
+        Ok(())
+    }
 
     /// Files that the job reads or makes by itself, none by default. A run whose `--output`, `--journal` or `--events`
     /// names one of them is refused, with `--force` too.

@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use super::events::{Event, Events};
+use super::{
+    events::{Event, Events},
+    tell,
+};
 use crate::{
     error::Error,
     executor::{Happening, Span, Watch},
@@ -74,6 +77,8 @@ pub(super) enum Trail {
 pub(super) struct Recorder {
     notes: Shared,
     trail: Trail,
+    /// Who is told of outcomes as they become known.
+    told: Option<Arc<tell::Queue>>,
     events: Option<Events>,
     hosts: HashMap<u32, Arc<str>>,
     /// Seconds from the beginning of the run to that of this session.
@@ -84,12 +89,13 @@ impl Recorder {
     pub(super) fn new(
         notes: Shared,
         trail: Trail,
+        told: Option<Arc<tell::Queue>>,
         events: Option<Events>,
         workers: &[WorkerInfo],
         offset: f64,
     ) -> Recorder {
         let hosts = workers.iter().map(|worker| (worker.rank, worker.host.as_str().into())).collect();
-        Recorder { notes, trail, events, hosts, offset }
+        Recorder { notes, trail, told, events, hosts, offset }
     }
 
     fn chunk(&mut self, span: &Span) {
@@ -134,6 +140,9 @@ impl Watch for Recorder {
                 self.failed(Attempt { task, failure: failure.clone() }, last);
             }
             Happening::Known(piece) => {
+                if let Some(told) = &self.told {
+                    told.push(piece.clone());
+                }
                 if let Trail::Journal(queue) = &self.trail {
                     queue.push(Addition::Outcome(piece));
                 }

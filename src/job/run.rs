@@ -1,6 +1,11 @@
 //! A run of a job, from its items to its report.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -8,11 +13,15 @@ use serde_json::Value;
 use super::{
     Job, Keep, Report, apart,
     events::Events,
+    function::JobTask,
     gather::Gather,
+    halt::{Counter, Halt},
+    items::{Broken, Items},
     keep::{Kept, Opened},
     parameters,
     report::{SlowestTask, processes, provenance},
     session::Session,
+    tell::{self, Closing, Telling, tell_of},
 };
 use crate::{
     error::{Error, ErrorKind, TaskError},
@@ -24,14 +33,13 @@ use crate::{
         journal::{Addition, Complete, Journal},
     },
     wire::Piece,
-    worker::Function,
 };
 
 /// How a job is to be run.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     pub(crate) call: CallOptions,
-    pub(crate) max_failures: Option<MaxFailures>,
+    pub(crate) halt: Option<Halt>,
     pub(crate) seed: u64,
     pub(crate) events: Option<Named>,
     /// The folder for the logs of the ranks.
@@ -39,26 +47,6 @@ pub(crate) struct Options {
     /// The paths of what standard output and standard error are.
     pub(crate) streams: [PathBuf; 2],
     pub(crate) keep: Keep,
-}
-
-/// How many tasks may fail; one more ends the run.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum MaxFailures {
-    Tasks(u64),
-    /// Of all tasks.
-    Percent(f64),
-}
-
-impl MaxFailures {
-    fn tasks(self, all: Option<u64>) -> Result<u64, Error> {
-        match (self, all) {
-            (MaxFailures::Tasks(tasks), _) => Ok(tasks),
-            (MaxFailures::Percent(percent), Some(all)) => Ok((percent / 100.0 * all as f64) as u64),
-            (MaxFailures::Percent(_), None) => Err(Error::usage(
-                "--max-failures in percent needs a job that knows how many tasks it has: give a number",
-            )),
-        }
-    }
 }
 
 /// Who is told how a run goes.
@@ -79,11 +67,11 @@ pub(crate) trait Ui {
 /// When the job cannot be run or summed up, or its files cannot be written; failed tasks are counted in
 /// the report.
 pub(crate) fn run<J: Job>(job: &J, pool: &Executor, options: &Options, ui: &dyn Ui) -> Result<Report, Error> {
-    let items = job.items()?;
+    let items = job.try_items()?;
     let (least, most) = items.size_hint();
     let tasks = most.filter(|most| *most == least).map(|most| most as u64);
     // What can be refused is refused before a file is touched.
-    let limit = options.max_failures.map(|limit| limit.tasks(tasks)).transpose()?;
+    let counter = Counter::new(options.halt, tasks)?;
     call(job, pool, options).check(tasks)?;
     parameters::check_sent(job, J::NAME)?;
     apart::check(options, &job.files())?;
@@ -100,21 +88,29 @@ pub(crate) fn run<J: Job>(job: &J, pool: &Executor, options: &Options, ui: &dyn 
     greet(&kept, options, ui);
     let to_run = tasks.map(|tasks| kept.skip.missing_below(tasks).len());
     ui.expect(to_run);
-    let session = Session::begin(pool, &kept, events, (tasks, to_run))?;
-    let outcome = Run { job, pool, options, ui, limit, session: &session }
-        .run(items, tasks, kept)
-        .map_err(|error| with_a_way_on(error, options));
+    let told = (job.telling() == Telling::AsTheyEnd).then(|| Arc::new(tell::Queue::default()));
+    let session = Session::begin(pool, &kept, events, told.clone(), (tasks, to_run))?;
+    let run = Run { job, pool, options, ui, told, session: &session };
+    let outcome = thread::scope(|scope| {
+        let telling = run.told.clone().map(|told| scope.spawn(move || told.serve(job)));
+        let closing = run.told.clone().map(Closing);
+        let outcome = run.run(items, tasks, counter, kept);
+        drop(closing);
+        match telling.map(|telling| telling.join()) {
+            Some(Ok(Err(error))) => outcome.and(Err(error)),
+            _ => outcome,
+        }
+    })
+    .map_err(|error| with_a_way_on(error, options));
     session.ended(&outcome);
     outcome
 }
 
 /// The job's tasks as a call.
-fn call<'p, J: Job>(
-    job: &J,
-    pool: &'p Executor,
-    options: &Options,
-) -> Call<'p, impl Function<Item = J::Item, Value = J::Output> + use<J>> {
-    let call = pool.try_call_with(job, J::task).options(options.call.clone());
+fn call<'p, J: Job>(job: &J, pool: &'p Executor, options: &Options) -> Call<'p, JobTask<J>> {
+    let mut asked = options.call.clone();
+    let kept_limit = if J::KEEPS_TIME { asked.task_timeout.take() } else { None };
+    let call = JobTask::call(pool, job, kept_limit).options(asked);
     call.label(J::NAME).seed(options.seed).keep_going()
 }
 
@@ -157,29 +153,35 @@ struct Run<'r, J> {
     pool: &'r Executor,
     options: &'r Options,
     ui: &'r dyn Ui,
-    /// How many tasks may fail.
-    limit: Option<u64>,
+    /// Who is told of outcomes as they end.
+    told: Option<Arc<tell::Queue>>,
     session: &'r Session<'r>,
 }
 
 impl<J: Job> Run<'_, J> {
     fn run(
         &self,
-        items: impl Iterator<Item = J::Item>,
+        items: impl Iterator<Item = Result<J::Item, Error>>,
         tasks: Option<u64>,
+        counter: Counter,
         mut kept: Kept,
     ) -> Result<Report, Error> {
         let options = self.options;
         // What is in the journal already must be read from there, in its turn among the rest; and failures that
         // are counted must be heard of at once, not in their turn.
-        let streams = kept.journal.is_some() && kept.known == 0 && self.limit.is_none();
-        let call = call(self.job, self.pool, options).announce(streams);
+        let streams = kept.journal.is_some() && kept.known == 0 && options.halt.is_none();
+        let told_by_engine = self.told.is_some() && kept.journal.is_none();
+        let call = call(self.job, self.pool, options).announce(streams || told_by_engine);
         let skip = std::mem::take(&mut kept.skip);
-        let pieces = call.pieces(items, skip, kept.journal.is_none() || streams)?;
-        let mut live = Live { pieces, ui: self.ui, limit: self.limit, failed: 0, stopped: false };
+        let broken = Broken::default();
+        let items = Items::new(items, broken.clone());
+        let barriers = self.job.barriers();
+        let pieces = call.pieces(items, skip, barriers, kept.journal.is_none() || streams)?;
+        let mut live =
+            Live { pieces, ui: self.ui, pool: self.pool, broken, counter, ending: Ending::AtTheEnd };
 
         let gathered = match kept.journal.take() {
-            None => self.gather(&mut || live.next(), &mut kept)?,
+            None => self.gather(&mut || self.next(&mut live), &mut kept)?,
             Some(journal) if streams => self.beside_the_journal(&mut live, &mut kept, journal)?,
             Some(journal) => self.through_the_journal(&mut live, &mut kept, journal)?,
         };
@@ -189,6 +191,16 @@ impl<J: Job> Run<'_, J> {
             self.ui.say(&format!("--only names task {}, and there are {all} tasks, from 0", only.end() - 1));
         }
         self.finish(all, kept, gathered)
+    }
+
+    /// The next piece, once there is room for what is told of it.
+    fn next<I>(&self, live: &mut Live<'_, I>) -> Result<Option<Piece>, Error>
+    where
+        I: Iterator,
+        I::Item: Serialize,
+    {
+        self.told.as_ref().map_or(Ok(()), |told| told.wait_for_room())?;
+        live.next()
     }
 
     /// Runs the tasks; the engine's thread puts each outcome into the journal as soon as it is known, and
@@ -206,7 +218,7 @@ impl<J: Job> Run<'_, J> {
         let queue = journal.queue();
         let mut source = || {
             queue.wait_for_room()?;
-            let piece = live.next()?;
+            let piece = self.next(live)?;
             // An item that could not be encoded never left: what was sent in its place does not count.
             if let Some(piece) = piece.as_ref().filter(|piece| piece.is_of_no_attempt()) {
                 queue.append(Addition::Outcome(piece.clone()))?;
@@ -230,9 +242,12 @@ impl<J: Job> Run<'_, J> {
     {
         let queue = journal.queue();
         let fit = kept.schema.as_ref().map(|schema| Fit::new(schema, &self.job.rows())).transpose()?;
-        while let Some(piece) = live.next()? {
+        while let Some(piece) = self.next(live)? {
             // The file is written at the end; a row that does not fit it is told of at once.
             fit.as_ref().map_or(Ok(()), |fit| fit.check(&piece))?;
+            if let Some(told) = &self.told {
+                told.push(piece.clone());
+            }
             queue.append(Addition::Outcome(piece))?;
         }
         let map_time = self.session.began.elapsed();
@@ -257,7 +272,10 @@ impl<J: Job> Run<'_, J> {
             _ => None,
         };
         let notes = kept.journal.is_none().then(|| self.session.notes.clone());
-        let mut gather: Gather<'_, J::Output> = Gather::new(source, file, notes);
+        let tell = |piece: &Piece| tell_of(self.job, piece);
+        let in_order = self.job.telling() == Telling::InOrder;
+        let tell: Option<&dyn Fn(&Piece) -> Result<(), Error>> = if in_order { Some(&tell) } else { None };
+        let mut gather: Gather<'_, J::Output> = Gather::new(source, tell, file, notes);
         let summary = self.job.summary(&mut gather);
         // A summary that stops early does not stop the run; one that fails does not hide why.
         gather.drain()?;
@@ -357,13 +375,28 @@ impl Gathered {
     }
 }
 
-/// The outcomes as they come, up to the failures that are allowed.
+/// How the outcomes end.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Ending {
+    /// With the last one.
+    AtTheEnd,
+    /// With the last one that was begun before the run was to halt.
+    Soon,
+    /// Here.
+    Now,
+}
+
+/// How long what runs is waited for, when a run is to halt soon.
+const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// The outcomes as they come, up to where the run is to halt.
 struct Live<'r, I> {
     pieces: Pieces<'r, I>,
     ui: &'r dyn Ui,
-    limit: Option<u64>,
-    failed: u64,
-    stopped: bool,
+    pool: &'r Executor,
+    broken: Broken,
+    counter: Counter,
+    ending: Ending,
 }
 
 impl<I> Live<'_, I>
@@ -372,21 +405,43 @@ where
     I::Item: Serialize,
 {
     fn next(&mut self) -> Result<Option<Piece>, Error> {
-        if self.stopped {
+        if self.ending == Ending::Now {
             return Ok(None);
         }
-        let piece = self.pieces.next()?;
-        if let Some(Piece { start, outcome: Err(failure), .. }) = &piece {
-            self.ui.failed(&failure.clone().at_task(*start));
-            self.failed += 1;
-            if self.limit.is_some_and(|limit| self.failed > limit) {
-                self.ui.say(&format!(
-                    "{} tasks have failed, more than --max-failures allows: the run ends here",
-                    self.failed
-                ));
-                self.stopped = true;
+        let piece = match self.pieces.next() {
+            Err(error) if error.kind() == ErrorKind::Stopped && self.ending == Ending::Soon => None,
+            piece => piece?,
+        };
+        if let Some(error) = self.broken.borrow_mut().take() {
+            return Err(error);
+        }
+        let halt = match &piece {
+            Some(Piece { start, outcome: Err(failure), .. }) => {
+                self.ui.failed(&failure.clone().at_task(*start));
+                self.counter.count(1, 0)
             }
+            Some(piece) => self.counter.count(0, piece.count),
+            None => None,
+        };
+        if let Some(halt) = halt.filter(|_| self.ending == Ending::AtTheEnd) {
+            self.halt(halt);
         }
         Ok(piece)
+    }
+
+    fn halt(&mut self, halt: Halt) {
+        let Counter { failed, done, .. } = self.counter;
+        let (what, ending) = match halt.soon {
+            true => ("nothing more is begun", Ending::Soon),
+            false => ("the run ends here", Ending::Now),
+        };
+        self.ui.say(&match halt.allowed {
+            true => format!("{failed} tasks have failed, more than --max-failures allows: {what}"),
+            false => format!("{failed} tasks have failed, and {done} ended well: {what}, as --halt says"),
+        });
+        self.ending = ending;
+        if halt.soon {
+            self.pool.drain().begin(Instant::now() + FOR_EVER);
+        }
     }
 }

@@ -1,13 +1,17 @@
 //! This process's part of a run, which may go on from an earlier one: it is watched from its beginning
 //! to its end, and events tell of both.
 
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, UNIX_EPOCH},
+};
 
 use super::{
     Report,
     events::{Event, Events, EventsFile},
     keep::Kept,
     record::{Recorder, Shared, Trail},
+    tell,
 };
 use crate::{
     error::Error,
@@ -36,6 +40,7 @@ impl<'p> Session<'p> {
         pool: &'p Executor,
         kept: &Kept,
         events: Option<(Events, EventsFile)>,
+        told: Option<Arc<tell::Queue>>,
         (tasks, to_run): (Option<u64>, Option<u64>),
     ) -> Result<Session<'p>, Error> {
         let (events, file) = events.unzip();
@@ -60,7 +65,7 @@ impl<'p> Session<'p> {
             to_run,
         });
         let recorder =
-            Recorder::new(session.notes.clone(), trail, session.events.clone(), pool.workers(), offset);
+            Recorder::new(session.notes.clone(), trail, told, session.events.clone(), pool.workers(), offset);
         let watch: Box<dyn Watch> = Box::new(recorder);
         pool.watch(Some(watch), session.began)?;
         Ok(session)

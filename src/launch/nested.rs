@@ -1,7 +1,10 @@
 //! What a launcher leaves in the environment of a rank for this rank alone. A task of a child must not have it: else an
 //! `mpiexec` that it runs refuses to run inside of another, and a program that it runs believes to be a rank of ours.
 
-use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+use std::{
+    ffi::{OsStr, OsString},
+    os::unix::ffi::OsStrExt,
+};
 
 /// What Open MPI 4 and 5, MPICH, srun, and the launchers of HPE and MVAPICH set for a rank, or leave from one of their
 /// own. A star stands for any end. Parameters of Open MPI (OMPI_MCA_*) are mostly the user's: mpiexec's are named one by
@@ -86,6 +89,24 @@ pub(crate) fn belongs_to_the_launch(name: &OsStr) -> bool {
         })
     };
     any(&OF_THE_LAUNCH) && !any(&OF_THE_USER)
+}
+
+/// What rankpool sets for its own workers.
+const OF_WORKERS: [&str; 3] = ["RANKPOOL_WORKER", "RANKPOOL_CHILD_OF", "RANKPOOL_CODE_FILE"];
+
+/// This process's environment without what belongs to its launch: for a program that a task starts, which may then be an
+/// MPI program with a launcher of its own.
+///
+/// ```
+/// use std::process::Command;
+/// let mut program = Command::new("true");
+/// program.env_clear().envs(rankpool::environment_of_programs());
+/// # let _ = program;
+/// ```
+pub fn environment_of_programs() -> impl Iterator<Item = (OsString, OsString)> {
+    std::env::vars_os().filter(|(name, _)| {
+        !belongs_to_the_launch(name) && !OF_WORKERS.iter().any(|of_workers| name == of_workers)
+    })
 }
 
 #[cfg(test)]

@@ -38,6 +38,10 @@ pub trait Function: 'static {
     fn index(run: &ChunkRun<'_>, k: usize) -> u64 {
         run.first() + k as u64
     }
+    /// Task `k` of the chunk is about to run: those behind it may be looked at.
+    #[doc(hidden)]
+    #[inline]
+    fn ahead(_: &mut Self::State, _: &ChunkRun<'_>, _: usize) {}
     #[doc(hidden)]
     #[inline]
     fn item(run: &ChunkRun<'_>, k: usize) -> Result<Self::Item, CodecError> {
@@ -60,6 +64,7 @@ pub(crate) fn run_chunk<P: Function, K: Sink<P::Value>>(run: &mut ChunkRun<'_>) 
             Ok(state) => catch(|| {
                 let item = P::item(run, k)
                     .map_err(|error| Failure::new(FailureKind::Codec, format!("the item {error}")))?;
+                P::ahead(state, run, k);
                 P::run(state, item)
             }),
             Err(failure) => Ok(Err(failure.clone())),

@@ -127,7 +127,7 @@ pub(super) fn run_message(
         around: place.around,
         board: place.board,
         thread: place.thread,
-        task: Task::new(place.rank, place.slot, chunk.seed, chunk.attempt),
+        task: Task::new(place.rank, place.slot, chunk.seed, chunk.attempt, limit_of(chunk)),
         asked: false,
         started,
         listened: started,
@@ -145,10 +145,20 @@ pub(super) fn run_message(
     (result(run.reply, ended - started - run.built.get().1, run.slowest), started..ended)
 }
 
+/// How long each task of the chunk may run.
+fn limit_of(chunk: &ChunkMessage) -> Option<Duration> {
+    (chunk.limit_nanos > 0).then(|| Duration::from_nanos(chunk.limit_nanos))
+}
+
 impl ChunkRun<'_> {
     /// The position of the chunk's first task among those of its call.
     pub(super) fn first(&self) -> u64 {
         self.chunk.start
+    }
+
+    /// How many tasks the chunk has.
+    pub(crate) fn len(&self) -> usize {
+        self.items.len()
     }
 
     pub(super) fn enter(&self, index: u64) {
@@ -157,15 +167,14 @@ impl ChunkRun<'_> {
 
     /// The time of task `k` begins.
     pub(super) fn begin(&self, k: usize) {
-        if self.chunk.limit_nanos > 0 {
-            let limit = Duration::from_nanos(self.chunk.limit_nanos);
+        if let Some(limit) = limit_of(self.chunk) {
             let task = self.chunk.start + k as u64;
             self.board.start(self.thread, Limited { dispatch: self.chunk.dispatch, task, limit });
         }
     }
 
     /// Runs code that builds a state. Its time is no task's: it has no limit, and the means of tasks do not have it.
-    pub(super) fn build<S>(&self, code: impl FnOnce() -> S) -> Result<S, Failure> {
+    pub(crate) fn build<S>(&self, code: impl FnOnce() -> S) -> Result<S, Failure> {
         self.board.stop(self.thread);
         let began = now_nanos();
         let state = catch(code);
@@ -194,7 +203,7 @@ impl ChunkRun<'_> {
         }
     }
 
-    pub(super) fn shared<S: DeserializeOwned + Send + Sync + 'static>(&self) -> Result<Arc<S>, Failure> {
+    pub(crate) fn shared<S: DeserializeOwned + Send + Sync + 'static>(&self) -> Result<Arc<S>, Failure> {
         let missing = || Failure::new(FailureKind::Codec, "the shared value did not arrive");
         let shared = self.shared.as_ref().ok_or_else(missing)?;
         let value =

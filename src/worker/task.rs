@@ -1,6 +1,6 @@
 //! What a running task may know about itself.
 
-use std::cell::Cell;
+use std::{cell::Cell, time::Duration};
 
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 
@@ -28,6 +28,7 @@ pub struct Task {
     rank: u32,
     slot: u32,
     seed: u64,
+    limit: Option<Duration>,
 }
 
 impl Task {
@@ -70,6 +71,12 @@ impl Task {
         self.seed
     }
 
+    /// How long the task may run, if its call or `--task-timeout` says so. The worker ends a task that is over it, but for
+    /// those of a job that [keeps time itself](crate::Job::KEEPS_TIME).
+    pub fn time_limit(&self) -> Option<Duration> {
+        self.limit
+    }
+
     /// The task's own random stream, from its start.
     ///
     /// ChaCha with 8 rounds, a counter-based generator (Bernstein, 2008): the key is the seed, the
@@ -109,8 +116,13 @@ impl Task {
         rng
     }
 
-    pub(super) fn new(rank: u32, slot: u32, seed: u64, attempt: u16) -> Task {
-        Task { index: 0, attempt, rank, slot, seed }
+    pub(super) fn new(rank: u32, slot: u32, seed: u64, attempt: u16, limit: Option<Duration>) -> Task {
+        Task { index: 0, attempt, rank, slot, seed, limit }
+    }
+
+    /// The current task has this limit, and keeps to it itself.
+    pub(crate) fn keep_to(limit: Duration) {
+        CURRENT.set(CURRENT.get().map(|task| Task { limit: Some(limit), ..task }));
     }
 
     /// Makes this the current task, as number `index`.

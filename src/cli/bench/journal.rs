@@ -55,7 +55,7 @@ pub(super) fn time_of_job(pool: &Executor, tasks: u64, folder: Option<&Path>) ->
     let file = folder.map(|folder| folder.join(format!("rankpool-bench-{}.journal", std::process::id())));
     let options = Options {
         call: CallOptions::default(),
-        max_failures: None,
+        halt: None,
         seed: 0,
         events: None,
         logs: None,

@@ -255,7 +255,11 @@ impl Flags {
         let program = [super::program()];
         let arguments = program.iter().cloned().chain(self.command.iter().map(sample));
         let matches = super::command(jobs).try_get_matches_from(arguments).map_err(refused)?;
-        let Some((job, run)) = matches.subcommand_matches("run").and_then(ArgMatches::subcommand) else {
+        let run = match matches.subcommand() {
+            Some(("run", of_run)) => of_run.subcommand(),
+            other => other.filter(|(name, _)| jobs.commands.iter().any(|job| job.name == *name)),
+        };
+        let Some((job, run)) = run else {
             return Err(Error::usage("what is submitted is a run: `-- run JOB`"));
         };
         if self.shape() != Shape::Serial && run.value_source("mode") == Some(ValueSource::CommandLine) {
