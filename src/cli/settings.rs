@@ -73,6 +73,9 @@ pub(super) struct Workers {
     /// Task threads in each worker (processes, comm, pool)
     #[arg(long, value_name = "T", env = "RANKPOOL_THREADS_PER_WORKER", default_value_t = 1)]
     threads_per_worker: u32,
+    /// CPUs of a task: where -1 counts CPUs, and threads in a worker, so many are one
+    #[arg(long, value_name = "C", env = "RANKPOOL_CPUS_PER_TASK", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    cpus_per_task: u32,
     /// Child processes of each rank, rank 0 included, which run its tasks: a number, or -1 for all CPUs (comm, pool)
     #[arg(long, value_name = "N", env = "RANKPOOL_PROCESSES_PER_WORKER", allow_negative_numbers = true)]
     processes_per_worker: Option<i64>,
@@ -101,6 +104,7 @@ impl Workers {
         let mut builder = Executor::builder()
             .mode(self.mode)
             .threads_per_worker(self.threads_per_worker)
+            .cpus_per_task(self.cpus_per_task)
             .bind(self.bind)
             .gpus_per_task(self.gpus_per_task)
             .oversubscribe(self.oversubscribe)

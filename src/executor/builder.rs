@@ -65,6 +65,7 @@ impl Default for Builder {
                 workers: None,
                 threads_per_worker: 1,
                 processes_per_worker: None,
+                cpus_per_task: 1,
                 bind: Bind::None,
                 gpus_per_task: GpusPerTask::default(),
                 oversubscribe: false,
@@ -141,6 +142,14 @@ impl Builder {
     /// ```
     pub fn processes_per_worker(mut self, processes: i64) -> Builder {
         self.wanted.processes_per_worker = Some(processes);
+        self
+    }
+
+    /// How many CPUs a task has, 1 by default, for tasks that start threads or programs of their own: where a number of
+    /// workers counts CPUs (-1), it counts so many together, and a worker of T task threads runs so many times fewer tasks
+    /// at a time.
+    pub fn cpus_per_task(mut self, cpus: u32) -> Builder {
+        self.wanted.cpus_per_task = cpus;
         self
     }
 
@@ -263,14 +272,23 @@ impl Builder {
         }
         launch::forget_old_code();
         launch::watch_exit_code();
+        let builder = self.with_cpus_per_task();
         let started = launch::detect(launch::variable).and_then(|launcher| {
-            let choice = self.choose(launcher)?;
-            self.launch(choice)
+            let choice = builder.choose(launcher)?;
+            builder.launch(choice)
         });
         if started.is_err() && !launch::is_first(launch::variable) {
             launch::leave_the_word_to_rank_0();
         }
         started
+    }
+
+    /// Threads share the CPUs of their worker.
+    fn with_cpus_per_task(mut self) -> Builder {
+        let cpus = self.wanted.cpus_per_task.max(1);
+        let threads = self.wanted.threads_per_worker;
+        self.wanted.threads_per_worker = (threads / cpus).max(threads.min(1));
+        Builder { wanted: Wanted { cpus_per_task: cpus, ..self.wanted }, ..self }
     }
 
     /// A task has an executor of its own: the launch of the program does not concern it.

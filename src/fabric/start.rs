@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     error::Error,
-    launch::{self, Bind, Choice, GpusPerTask, Mode, count_workers},
+    launch::{self, Bind, Choice, GpusPerTask, Mode, count_workers, places},
     wire::{Place, Team},
 };
 #[cfg(feature = "mpi")]
@@ -42,6 +42,8 @@ pub(crate) struct Wanted {
     pub(crate) threads_per_worker: u32,
     /// Each rank leads so many children, as in [`count_workers`].
     pub(crate) processes_per_worker: Option<i64>,
+    /// How many CPUs a task has.
+    pub(crate) cpus_per_task: u32,
     /// How children are bound to CPUs.
     pub(crate) bind: Bind,
     /// How many GPUs each child has.
@@ -114,7 +116,7 @@ pub(crate) fn start(
         Choice::Local(Mode::Serial) => start_threads(1, Mode::Serial),
         Choice::Local(Mode::Processes) => start_processes(&wanted),
         Choice::Local(_) => {
-            let count = count_workers(wanted.workers, launch::cpu_limit())?;
+            let count = count_workers(wanted.workers, places(launch::cpu_limit(), wanted.cpus_per_task)?)?;
             if count > MOST_THREADS {
                 return Err(Error::usage(format!(
                     "{count} workers are too many for one process: give {MOST_THREADS} at most"
@@ -133,7 +135,7 @@ fn start_threads(count: usize, mode: Mode) -> Result<Started, Error> {
 
 fn start_processes(wanted: &Wanted) -> Result<Started, Error> {
     let settings = wanted.settings();
-    let count = count_workers(wanted.workers, launch::cpu_limit())?;
+    let count = count_workers(wanted.workers, places(launch::cpu_limit(), wanted.cpus_per_task)?)?;
     // A socket pair's end and a lifeline for each.
     files::make_room(count, 2, true)?;
     let tasks = (count as u32).saturating_mul(wanted.threads_per_worker);
@@ -174,6 +176,7 @@ impl Wanted {
     fn team(&self) -> Option<Team> {
         self.processes_per_worker.map(|processes| Team {
             processes,
+            cpus_per_task: self.cpus_per_task,
             bind: self.bind.to_string(),
             gpus: self.gpus_per_task.to_string(),
             cpus: Place::default(),

@@ -48,7 +48,7 @@ pub(crate) use leave::{
 pub(crate) use library_threads::workers_here;
 pub(crate) use library_threads::{library_threads, limit_library_threads};
 pub use mode::Mode;
-pub(crate) use mode::{Choice, choose, count_workers};
+pub(crate) use mode::{Choice, choose, count_workers, places};
 pub(crate) use nested::belongs_to_the_launch;
 pub use nested::environment_of_programs;
 #[cfg(feature = "mpi")]

@@ -110,6 +110,20 @@ fn too_many_ranks(mode: Mode, size: u32) -> Error {
     ))
 }
 
+/// How many tasks of so many CPUs each fit on `cpus`.
+///
+/// # Errors
+/// When not one does.
+pub(crate) fn places(cpus: usize, cpus_per_task: u32) -> Result<usize, Error> {
+    match cpus.max(1) / cpus_per_task.max(1) as usize {
+        0 => Err(Error::usage(format!(
+            "a task is to have {cpus_per_task} CPUs, and only {cpus} may be used here: give fewer by --cpus-per-task \
+             (Builder::cpus_per_task)"
+        ))),
+        places => Ok(places),
+    }
+}
+
 /// The number of workers that `asked` means when `all` CPUs may be used: as it is, or from the
 /// end: -1 is all, -2 all but one.
 ///

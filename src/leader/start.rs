@@ -10,7 +10,7 @@ use crate::{
         processes::{Processes, Seat},
         remote::{Remote, Settings},
     },
-    launch::{self, Bind, GpusPerTask, count_workers},
+    launch::{self, Bind, GpusPerTask, count_workers, places},
     wire::{self, Child},
 };
 
@@ -21,7 +21,8 @@ use crate::{
 pub(crate) fn lead(team: &wire::Team, rank: u32) -> Result<(Box<dyn Leads>, Vec<Child>), Error> {
     // Leaders that may use the same CPUs share them.
     let share = launch::here().cpus.len() / team.cpus.of.max(1) as usize;
-    let count = count_workers(Some(team.processes), share.min(launch::cpu_limit()).max(1))?;
+    let cpus = places(share.min(launch::cpu_limit()).max(1), team.cpus_per_task)?;
+    let count = count_workers(Some(team.processes), cpus)?;
     // A socket pair's end and a lifeline for each.
     files::make_room(count, 2, true)?;
     let settings = Settings {

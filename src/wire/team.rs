@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Team {
     /// How many children, as the user has said it: -1 for all CPUs.
     pub(crate) processes: i64,
+    /// How many CPUs a task has: all CPUs are so many children.
+    pub(crate) cpus_per_task: u32,
     /// How they are bound to CPUs, as it is written.
     pub(crate) bind: String,
     /// How many GPUs a task has, as it is written.
