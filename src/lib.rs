@@ -83,7 +83,7 @@ pub use executor::{
 };
 pub use exit::main;
 pub use fabric::WorkerInfo;
-pub use job::{FailedWith, Job, Plan, Telling, Told};
+pub use job::{Barrier, FailedWith, Job, Plan, Telling, Told};
 pub use launch::{Bind, GpusPerTask, Mode, environment_of_programs};
 pub use rand_chacha::{self, rand_core};
 pub use rows::Rows;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{
     Executor, Future, Stream, Unordered,
     command::{Answer, Command, OpenCall, Work},
-    flow::{Flow, Taste},
+    flow::{Barriers, Flow, Taste},
     future::Cell,
     items::Items,
     longest_first::LongestFirst,
@@ -291,7 +291,7 @@ impl<'p, T: Function> Call<'p, T> {
         self,
         items: I,
         skip: crate::task_set::TaskSet,
-        barriers: Vec<u64>,
+        barriers: Barriers,
         ordered: bool,
     ) -> Result<super::Pieces<'p, I::IntoIter>, Error>
     where

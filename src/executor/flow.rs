@@ -68,8 +68,7 @@ pub(super) struct Flow<'p, I> {
     slow: bool,
     /// Tasks that are not run.
     skip: TaskSet,
-    /// Tasks before which all earlier ones must have ended; the first to come is the last.
-    barriers: Vec<u64>,
+    barriers: Barriers,
     window_tasks: u64,
     window_bytes: u64,
     deadline: Option<(Instant, Duration)>,
@@ -127,7 +126,7 @@ where
             steady: false,
             slow: false,
             skip: TaskSet::default(),
-            barriers: Vec::new(),
+            barriers: Barriers::default(),
             window_tasks,
             window_bytes,
             deadline: options.time_limit.and_then(|limit| Some((Instant::now().checked_add(limit)?, limit))),
@@ -154,18 +153,9 @@ where
         self
     }
 
-    /// Pulls the items of these tasks when all earlier ones have ended.
-    pub(super) fn with_barriers(mut self, mut barriers: Vec<u64>) -> Self {
-        barriers.sort_unstable_by(|a, b| b.cmp(a));
+    pub(super) fn with_barriers(mut self, barriers: Barriers) -> Self {
         self.barriers = barriers;
         self
-    }
-
-    /// How many tasks there are before the next barrier that is not passed yet.
-    fn before_barrier(&mut self) -> u64 {
-        let ended = self.taken + self.skipped;
-        while self.barriers.pop_if(|barrier| *barrier < self.pulled || *barrier <= ended).is_some() {}
-        self.barriers.last().map_or(u64::MAX, |barrier| barrier - self.pulled)
     }
 
     /// The next piece; `None` when the map is over, be it at its end or at a failure.
@@ -237,6 +227,7 @@ where
             }
             piece = Piece { start: piece.start, count: next - piece.start, outcome: Ok(batch.slice(0, cut)) };
         }
+        self.barriers.a_task_failed |= piece.outcome.is_err();
         // What it weighs is what the scheduler counted, whatever the user sees.
         self.in_use = piece.amount();
         if let Some((_, failure)) = failed.filter(|(task, _)| *task < piece.start + piece.count) {
@@ -301,7 +292,9 @@ where
             let (mut count, mut size) = (0, 0);
             let used = self.taken + self.skipped;
             let mut room = used.saturating_add(self.window_tasks).saturating_sub(self.pulled);
-            room = room.min(self.before_barrier());
+            let before_barrier = self.barriers.room(self.pulled, used);
+            closed = before_barrier.is_none();
+            room = room.min(before_barrier.unwrap_or(0));
             self.slow = false;
             while room > 0 && count < BLOCK_TASKS && size < BLOCK_BYTES {
                 // At least one task is always let through, whatever its size.
@@ -407,6 +400,39 @@ impl<I> Flow<'_, I> {
 impl<I> Drop for Flow<'_, I> {
     fn drop(&mut self) {
         self.cancel();
+    }
+}
+
+/// Where a map waits for all tasks before to end.
+#[derive(Debug, Default)]
+pub(crate) struct Barriers {
+    /// The first task behind each, and whether all before it must have ended well; the next one is the last.
+    places: Vec<(u64, bool)>,
+    a_task_failed: bool,
+}
+
+impl Barriers {
+    /// Barriers before these tasks; `a_task_failed` already, in an earlier run.
+    pub(crate) fn new(mut places: Vec<(u64, bool)>, a_task_failed: bool) -> Barriers {
+        places.sort_unstable_by(|a, b| b.cmp(a));
+        Barriers { places, a_task_failed }
+    }
+
+    /// How many tasks may be begun when `pulled` were and `ended` of them have ended; `None` where the map is over.
+    fn room(&mut self, pulled: u64, ended: u64) -> Option<u64> {
+        while let Some(&(before, check)) = self.places.last() {
+            if before > pulled {
+                return Some(before - pulled);
+            }
+            if ended < pulled {
+                return Some(0);
+            }
+            if check && self.a_task_failed {
+                return None;
+            }
+            self.places.pop();
+        }
+        Some(u64::MAX)
     }
 }
 

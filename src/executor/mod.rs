@@ -46,7 +46,7 @@ pub use stream::{Stream, Unordered};
 pub use wait::{WaitFor, Waited, as_completed, wait};
 use watch::Watching;
 pub(crate) use {
-    flow::Pieces,
+    flow::{Barriers, Pieces},
     options::CallOptions,
     outcome::value,
     watch::{Happening, Span, Watch},

@@ -63,6 +63,8 @@ pub(super) struct Kept {
     pub(super) skip: TaskSet,
     /// Tasks whose outcomes were in the journal.
     pub(super) known: u64,
+    /// Some of these have failed.
+    pub(super) has_failures: bool,
 }
 
 pub(super) enum Opened {
@@ -104,7 +106,7 @@ impl Keep {
         };
         let identity = Identity {
             job: J::NAME.into(),
-            parameters: parameters::stored(job, J::NAME)?,
+            parameters: parameters::stored(job, J::NAME, J::INCIDENTAL)?,
             seed,
             tasks,
             row,
@@ -157,7 +159,16 @@ impl Keep {
             let same = self.output.as_ref().is_some_and(|path| is_of_run(path, &identity.run));
             target = reserve(&identity.run, self.force || same)?;
         }
-        Ok(Kept { identity, _lock: lock, target, journal, schema: None, skip: TaskSet::default(), known: 0 })
+        Ok(Kept {
+            identity,
+            _lock: lock,
+            target,
+            journal,
+            schema: None,
+            skip: TaskSet::default(),
+            known: 0,
+            has_failures: false,
+        })
     }
 
     /// Decides which tasks are not run.
@@ -179,6 +190,7 @@ impl Keep {
         if let Some(journal) = &kept.journal {
             let mut known = journal.done.clone();
             if !self.retry_failed {
+                kept.has_failures = journal.failed.len() > 0;
                 known = known.union(&journal.failed);
             }
             kept.known = known.len();

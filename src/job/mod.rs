@@ -69,6 +69,15 @@ impl Plan {
     }
 }
 
+/// A place in a run's tasks that is passed when all tasks before it have ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Barrier {
+    /// The first task behind it.
+    pub before: u64,
+    /// If a task before it has failed, the run ends here.
+    pub check: bool,
+}
+
 /// A named, parameterised map: items, a task for each, and a summary of the results.
 ///
 /// The type is the job's parameters. They are sent once to each worker; [`task`](Job::task) sees
@@ -121,6 +130,9 @@ pub trait Job: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// The job's tasks keep to `--task-timeout` by themselves: [`Task::time_limit`](crate::Task::time_limit) says it, in
     /// every mode, and the run does not end a worker for it.
     const KEEPS_TIME: bool = false;
+    /// Parameters that may be others when a run is resumed, by their names in serde: they change nothing of what the tasks
+    /// are. None by default; those of a run that is resumed count.
+    const INCIDENTAL: &'static [&'static str] = &[];
 
     /// Completes the parameters, on rank 0, before the files of the run are opened and before anything is sent: what it
     /// puts into the job is part of what the run is, and the workers see it. Nothing by default.
@@ -148,8 +160,8 @@ pub trait Job: Serialize + DeserializeOwned + Send + Sync + 'static {
         Ok(self.items()?.map(Ok))
     }
 
-    /// The tasks before which all earlier ones must have ended, in order. None by default.
-    fn barriers(&self) -> Vec<u64> {
+    /// Where the run waits for all earlier tasks to end before it goes on, in order. Nowhere by default.
+    fn barriers(&self) -> Vec<Barrier> {
         Vec::new()
     }
 

@@ -17,14 +17,18 @@ use crate::{
     wire::{decode, encode},
 };
 
-/// The parameters of a job, to be stored.
+/// The parameters of a job, to be stored, but for those that are `incidental`.
 ///
 /// # Errors
 /// When one of them cannot be stored as what it is; it is named.
-pub(super) fn stored<T: Serialize>(parameters: &T, job: &str) -> Result<Value, Error> {
+pub(super) fn stored<T: Serialize>(parameters: &T, job: &str, incidental: &[&str]) -> Result<Value, Error> {
     let refused = |why: &dyn Display| Error::usage(format!("the parameters of {job} cannot be kept: {why}"));
     parameters.serialize(Look).map_err(|unkept| refused(&unkept))?;
-    serde_json::to_value(parameters).map_err(|error| refused(&error))
+    let mut stored = serde_json::to_value(parameters).map_err(|error| refused(&error))?;
+    if let Value::Object(fields) = &mut stored {
+        incidental.iter().for_each(|name| drop(fields.shift_remove(*name)));
+    }
+    Ok(stored)
 }
 
 /// Makes sure, before any work, that the parameters reach the workers as what they are.
@@ -326,7 +330,7 @@ mod tests {
         let refused = |change: &dyn Fn(&mut Parameters)| {
             let mut parameters = Parameters::default();
             change(&mut parameters);
-            let error = stored(&parameters, "draw").unwrap_err();
+            let error = stored(&parameters, "draw", &[]).unwrap_err();
             assert_eq!(error.exit_code(), 2);
             error.to_string().strip_prefix("the parameters of draw cannot be kept: ").unwrap().to_string()
         };
@@ -343,7 +347,7 @@ mod tests {
         assert_eq!(refused(&|p| p.wide = 1 << 64), "wide: 18446744073709551616 does not fit 64 bits");
         let path = |p: &mut Parameters| p.file = OsStr::from_bytes(b"a\xff").into();
         assert_eq!(refused(&path), "file: path contains invalid UTF-8 characters");
-        stored(&Parameters::default(), "draw").unwrap();
+        stored(&Parameters::default(), "draw", &[]).unwrap();
     }
 
     #[test]

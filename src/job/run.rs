@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind, TaskError},
-    executor::{Call, CallOptions, Executor, Pieces},
+    executor::{Barriers, Call, CallOptions, Executor, Pieces},
     launch,
     paths::Named,
     store::{
@@ -175,7 +175,9 @@ impl<J: Job> Run<'_, J> {
         let skip = std::mem::take(&mut kept.skip);
         let broken = Broken::default();
         let items = Items::new(items, broken.clone());
-        let barriers = self.job.barriers();
+        let barriers =
+            self.job.barriers().into_iter().map(|barrier| (barrier.before, barrier.check)).collect();
+        let barriers = Barriers::new(barriers, kept.has_failures);
         let pieces = call.pieces(items, skip, barriers, kept.journal.is_none() || streams)?;
         let mut live =
             Live { pieces, ui: self.ui, pool: self.pool, broken, counter, ending: Ending::AtTheEnd };
