@@ -6,6 +6,8 @@ mod filters;
 mod firing_rate;
 mod gram;
 mod input;
+#[allow(dead_code, unused_imports)]
+mod inputs;
 mod mandelbrot;
 mod new_file;
 mod pi;
