@@ -15,6 +15,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod text;
+mod value;
 mod words;
 
 use std::{
@@ -41,6 +42,7 @@ pub use self::{
     list::List,
     tasks::Barrier,
     template::{Filling, Template},
+    value::{record, value},
     words::{Group, split},
 };
 
@@ -94,6 +96,11 @@ impl Flags {
     /// What stands for all columns.
     pub fn mark(&self) -> &str {
         self.mark.as_deref().unwrap_or("{}")
+    }
+
+    /// The inputs are the numbers of an array.
+    pub fn is_array(&self) -> bool {
+        self.array.is_some()
     }
 
     fn draws(&self) -> Option<(u64, How)> {

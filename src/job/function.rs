@@ -38,6 +38,16 @@ impl<T> FailedWith<T> {
     pub fn timed_out(output: T, message: impl Into<String>) -> FailedWith<T> {
         FailedWith { kind: FailureKind::TimedOut, ..FailedWith::new(output, message) }
     }
+
+    /// A task that whatever runs it was lost with so often that it is not tried again.
+    pub fn quarantined(output: T, message: impl Into<String>) -> FailedWith<T> {
+        FailedWith { kind: FailureKind::Quarantined, ..FailedWith::new(output, message) }
+    }
+
+    /// The same failure with another output.
+    pub fn with<U>(self, output: U) -> FailedWith<U> {
+        FailedWith { output, kind: self.kind, message: self.message }
+    }
 }
 
 impl<T> fmt::Debug for FailedWith<T> {
