@@ -27,7 +27,7 @@
 //! - [`Task`]: what a task may know about itself, and its own random numbers.
 //! - [`TaskError`] and [`Error`]: what went wrong, where. [`main`] ends a program with the exit code that an error
 //!   stands for.
-//! - [`Block`]: numbers in bulk.
+//! - [`Block`]: numbers in bulk. [`RawText`]: what a program printed. `Record`: a row whose columns are known only at run time.
 //! - [`Job`]: a named, parameterised map, which the command line can run; [`jobs!`] makes a program
 //!   of several.
 //!
@@ -88,5 +88,9 @@ pub use launch::{Bind, GpusPerTask, Mode, environment_of_programs};
 pub use rand_chacha::{self, rand_core};
 pub use rows::Rows;
 pub use scheduler::Chunk;
-pub use wire::{Block, Child};
+#[cfg(feature = "cli")]
+pub use serde_json;
+#[cfg(feature = "cli")]
+pub use wire::Record;
+pub use wire::{Block, Child, RawText};
 pub use worker::{Function, Returned, Task};

@@ -18,6 +18,8 @@ pub struct Rows {
     tasks: Option<Axis>,
     row: Vec<Axis>,
     line: Option<usize>,
+    #[serde(default)]
+    measured: Vec<String>,
 }
 
 /// The coordinates along a dimension.
@@ -83,6 +85,23 @@ impl Rows {
     pub fn lines_of(mut self, length: usize) -> Rows {
         self.line = Some(length);
         self
+    }
+
+    /// These fields of the output, a struct, are measured and not computed, such as times and hosts: they differ from run
+    /// to run. So they are left out of the digest of the results, which is equal for equal results; the file has their
+    /// names in its attribute `measured`.
+    ///
+    /// ```
+    /// let rows = rankpool::Rows::new().field_unit("seconds", "s").measured(["seconds", "host"]);
+    /// # let _ = rows;
+    /// ```
+    pub fn measured(mut self, fields: impl IntoIterator<Item = impl Into<String>>) -> Rows {
+        self.measured.extend(fields.into_iter().map(Into::into));
+        self
+    }
+
+    pub(crate) fn measured_fields(&self) -> &[String] {
+        &self.measured
     }
 
     pub(crate) fn unit_of(&self, field: &str) -> Option<&str> {

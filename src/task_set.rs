@@ -1,6 +1,6 @@
 //! Sets of tasks.
 
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use std::{collections::BTreeMap, fmt, ops::Bound, str::FromStr};
 
 /// A set of task indices, kept as ranges: as small as it has gaps, whatever their number.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,6 +40,14 @@ impl TaskSet {
     /// Where each range starts and ends, in order.
     pub(crate) fn ranges(&self) -> impl Iterator<Item = (u64, u64)> {
         self.ranges.iter().map(|(&start, &end)| (start, end))
+    }
+
+    /// The ranges, as far as they lie in `from .. to`, in order.
+    pub(crate) fn ranges_in(&self, from: u64, to: u64) -> impl Iterator<Item = (u64, u64)> {
+        let first = self.run_at(from);
+        let later = self.ranges.range((Bound::Excluded(from), Bound::Excluded(to.max(from + 1))));
+        let later = later.map(|(&start, &end)| (start, end));
+        first.into_iter().chain(later).map(move |(start, end)| (start, end.min(to)))
     }
 
     /// How many tasks there are.

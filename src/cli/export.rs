@@ -14,9 +14,8 @@ use crate::{
     error::{Error, ErrorKind},
     paths::{Draft, Named, explain},
     store::{
-        file::{Reader, Status, npy_type},
-        lock,
-        schema::{self, Schema},
+        file::{Heading, Reader, Row, npy_type},
+        lock, schema,
     },
 };
 
@@ -24,7 +23,7 @@ use crate::{
 struct Flags {
     /// A result file
     file: Named,
-    /// A line a task: its index, its status, and a column for each field
+    /// A line a task: its index, its status, its input, and a column for each field
     #[arg(long, required_unless_present = "npy")]
     csv: bool,
     /// One dataset as numpy keeps arrays
@@ -110,26 +109,31 @@ fn write_csv(
     out: &mut csv::Writer<impl Write>,
     path: &Named,
 ) -> Result<io::Result<()>, Error> {
-    let fields: Vec<&str> = match &reader.schema {
-        Schema::Struct(fields) => fields.iter().map(|(name, _)| name.as_str()).collect(),
-        _ => vec!["value"],
-    };
-    let header = ["task", "status"].into_iter().chain(fields.iter().copied());
-    let mut written = out.write_record(header);
+    let results = reader.headings()?;
+    let inputs = reader.input_headings(&results)?;
+    let names = inputs.iter().chain(&results).map(|heading| heading.name.as_str());
+    let mut written = out.write_record(["task", "status"].into_iter().chain(names));
+    let mut input_rows = reader.input_rows()?;
     for (task, row) in reader.rows()?.enumerate() {
-        let (status, bytes) = row?;
+        let Row { status, given, bytes } = row?;
         let mut record = vec![task.to_string(), status.name().to_string()];
-        if status == Status::Ok {
-            let value = schema::json(&reader.schema, &mut bytes.as_slice()).map_err(|_| {
+        let mut cells = |headings: &[Heading], schema, bytes: &[u8]| {
+            let value = schema::json(schema, &mut { bytes }).map_err(|_| {
                 let text = format!("{path}: the row of task {task} does not fit its type");
                 Error::new(ErrorKind::Storage, text)
             })?;
-            match (&reader.schema, value) {
-                (Schema::Struct(_), Value::Object(values)) => record.extend(values.values().map(cell)),
-                (_, value) => record.push(cell(&value)),
-            }
+            record.extend(headings.iter().map(|heading| heading.value(&value).map_or(String::new(), cell)));
+            Ok::<(), Error>(())
+        };
+        if let Some(schema) = &reader.inputs
+            && let Some(input) = input_rows.next()
+        {
+            cells(&inputs, schema, &input?)?;
         }
-        record.resize(2 + fields.len(), String::new());
+        if given {
+            cells(&results, &reader.schema, &bytes)?;
+        }
+        record.resize(2 + inputs.len() + results.len(), String::new());
         written = written.and_then(|()| out.write_record(&record));
         if written.is_err() {
             break;

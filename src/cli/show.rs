@@ -10,7 +10,7 @@ use crate::{
     error::{Error, ErrorKind},
     paths::Named,
     store::{
-        file::{Reader, Status},
+        file::{Reader, Row},
         schema,
     },
 };
@@ -59,11 +59,18 @@ fn examine(flags: &Flags) -> Result<Value, Error> {
         Error::new(ErrorKind::Storage, text)
     };
     let mut rows = Vec::new();
+    let mut inputs = reader.input_rows()?;
     for (task, row) in reader.rows()?.take(flags.rows).enumerate() {
-        let (status, bytes) = row?;
-        let value = schema::json(&reader.schema, &mut bytes.as_slice()).map_err(|_| malformed(task))?;
-        let value = if status == Status::Ok { value } else { Value::Null };
-        rows.push(json!({"task": task, "status": status.name(), "value": value}));
+        let Row { status, given, bytes } = row?;
+        let json = |schema, bytes: &[u8]| schema::json(schema, &mut { bytes }).map_err(|_| malformed(task));
+        let value = if given { json(&reader.schema, &bytes)? } else { Value::Null };
+        let mut shown = json!({"task": task, "status": status.name(), "value": value});
+        if let Some(schema) = &reader.inputs
+            && let Some(input) = inputs.next()
+        {
+            shown["input"] = json(schema, &input?)?;
+        }
+        rows.push(shown);
     }
     let errors = reader.errors()?;
     let mut trace = reader.trace()?;
@@ -154,9 +161,14 @@ fn tell(shown: &Value) -> String {
     }
     out += "rows\n";
     for row in list(&shown["rows"]) {
-        let value =
-            if row["value"].is_null() { text(&row["status"]) } else { short(row["value"].to_string()) };
-        out += &format!("  {:<16} {value}\n", row["task"]);
+        let input = row.get("input").map(|input| short(input.to_string()) + " -> ").unwrap_or_default();
+        let value = match (row["status"].as_str(), &row["value"]) {
+            (Some("ok"), value) => short(value.to_string()),
+            (_, Value::Null) => text(&row["status"]),
+            // It failed, and gave a row all the same.
+            (_, value) => format!("{}: {}", text(&row["status"]), short(value.to_string())),
+        };
+        out += &format!("  {:<16} {input}{value}\n", row["task"]);
     }
     if shown["failed_attempts"] != 0 {
         out += &format!("failed attempts: {}\n", shown["failed_attempts"]);

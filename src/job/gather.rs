@@ -6,7 +6,16 @@ use serde::de::DeserializeOwned;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::record::Shared;
-use crate::{error::Error, executor::value, store::file::ResultFile, wire::Piece};
+use crate::{
+    error::{Error, ErrorKind},
+    executor::value,
+    rows::Rows,
+    store::{
+        file::ResultFile,
+        schema::{Schema, walk},
+    },
+    wire::Piece,
+};
 
 /// Yields index and output of each task that ended well, and takes note of the others.
 pub(super) struct Gather<'s, T> {
@@ -32,19 +41,24 @@ impl<'s, T: DeserializeOwned> Gather<'s, T> {
         tell: Option<&'s dyn Fn(&Piece) -> Result<(), Error>>,
         file: Option<ResultFile>,
         notes: Option<Shared>,
-    ) -> Gather<'s, T> {
-        Gather {
+        layout: &Rows,
+    ) -> Result<Gather<'s, T>, Error> {
+        let measured = match layout.measured_fields() {
+            [] => None,
+            _ => Measured::of(Schema::of::<T>().ok().as_ref(), layout)?,
+        };
+        Ok(Gather {
             source,
             tell,
             file,
-            digest: Digest::default(),
+            digest: Digest { measured, ..Digest::default() },
             done: 0,
             failed: 0,
             notes,
             current: None,
             broken: None,
             output: PhantomData,
-        }
+        })
     }
 
     /// Takes what is left, when nobody wants to see it.
@@ -121,11 +135,53 @@ impl<T: DeserializeOwned> Iterator for Gather<'_, T> {
 /// Bytes that are hashed at a time.
 const TOGETHER: usize = 1 << 16;
 
+/// The fields of a row, and which of them are measured.
+pub(super) struct Measured(Vec<(Schema, bool)>);
+
+impl Measured {
+    /// What the layout says of rows of this type; `None` where nothing is measured.
+    ///
+    /// # Errors
+    /// When there are no such fields.
+    pub(super) fn of(schema: Option<&Schema>, layout: &Rows) -> Result<Option<Measured>, Error> {
+        let measured = layout.measured_fields();
+        let fields = match schema {
+            Some(Schema::Struct(fields)) => fields.as_slice(),
+            _ => &[],
+        };
+        if let Some(name) = measured.iter().find(|name| !fields.iter().any(|(field, _)| field == *name)) {
+            return Err(Error::new(
+                ErrorKind::Internal,
+                format!(
+                    "the job's Rows do not fit its output: it is no struct with a field {name:?}, which is measured"
+                ),
+            ));
+        }
+        let field = |(name, schema): &(String, Schema)| (schema.clone(), measured.contains(name));
+        Ok((!measured.is_empty()).then(|| Measured(fields.iter().map(field).collect())))
+    }
+
+    /// Appends what is not measured of an encoded row to `out`.
+    fn computed(&self, mut row: &[u8], out: &mut Vec<u8>) {
+        for (schema, measured) in &self.0 {
+            let before = row;
+            // Bytes that are no row are hashed as they are.
+            if walk(schema, &mut row).is_err() {
+                return out.extend_from_slice(before);
+            }
+            if !measured {
+                out.extend_from_slice(&before[..before.len() - row.len()]);
+            }
+        }
+    }
+}
+
 /// A hash of outcomes in order, over their encodings.
 #[derive(Default)]
 struct Digest {
     hash: Xxh3,
     buffer: Vec<u8>,
+    measured: Option<Measured>,
 }
 
 impl Digest {
@@ -140,6 +196,13 @@ impl Digest {
         for k in 0..batch.len() {
             let value = batch.get(k);
             self.buffer.push(1);
+            if let Some(measured) = &self.measured {
+                measured.computed(&value, &mut self.buffer);
+                if self.buffer.len() > TOGETHER {
+                    self.hash_buffer();
+                }
+                continue;
+            }
             // Small values are put together, since it costs as much to hash a few bytes as many.
             if value.len() < TOGETHER {
                 self.buffer.extend_from_slice(&value);

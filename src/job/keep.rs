@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::Value;
 
-use super::{Job, Report, parameters};
+use super::{Job, Report, gather::Measured, parameters};
 use crate::{
     error::Error,
     launch,
@@ -127,6 +127,7 @@ impl Keep {
         if let (Some(_), Ok(schema)) = (&self.output, &schema) {
             file::check(schema, &job.rows(), tasks)?;
         }
+        Measured::of(schema.as_ref().ok(), &job.rows())?;
         let earlier = self.failed_from.as_ref().map(|path| open_earlier(path, &identity)).transpose()?;
         if self.resume
             && let Some(report) = self.ended(&identity, journal_path.as_ref())?
@@ -238,7 +239,7 @@ mod earlier {
 mod earlier {
     use super::*;
     use crate::{
-        store::file::{Reader, Status},
+        store::file::{Reader, Row, Status},
         wire::{Batch, Piece},
     };
 
@@ -323,7 +324,7 @@ mod earlier {
             if count == 0 { Ok(()) } else { queue.append(Addition::Outcome(Piece { start, count, outcome })) }
         };
         for (task, row) in reader.rows()?.enumerate() {
-            let (task, (status, row)) = (task as u64, row?);
+            let (task, Row { status, bytes: row, .. }) = (task as u64, row?);
             match status {
                 Status::Ok if !journal.done.contains(task) => {
                     journal.done.insert(task, task + 1);

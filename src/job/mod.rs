@@ -10,6 +10,8 @@ mod gather;
 #[cfg(feature = "cli")]
 mod halt;
 #[cfg(feature = "cli")]
+mod inputs;
+#[cfg(feature = "cli")]
 mod items;
 #[cfg(feature = "cli")]
 mod keep;
@@ -176,6 +178,15 @@ pub trait Job: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// # Errors
     /// Whatever fails the task; the others go on.
     fn task(&self, item: Self::Item) -> Result<Self::Output, Box<dyn StdError>>;
+
+    /// What `/inputs` of the result file says of an item, where the type [`Item`](Job::Item) does not say it, or not as
+    /// it should: a [`Record`](crate::Record) for each item, or none for any. None by default: then the file has the
+    /// items themselves, if their type has a place in it, holds no [`Block`](crate::Block) and is not empty.
+    #[cfg(feature = "cli")]
+    fn input(&self, item: &Self::Item) -> Option<crate::Record> {
+        let _ = item;
+        None
+    }
 
     /// On a worker, just before a task runs: the tasks that are to run after it, index and item, as far as they are there.
     /// For a job that can give work ahead to a program that it keeps; they may yet be run elsewhere. Nothing by default.

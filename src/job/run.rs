@@ -16,6 +16,7 @@ use super::{
     function::JobTask,
     gather::Gather,
     halt::{Counter, Halt},
+    inputs::Listed,
     items::{Broken, Items},
     keep::{Kept, Opened},
     parameters,
@@ -29,7 +30,7 @@ use crate::{
     launch,
     paths::Named,
     store::{
-        file::{Fit, ResultFile},
+        file::{Fit, ResultFile, Target},
         journal::{Addition, Complete, Journal},
     },
     wire::Piece,
@@ -175,14 +176,15 @@ impl<J: Job> Run<'_, J> {
         let skip = std::mem::take(&mut kept.skip);
         let broken = Broken::default();
         let items = Items::new(items, broken.clone());
+        let items = Listed::new(self.job, items, kept.target.as_ref().map(Target::folder));
         let barriers =
             self.job.barriers().into_iter().map(|barrier| (barrier.before, barrier.check)).collect();
         let barriers = Barriers::new(barriers, kept.has_failures);
-        let pieces = call.pieces(items, skip, barriers, kept.journal.is_none() || streams)?;
+        let pieces = call.pieces(items.share(), skip, barriers, kept.journal.is_none() || streams)?;
         let mut live =
             Live { pieces, ui: self.ui, pool: self.pool, broken, counter, ending: Ending::AtTheEnd };
 
-        let gathered = match kept.journal.take() {
+        let mut gathered = match kept.journal.take() {
             None => self.gather(&mut || self.next(&mut live), &mut kept)?,
             Some(journal) if streams => self.beside_the_journal(&mut live, &mut kept, journal)?,
             Some(journal) => self.through_the_journal(&mut live, &mut kept, journal)?,
@@ -191,6 +193,11 @@ impl<J: Job> Run<'_, J> {
         drop(live);
         if let Some(only) = options.keep.only.as_ref().filter(|only| only.end() > all) {
             self.ui.say(&format!("--only names task {}, and there are {all} tasks, from 0", only.end() - 1));
+        }
+        if let Some(file) = &mut gathered.file
+            && let Some(inputs) = items.finish(tasks.is_some())
+        {
+            file.inputs(inputs, all)?;
         }
         self.finish(all, kept, gathered)
     }
@@ -277,7 +284,7 @@ impl<J: Job> Run<'_, J> {
         let tell = |piece: &Piece| tell_of(self.job, piece);
         let in_order = self.job.telling() == Telling::InOrder;
         let tell: Option<&dyn Fn(&Piece) -> Result<(), Error>> = if in_order { Some(&tell) } else { None };
-        let mut gather: Gather<'_, J::Output> = Gather::new(source, tell, file, notes);
+        let mut gather: Gather<'_, J::Output> = Gather::new(source, tell, file, notes, &self.job.rows())?;
         let summary = self.job.summary(&mut gather);
         // A summary that stops early does not stop the run; one that fails does not hide why.
         gather.drain()?;

@@ -13,6 +13,9 @@ mod frame;
 mod handshake;
 mod message;
 mod parts;
+mod raw_text;
+#[cfg(feature = "cli")]
+mod record;
 mod reply;
 mod sharing;
 mod team;
@@ -27,6 +30,9 @@ pub(crate) use frame::{Frame, HEADER_BYTES, Header};
 pub(crate) use handshake::{Hello, NotStarted, PROTOCOL, Ready, Surroundings, Welcome};
 pub(crate) use message::{ChunkMessage, ResultMessage, ToRank0, ToWorker};
 pub(crate) use parts::Parts;
+pub use raw_text::RawText;
+#[cfg(feature = "cli")]
+pub use record::Record;
 pub(crate) use reply::{Amount, Piece, Pieces, ReplyBuilder};
 pub use team::Child;
 pub(crate) use team::{Place, SlotRun, Team, TeamNews};

@@ -1,6 +1,6 @@
 //! Rows, as they are encoded, into datasets: a column for each part of a row.
 
-use std::str::FromStr;
+use std::{borrow::Cow, path::Path, rc::Rc, str::FromStr};
 
 use hdf5::{
     Dataset, Extent, Group, SimpleExtents,
@@ -9,7 +9,7 @@ use hdf5::{
     },
 };
 
-use super::raw;
+use super::{raw, records::Records};
 use crate::store::schema::{Malformed, Scalar, Schema, take, take_char, take_length, take_text};
 
 /// Chunks of a dataset have about this many bytes; smaller ones cost more to find than to read.
@@ -18,12 +18,16 @@ const CHUNK_BYTES: usize = 1 << 20;
 const WRITE_BYTES: usize = 4 << 20;
 /// Texts are gathered into writes of this many.
 const WRITE_TEXTS: usize = 1 << 14;
+/// What waits to be written in all columns of a group is not more than this many bytes.
+const GROUP_BYTES: usize = 64 << 20;
 
 /// What goes wrong with a column.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ColumnError {
     #[error(transparent)]
     Hdf5(#[from] hdf5::Error),
+    #[error("{}", crate::paths::explain(.0))]
+    Io(#[from] std::io::Error),
     #[error(transparent)]
     Malformed(#[from] Malformed),
     #[error("it has {found} values, and its axes have room for {expected}")]
@@ -32,7 +36,7 @@ pub(super) enum ColumnError {
     Line { found: usize, width: usize },
 }
 
-type Result<T> = std::result::Result<T, ColumnError>;
+pub(super) type Result<T> = std::result::Result<T, ColumnError>;
 
 /// How the elements of the outermost list of a row are laid out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -103,15 +107,34 @@ pub(super) struct Home {
     pub(super) name: String,
     /// The level of compression, 0 for none.
     pub(super) compress: u8,
+    /// The folder of the file.
+    pub(super) folder: Rc<Path>,
+    /// How many columns are written beside each other.
+    columns: usize,
 }
 
 impl Home {
+    pub(super) fn new(parent: &Group, name: &str, compress: u8, folder: Rc<Path>) -> Home {
+        Home { parent: parent.clone(), name: name.to_string(), compress, folder, columns: 1 }
+    }
+
     fn group(&self) -> Result<Group> {
         Ok(self.parent.create_group(&self.name)?)
     }
 
-    fn inside(&self, parent: &Group, name: &str) -> Home {
-        Home { parent: parent.clone(), name: name.to_string(), compress: self.compress }
+    pub(super) fn inside(&self, parent: &Group, name: &str) -> Home {
+        Home { parent: parent.clone(), name: name.to_string(), ..self.clone() }
+    }
+
+    /// The same for each of so many columns.
+    pub(super) fn shared(&self, columns: usize) -> Home {
+        Home { columns: self.columns * columns.max(1), ..self.clone() }
+    }
+
+    /// How many bytes are written at a time, and how many of them are a chunk.
+    fn bytes(&self) -> (usize, usize) {
+        let write = (GROUP_BYTES / self.columns).min(WRITE_BYTES);
+        (write, write.min(CHUNK_BYTES))
     }
 
     fn create(
@@ -123,7 +146,7 @@ impl Home {
     ) -> Result<Dataset> {
         let extents =
             std::iter::once(Extent::resizable(0)).chain(row.iter().map(|length| Extent::fixed(*length)));
-        let chunk: Vec<usize> = std::iter::once(rows_of(CHUNK_BYTES, row_bytes).min(rows.max(1)))
+        let chunk: Vec<usize> = std::iter::once(rows_of(self.bytes().1, row_bytes).min(rows.max(1)))
             .chain(row.iter().copied())
             .collect();
         let mut builder = self
@@ -151,8 +174,9 @@ pub(super) enum Column {
     Fixed(Fixed),
     Text {
         texts: Texts,
-        char: bool,
+        kind: TextKind,
     },
+    Record(Box<Records>),
     /// Values, and where those of each row start.
     List {
         counted: Counted,
@@ -162,6 +186,38 @@ pub(super) enum Column {
         width: usize,
     },
     Group(Vec<Column>),
+}
+
+/// How a text is encoded.
+#[derive(Clone, Copy)]
+pub(super) enum TextKind {
+    /// Behind its length.
+    Text,
+    /// One character.
+    Char,
+    /// Behind its length, and perhaps no UTF-8.
+    Raw,
+}
+
+impl TextKind {
+    pub(super) fn of(schema: &Schema) -> TextKind {
+        match schema {
+            Schema::Char => TextKind::Char,
+            Schema::RawText => TextKind::Raw,
+            _ => TextKind::Text,
+        }
+    }
+
+    fn take<'a>(self, bytes: &mut &'a [u8]) -> Result<Cow<'a, str>> {
+        Ok(match self {
+            TextKind::Text => take_text(bytes)?.into(),
+            TextKind::Char => take_char(bytes)?.into(),
+            TextKind::Raw => {
+                let length = take_length(bytes)?;
+                String::from_utf8_lossy(take(bytes, length)?)
+            }
+        })
+    }
 }
 
 /// How a list tells its length.
@@ -237,13 +293,23 @@ impl Column {
         }
         match schema {
             Schema::Struct(fields) => {
-                let group = home.group()?;
-                let column = |(name, field): &(String, Schema)| {
-                    Column::create(home.inside(&group, name), field, &Shape::Ragged)
+                let (group, shared) = (home.group()?, home.shared(fields.len()));
+                let column = |(name, field): &(String, Schema)| match field {
+                    Schema::Record => {
+                        let others = fields.iter().filter(|(_, of)| *of != Schema::Record);
+                        let taken = others.map(|(name, _)| name.clone()).collect();
+                        let records = Records::new(home.inside(&group, name), taken);
+                        Ok(Column::Record(Box::new(records)))
+                    }
+                    field => Column::create(shared.inside(&group, name), field, &Shape::Ragged),
                 };
                 Ok(Column::Group(fields.iter().map(column).collect::<Result<_>>()?))
             }
-            _ => Ok(Column::Text { texts: Texts::new(home), char: *schema == Schema::Char }),
+            Schema::Record => {
+                let records = Records::new(home.inside(&home.group()?, ""), Vec::new());
+                Ok(Column::Record(Box::new(records)))
+            }
+            _ => Ok(Column::Text { texts: Texts::new(home), kind: TextKind::of(schema) }),
         }
     }
 
@@ -260,10 +326,8 @@ impl Column {
                 }
                 fixed.append(take(bytes, fixed.row_bytes)?)
             }
-            Column::Text { texts, char } => {
-                let text = if *char { take_char(bytes)? } else { take_text(bytes)? };
-                texts.append(text)
-            }
+            Column::Text { texts, kind } => texts.append(&kind.take(bytes)?),
+            Column::Record(records) => records.append(bytes),
             Column::List { counted, of, offsets, total, width } => {
                 let count = counted.take(bytes)?;
                 if !count.is_multiple_of(*width) {
@@ -301,7 +365,13 @@ impl Column {
                 of.finish()?;
                 offsets.finish()
             }
-            Column::Group(columns) => columns.iter_mut().try_for_each(Column::finish),
+            Column::Record(records) => records.finish(),
+            Column::Group(columns) => {
+                // Columns of records take the names that the others leave.
+                let record = |column: &Column| matches!(column, Column::Record(_));
+                columns.iter_mut().filter(|column| !record(column)).try_for_each(Column::finish)?;
+                columns.iter_mut().filter(|column| record(column)).try_for_each(Column::finish)
+            }
         }
     }
 }
@@ -334,11 +404,16 @@ impl Fixed {
         Fixed { home, element, size, row, row_bytes, counted, dataset: None, rows: 0, buffer: Vec::new() }
     }
 
+    pub(super) fn home(&self) -> &Home {
+        &self.home
+    }
+
     /// Appends whole rows.
     pub(super) fn append(&mut self, mut bytes: &[u8]) -> Result<()> {
         // Whole chunks are written at a time, so that none is read back to be completed.
-        let unit = rows_of(CHUNK_BYTES, self.row_bytes) * self.row_bytes.max(1);
-        let most = unit * (WRITE_BYTES / unit).max(1);
+        let (write, chunk) = self.home.bytes();
+        let unit = rows_of(chunk, self.row_bytes) * self.row_bytes.max(1);
+        let most = unit * (write / unit).max(1);
         while self.buffer.len() + bytes.len() >= most {
             if self.buffer.is_empty() {
                 let (now, later) = bytes.split_at(bytes.len() / unit * unit);
@@ -397,7 +472,9 @@ impl Texts {
     fn append(&mut self, text: &str) -> Result<()> {
         self.buffer.push(text_of(text));
         self.bytes += text.len();
-        if self.buffer.len() == WRITE_TEXTS || self.bytes >= WRITE_BYTES { self.write() } else { Ok(()) }
+        let (write, _) = self.home.bytes();
+        let most = WRITE_TEXTS * write / WRITE_BYTES;
+        if self.buffer.len() >= most || self.bytes >= write { self.write() } else { Ok(()) }
     }
 
     fn write(&mut self) -> Result<()> {

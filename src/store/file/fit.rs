@@ -30,7 +30,13 @@ impl Fit {
     /// # Errors
     /// When one has not; its task is named.
     pub(crate) fn check(&self, piece: &Piece) -> Result<(), Error> {
-        let Ok(batch) = &piece.outcome else { return Ok(()) };
+        let batch = match &piece.outcome {
+            Ok(batch) => batch,
+            Err(failure) => {
+                let row = failure.value.as_ref().map_or(Ok(()), |row| self.row(row));
+                return row.map_err(|error| cannot_be_written(piece.start, &error));
+            }
+        };
         let size = self.schema.fixed_size().filter(|_| self.shape == Shape::Ragged);
         if size.is_some_and(|size| size * batch.len() == batch.size()) {
             return Ok(());

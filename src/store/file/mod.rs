@@ -5,6 +5,8 @@
 //!            numbers and structs of numbers: a dataset; lists: a group of `values` and `offsets`,
 //!            row k being values[offsets[k]..offsets[k + 1]]; other structs: a group with a member a field
 //! /status    a number a task: 0 ok, 1 failed, 2 timed out, 3 quarantined, 4 not run
+//! /given     where a failed task gave a row all the same: whether the row is what the task gave
+//! /inputs    an input a task, which lie as rows do
 //! /errors    a row for each attempt that failed
 //! /trace     a row for each chunk
 //! ```
@@ -12,12 +14,16 @@
 
 mod column;
 mod fit;
+mod inputs;
 mod raw;
 mod read_column;
 mod reader;
+mod record_columns;
+mod records;
 mod scales;
+mod spool;
 
-use std::{fs, path::Path, str::FromStr};
+use std::{fs, path::Path, rc::Rc, str::FromStr};
 
 use column::{Column, ColumnError, Fixed, Home, Shape, compound, enumeration, text_of};
 pub(crate) use fit::Fit;
@@ -25,7 +31,10 @@ use hdf5::{
     Dataset, Group, H5Type,
     types::{FloatSize, IntSize, TypeDescriptor, VarLenUnicode},
 };
-pub(crate) use reader::Reader;
+pub(crate) use inputs::Inputs;
+use read_column::FixedRows;
+pub(crate) use reader::{Heading, Reader, Row};
+use record_columns::RecordColumn;
 
 use super::{
     Attempt, TraceBlock,
@@ -35,16 +44,19 @@ use crate::{
     error::{Error, ErrorKind, FailureKind},
     paths::{Draft, Named, explain, too_large},
     rows::Rows,
+    task_set::TaskSet,
     wire::Piece,
 };
 
-/// The layout of the file, in its attribute `rankpool_format`. Files of 1 are read, too: their trace has neither slot nor
-/// process.
-pub(crate) const FORMAT: u64 = 2;
+/// The layout of the file, in its attribute `rankpool_format`. Earlier files are read, too: those of 2 have neither
+/// inputs nor `/given`, and the trace of those of 1 has neither slot nor process.
+pub(crate) const FORMAT: u64 = 3;
 /// The longest name of a host; POSIX allows 255, Linux 64.
 const HOST_BYTES: usize = 64;
 /// Rows of `/errors` that are written at a time.
 const ERRORS_AT_A_TIME: usize = 1 << 12;
+/// Statuses that are read back at a time.
+const STATUSES_AT_A_TIME: usize = 1 << 20;
 
 /// What became of a task, as `/status` has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +131,11 @@ impl Target {
         Ok(Target { path: path.clone(), draft })
     }
 
+    /// The folder that the file is made in.
+    pub(crate) fn folder(&self) -> Rc<Path> {
+        self.draft.folder().into()
+    }
+
     fn failed(&self, error: &ColumnError) -> Error {
         let reason = match error {
             ColumnError::Hdf5(error) => reason(error),
@@ -155,6 +172,8 @@ pub(crate) struct ResultFile {
     layout: Rows,
     results: Column,
     status: Fixed,
+    /// Tasks that failed, and gave a row all the same.
+    given: TaskSet,
     trace: Fixed,
     errors: Dataset,
     error_rows: Vec<ErrorRow>,
@@ -185,10 +204,10 @@ impl ResultFile {
         let failed = |error: ColumnError| target.failed(&error);
         let file = hdf5::File::create(&target.draft.partial).map_err(|error| failed(error.into()))?;
         let root: &Group = &file;
-        let home = |name: &str, compress| Home { parent: root.clone(), name: name.to_string(), compress };
+        let folder = target.folder();
+        let home = |name: &str, compress| Home::new(root, name, compress, folder.clone());
         let results = Column::create(home("results", compress), &schema, &shape).map_err(failed)?;
-        let status = enumeration(IntSize::U1, &Status::NAMES);
-        let status = Fixed::new(home("status", compress), status, 1, vec![], None);
+        let status = Fixed::new(home("status", compress), status_type(), 1, vec![], None);
         // Names of hosts are mostly padding, which costs nothing when it is compressed.
         let level = if hdf5::filters::deflate_available() { compress.max(1) } else { 0 };
         let trace = Fixed::new(home("trace", level), trace_row(), TRACE_BYTES, vec![], None);
@@ -207,6 +226,7 @@ impl ResultFile {
             layout,
             results,
             status,
+            given: TaskSet::default(),
             trace,
             errors,
             error_rows,
@@ -222,7 +242,7 @@ impl ResultFile {
     pub(crate) fn append(&mut self, piece: &Piece) -> Result<(), Error> {
         self.skip_to(piece.start)?;
         self.write(piece).map_err(|(task, error)| match error {
-            ColumnError::Hdf5(_) => self.target.failed(&error),
+            ColumnError::Hdf5(_) | ColumnError::Io(_) => self.target.failed(&error),
             error => fit::cannot_be_written(task, &error),
         })?;
         self.next += piece.count;
@@ -236,11 +256,7 @@ impl ResultFile {
             Err(failure) => {
                 let status = Status::of(failure.kind);
                 return match &failure.value {
-                    // It has a row all the same.
-                    Some(row) => self
-                        .results
-                        .append(&mut row.as_slice())
-                        .and_then(|()| self.status.append(&[status as u8])),
+                    Some(row) => self.row_of_failed(piece.start, row, status),
                     None => self.missing_rows(piece.count, status),
                 }
                 .map_err(at(piece.start));
@@ -268,6 +284,13 @@ impl ResultFile {
             self.status.append(&[status as u8])?;
         }
         Ok(())
+    }
+
+    /// A task that failed has a row all the same.
+    fn row_of_failed(&mut self, task: u64, mut row: &[u8], status: Status) -> Result<(), ColumnError> {
+        self.given.insert(task, task + 1);
+        self.results.append(&mut row)?;
+        self.status.append(&[status as u8])
     }
 
     /// The tasks up to `task` have no outcome.
@@ -334,6 +357,38 @@ impl ResultFile {
         self.trace.append(&bytes).map_err(|error| self.target.failed(&error))
     }
 
+    /// Writes the inputs of `tasks` tasks; those that nobody knows are filled.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub(crate) fn inputs(&mut self, inputs: Inputs, tasks: u64) -> Result<(), Error> {
+        self.write_inputs(inputs, tasks).map_err(|error| self.target.failed(&error))
+    }
+
+    fn write_inputs(&mut self, inputs: Inputs, tasks: u64) -> Result<(), ColumnError> {
+        let Inputs { schema, rows, count, .. } = inputs.finish()?;
+        let home = self.status.home().inside(&self.file, "inputs");
+        let mut column = Column::create(home, &schema, &Shape::Ragged)?;
+        let fixed = schema.fixed_size().is_some();
+        rows.read(|mut rows| {
+            if fixed && column.append_all(rows)? {
+                return Ok(());
+            }
+            while !rows.is_empty() {
+                column.append(&mut rows)?;
+            }
+            Ok::<_, ColumnError>(())
+        })?;
+        let mut fill = Vec::new();
+        schema.fill(&mut fill);
+        (count..tasks).try_for_each(|_| column.append(&mut fill.as_slice()))?;
+        column.finish()?;
+        let schema =
+            serde_json::to_string(&schema).map_err(|error| hdf5::Error::Internal(error.to_string()))?;
+        attribute(&self.file, "inputs_type", &Attribute::Text(schema))?;
+        Ok(())
+    }
+
     /// Ends the file after `tasks` rows, with these attributes, and puts it into its place.
     ///
     /// # Errors
@@ -354,9 +409,32 @@ impl ResultFile {
         Ok(())
     }
 
+    /// Whether each row is what its task gave, where the status does not tell.
+    fn write_given(&mut self) -> Result<(), ColumnError> {
+        if self.given.len() == 0 {
+            return Ok(());
+        }
+        let home = self.status.home().inside(&self.file, "given");
+        let mut given = Fixed::new(home, TypeDescriptor::Boolean, 1, vec![], None);
+        let mut statuses = FixedRows::open(self.file.dataset("status")?, status_type(), 1);
+        let mut bytes = Vec::new();
+        for from in (0..statuses.rows()).step_by(STATUSES_AT_A_TIME) {
+            let to = statuses.rows().min(from + STATUSES_AT_A_TIME);
+            bytes.clear();
+            statuses.take(to - from, &mut bytes)?;
+            bytes.iter_mut().for_each(|status| *status = u8::from(*status == Status::Ok as u8));
+            for (start, end) in self.given.ranges_in(from as u64, to as u64) {
+                bytes[start as usize - from..end as usize - from].fill(1);
+            }
+            given.append(&bytes)?;
+        }
+        given.finish()
+    }
+
     fn complete(&mut self, attributes: &[(&str, Attribute)]) -> Result<(), ColumnError> {
         self.results.finish()?;
         self.status.finish()?;
+        self.write_given()?;
         self.trace.finish()?;
         self.write_errors()?;
         let root: &Group = &self.file;
@@ -365,6 +443,9 @@ impl ResultFile {
             serde_json::to_string(&self.schema).map_err(|error| hdf5::Error::Internal(error.to_string()))?;
         attribute(root, "row_type", &Attribute::Text(schema))?;
         attribute(root, "row_layout", &Attribute::Text(self.layout.layout_json()))?;
+        if !self.layout.measured_fields().is_empty() {
+            attribute(root, "measured", &Attribute::Texts(self.layout.measured_fields().to_vec()))?;
+        }
         for (name, value) in attributes {
             attribute(root, name, value)?;
         }
@@ -374,6 +455,10 @@ impl ResultFile {
         self.file.flush()?;
         Ok(())
     }
+}
+
+fn status_type() -> TypeDescriptor {
+    enumeration(IntSize::U1, &Status::NAMES)
 }
 
 const TRACE_BYTES: usize = 2 * 8 + 3 * 4 + HOST_BYTES + 3 * 8 + 8 + 8;
@@ -436,10 +521,14 @@ pub(crate) fn check(schema: &Schema, layout: &Rows, tasks: Option<u64>) -> Resul
     shape_of(schema, layout)?;
     schema
         .check_names()
+        .and_then(|()| schema.check_records())
         .map_err(|why| Error::usage(format!("the results cannot be written to a file: {why}")))?;
     let has_unit = |schema: &Schema| match column::Counted::of(schema) {
         Some((_, of)) => column::descriptor(of).is_some(),
-        None => column::descriptor(schema).is_some() || matches!(schema, Schema::Text | Schema::Char),
+        None => {
+            column::descriptor(schema).is_some()
+                || matches!(schema, Schema::Text | Schema::Char | Schema::RawText)
+        }
     };
     for field in layout.units() {
         let found = match schema {
@@ -453,7 +542,7 @@ pub(crate) fn check(schema: &Schema, layout: &Rows, tasks: Option<u64>) -> Resul
     }
     let axes: Vec<_> = layout.tasks().into_iter().chain(layout.row_axes()).collect();
     for (k, axis) in axes.iter().enumerate() {
-        let taken = ["results", "status", "errors", "trace"].contains(&axis.name.as_str());
+        let taken = ["results", "status", "given", "errors", "trace", "inputs"].contains(&axis.name.as_str());
         if taken || !can_be_named(&axis.name, true) || axes[..k].iter().any(|a| a.name == axis.name) {
             return wrong(format!("an axis cannot be named {:?}", axis.name));
         }

@@ -4,10 +4,13 @@ use hdf5::{
     Dataset, Group,
     types::{TypeDescriptor, VarLenUnicode},
 };
+use serde_json::{Map, Value};
 
 use super::{
-    column::{Counted, Shape, descriptor},
+    RecordColumn,
+    column::{Counted, Shape, TextKind, descriptor},
     raw,
+    records::columns_of,
 };
 use crate::store::schema::Schema;
 
@@ -22,7 +25,8 @@ const READ_TEXTS: usize = 1 << 8;
 pub(super) enum ReadColumn {
     Nothing,
     Fixed { rows: FixedRows, counted: Option<(Counted, usize)> },
-    Text { dataset: Dataset, at: usize, ahead: std::vec::IntoIter<VarLenUnicode>, char: bool },
+    Text { dataset: Dataset, at: usize, ahead: std::vec::IntoIter<VarLenUnicode>, kind: TextKind },
+    Record(Vec<(RecordColumn, ReadColumn)>),
     List { counted: Counted, of: Box<ReadColumn>, offsets: FixedRows, start: u64, width: usize },
     Group(Vec<ReadColumn>),
 }
@@ -86,17 +90,30 @@ impl ReadColumn {
         match schema {
             Schema::Struct(fields) => {
                 let group = parent.group(name)?;
-                let column =
-                    |(name, field): &(String, Schema)| ReadColumn::open(&group, name, field, &Shape::Ragged);
+                let column = |(name, field): &(String, Schema)| match field {
+                    Schema::Record => ReadColumn::records(&group, name),
+                    field => ReadColumn::open(&group, name, field, &Shape::Ragged),
+                };
                 Ok(ReadColumn::Group(fields.iter().map(column).collect::<hdf5::Result<_>>()?))
             }
+            Schema::Record => ReadColumn::records(&parent.group(name)?, ""),
             _ => Ok(ReadColumn::Text {
                 dataset: parent.dataset(name)?,
                 at: 0,
                 ahead: Vec::new().into_iter(),
-                char: *schema == Schema::Char,
+                kind: TextKind::of(schema),
             }),
         }
+    }
+
+    /// The records of a field, whose columns lie in the group.
+    fn records(group: &Group, field: &str) -> hdf5::Result<ReadColumn> {
+        let column = |found: RecordColumn| {
+            let read = ReadColumn::open(group, &found.name, &found.kind.schema(), &Shape::Ragged)?;
+            Ok((found, read))
+        };
+        let columns = record_columns(group, field)?.into_iter().map(column).collect::<hdf5::Result<_>>()?;
+        Ok(ReadColumn::Record(columns))
     }
 
     /// Appends the next row.
@@ -109,14 +126,14 @@ impl ReadColumn {
                 }
                 rows.take(1, out)
             }
-            ReadColumn::Text { dataset, at, ahead, char } => {
+            ReadColumn::Text { dataset, at, ahead, kind } => {
                 if ahead.len() == 0 {
                     let to = (*at + READ_TEXTS).min(dataset.size());
                     *ahead = dataset.read_slice_1d::<VarLenUnicode, _>(*at..to)?.to_vec().into_iter();
                     *at = to;
                 }
                 let text = ahead.next().ok_or_else(short)?;
-                if !*char {
+                if !matches!(kind, TextKind::Char) {
                     Counted::Values.put(text.len(), out);
                 }
                 out.extend_from_slice(text.as_bytes());
@@ -131,9 +148,32 @@ impl ReadColumn {
                     of => (0..lines).try_for_each(|_| of.next(out)),
                 }
             }
+            ReadColumn::Record(columns) => {
+                let (mut record, mut bytes) = (Map::new(), Vec::new());
+                for (found, column) in columns {
+                    bytes.clear();
+                    column.next(&mut bytes)?;
+                    let value = found.value(&bytes).map_err(|_| hdf5::Error::Internal(NO_RECORD.into()))?;
+                    if let Some(value) = value {
+                        found.put(&mut record, value);
+                    }
+                }
+                let text = Value::Object(record).to_string();
+                Counted::Values.put(text.len(), out);
+                out.extend_from_slice(text.as_bytes());
+                Ok(())
+            }
             ReadColumn::Group(columns) => columns.iter_mut().try_for_each(|column| column.next(out)),
         }
     }
+}
+
+const NO_RECORD: &str = "what the columns of a record hold is no record";
+
+/// The columns of the records in a field, as the group says.
+pub(super) fn record_columns(group: &Group, field: &str) -> hdf5::Result<Vec<RecordColumn>> {
+    let told = group.attr(&columns_of(field))?.read_scalar::<VarLenUnicode>()?;
+    serde_json::from_str(&told).map_err(|error| hdf5::Error::Internal(error.to_string()))
 }
 
 fn short() -> hdf5::Error {

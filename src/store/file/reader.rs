@@ -2,14 +2,14 @@
 
 use hdf5::{
     File,
-    types::{IntSize, VarLenUnicode},
+    types::{TypeDescriptor, VarLenUnicode},
 };
+use serde_json::Value;
 
 use super::{
     ErrorRow, FORMAT, HOST_BYTES, Shape, Status, TRACE_BYTES,
-    column::enumeration,
-    read_column::{FixedRows, ReadColumn},
-    reason, shape_of, trace_row,
+    read_column::{FixedRows, ReadColumn, record_columns},
+    reason, shape_of, status_type, trace_row,
 };
 use crate::{
     error::{Error, ErrorKind},
@@ -23,9 +23,33 @@ pub(crate) struct Reader {
     path: Named,
     file: File,
     pub(crate) schema: Schema,
+    /// The type of an input, if the file has a list of them.
+    pub(crate) inputs: Option<Schema>,
     layout: Rows,
     /// How many tasks the run had.
     pub(crate) tasks: u64,
+}
+
+/// A row of the results.
+pub(crate) struct Row {
+    pub(crate) status: Status,
+    /// It is what the task gave, and not filled.
+    pub(crate) given: bool,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// A column of the table that rows make.
+pub(crate) struct Heading {
+    pub(crate) name: String,
+    /// Where its values are in a row's JSON: the keys that lead there.
+    path: Vec<String>,
+}
+
+impl Heading {
+    /// The value that a row has in this column, if any.
+    pub(crate) fn value<'v>(&self, row: &'v Value) -> Option<&'v Value> {
+        self.path.iter().try_fold(row, |inner, key| inner.get(key))
+    }
 }
 
 /// An attempt that failed, as `/errors` has it.
@@ -71,8 +95,14 @@ impl Reader {
         let schema = serde_json::from_str(&text("row_type")?).map_err(|error| foreign(&error.to_string()))?;
         let layout =
             Rows::from_layout_json(&text("row_layout")?).map_err(|error| foreign(&error.to_string()))?;
+        let inputs = match file.attr("inputs_type") {
+            Ok(_) => Some(
+                serde_json::from_str(&text("inputs_type")?).map_err(|error| foreign(&error.to_string()))?,
+            ),
+            Err(_) => None,
+        };
         let tasks = file.dataset("status").map_err(|_| foreign("it has no status"))?.size() as u64;
-        Ok(Reader { path: path.clone(), file, schema, layout, tasks })
+        Ok(Reader { path: path.clone(), file, schema, inputs, layout, tasks })
     }
 
     fn unreadable(&self, error: &hdf5::Error) -> Error {
@@ -102,25 +132,102 @@ impl Reader {
         shape_of(&self.schema, &self.layout)
     }
 
-    /// The rows in the order of the tasks: each with its status, as it was encoded.
+    /// The rows in the order of the tasks.
     ///
     /// # Errors
     /// When the file does not hold what it says.
-    pub(crate) fn rows(&self) -> Result<impl Iterator<Item = Result<(Status, Vec<u8>), Error>>, Error> {
+    pub(crate) fn rows(&self) -> Result<impl Iterator<Item = Result<Row, Error>>, Error> {
         let shape = self.shape()?;
-        let status = enumeration(IntSize::U1, &Status::NAMES);
-        let statuses = self.file.dataset("status").map_err(|error| self.unreadable(&error))?;
-        let mut statuses = FixedRows::open(statuses, status, 1);
-        let mut column = ReadColumn::open(&self.file, "results", &self.schema, &shape)
-            .map_err(|error| self.unreadable(&error))?;
-        Ok((0..self.tasks).map(move |_| {
-            let (mut status, mut row) = (Vec::with_capacity(1), Vec::new());
-            statuses
-                .take(1, &mut status)
-                .and_then(|()| column.next(&mut row))
-                .map_err(|error| self.unreadable(&error))?;
-            Ok((Status::from_u8(status[0]), row))
+        let open = || {
+            let statuses = FixedRows::open(self.file.dataset("status")?, status_type(), 1);
+            let given = match self.file.link_exists("given") {
+                true => Some(FixedRows::open(self.file.dataset("given")?, TypeDescriptor::Boolean, 1)),
+                false => None,
+            };
+            Ok((statuses, given, ReadColumn::open(&self.file, "results", &self.schema, &shape)?))
+        };
+        let (mut statuses, mut given, mut column) = open().map_err(|error| self.unreadable(&error))?;
+        let mut next = move || {
+            let (mut status, mut marked, mut bytes) = (Vec::with_capacity(1), Vec::new(), Vec::new());
+            statuses.take(1, &mut status)?;
+            given.as_mut().map_or(Ok(()), |given| given.take(1, &mut marked))?;
+            column.next(&mut bytes)?;
+            let status = Status::from_u8(status[0]);
+            let given = marked.first().map_or(status == Status::Ok, |marked| *marked != 0);
+            Ok(Row { status, given, bytes })
+        };
+        Ok((0..self.tasks).map(move |_| next().map_err(|error| self.unreadable(&error))))
+    }
+
+    /// The inputs in the order of the tasks, as they were encoded; none where the file has no list of them.
+    ///
+    /// # Errors
+    /// When the file does not hold what it says.
+    pub(crate) fn input_rows(&self) -> Result<impl Iterator<Item = Result<Vec<u8>, Error>>, Error> {
+        let open = |schema| ReadColumn::open(&self.file, "inputs", schema, &Shape::Ragged);
+        let column = self.inputs.as_ref().map(open).transpose().map_err(|error| self.unreadable(&error))?;
+        Ok(column.into_iter().flat_map(move |mut column| {
+            (0..self.tasks).map(move |_| {
+                let mut row = Vec::new();
+                column.next(&mut row).map_err(|error| self.unreadable(&error))?;
+                Ok(row)
+            })
         }))
+    }
+
+    /// The columns of the table that the results make.
+    ///
+    /// # Errors
+    /// When the file does not hold what it says.
+    pub(crate) fn headings(&self) -> Result<Vec<Heading>, Error> {
+        self.headings_of("results", &self.schema, "value")
+    }
+
+    /// The columns of the table that the inputs make, with names that no column of the results has.
+    ///
+    /// # Errors
+    /// When the file does not hold what it says.
+    pub(crate) fn input_headings(&self, results: &[Heading]) -> Result<Vec<Heading>, Error> {
+        let Some(schema) = &self.inputs else {
+            return Ok(Vec::new());
+        };
+        let mut headings = self.headings_of("inputs", schema, "input")?;
+        for heading in &mut headings {
+            let taken = |name: &str| {
+                ["task", "status"].contains(&name) || results.iter().any(|result| result.name == name)
+            };
+            while taken(&heading.name) {
+                heading.name.insert_str(0, "input_");
+            }
+        }
+        Ok(headings)
+    }
+
+    fn headings_of(&self, place: &str, schema: &Schema, scalar: &str) -> Result<Vec<Heading>, Error> {
+        let records = |field: &str| {
+            let group = self.file.group(place).map_err(|error| self.unreadable(&error))?;
+            let found = record_columns(&group, field).map_err(|error| self.unreadable(&error))?;
+            let field = Some(field).filter(|field| !field.is_empty()).map(String::from);
+            let heading = |column: super::RecordColumn| Heading {
+                name: column.name,
+                path: field.clone().into_iter().chain(column.path).collect(),
+            };
+            Ok(found.into_iter().map(heading).collect::<Vec<_>>())
+        };
+        match schema {
+            Schema::Record => records(""),
+            Schema::Struct(fields) => {
+                let mut headings = Vec::new();
+                for (name, field) in fields {
+                    match field {
+                        Schema::Record => headings.extend(records(name)?),
+                        _ => headings.push(Heading { name: name.clone(), path: vec![name.clone()] }),
+                    }
+                }
+                Ok(headings)
+            }
+            _ => Ok(vec![Heading { name: scalar.into(), path: Vec::new() }]),
+        }
     }
 
     /// Every attempt that failed.
@@ -158,13 +265,15 @@ impl Reader {
         Ok(bytes.chunks_exact(TRACE_BYTES).map(trace_of).collect())
     }
 
-    /// The datasets below `/results`, and their shapes.
+    /// The datasets of results and inputs, and their shapes.
     pub(crate) fn shapes(&self) -> Vec<(String, Vec<usize>)> {
         let mut found = Vec::new();
-        if let Ok(dataset) = self.file.dataset("results") {
-            found.push(("/results".to_string(), dataset.shape()));
-        } else if let Ok(group) = self.file.group("results") {
-            shapes(&group, "/results", DEEPEST, &mut found);
+        for place in ["results", "inputs"].into_iter().filter(|place| self.file.link_exists(place)) {
+            if let Ok(dataset) = self.file.dataset(place) {
+                found.push((format!("/{place}"), dataset.shape()));
+            } else if let Ok(group) = self.file.group(place) {
+                shapes(&group, &format!("/{place}"), DEEPEST, &mut found);
+            }
         }
         found
     }
@@ -177,7 +286,7 @@ impl Reader {
         self.file.dataset(path).map_err(|_| {
             let known: Vec<String> = self.shapes().into_iter().map(|(name, _)| name).collect();
             Error::usage(format!(
-                "{}: {path} is no dataset; the results lie in {}",
+                "{}: {path} is no dataset; results and inputs lie in {}",
                 self.path,
                 known.join(", ")
             ))

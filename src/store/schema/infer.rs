@@ -11,7 +11,7 @@ use serde::de::{
 };
 
 use super::{Scalar, Schema};
-use crate::wire::element_of_block;
+use crate::wire::{RawText, Record, element_of_block};
 
 /// A type may be nested so deep; one that holds itself never ends.
 const DEEPEST: usize = 32;
@@ -178,29 +178,14 @@ impl<'de> Deserializer<'de> for Tracer<'_> {
         name: &'static str,
         visitor: V,
     ) -> Result<V::Value, Unfit> {
-        let Some(element) = element_of_block(name) else {
-            return visitor.visit_newtype_struct(self);
+        let known = match (name, element_of_block(name)) {
+            (Record::NAME, _) => Schema::Record,
+            (RawText::NAME, _) => Schema::RawText,
+            (_, Some(element)) => Schema::Block(Box::new(Schema::Scalar(number(element)?))),
+            _ => return visitor.visit_newtype_struct(self),
         };
         let value = visitor.visit_newtype_struct(Tracer { found: self.found, ..self })?;
-        let scalar = match element {
-            "i8" => Scalar::I8,
-            "i16" => Scalar::I16,
-            "i32" => Scalar::I32,
-            "i64" => Scalar::I64,
-            "u8" => Scalar::U8,
-            "u16" => Scalar::U16,
-            "u32" => Scalar::U32,
-            "u64" => Scalar::U64,
-            "f32" => Scalar::F32,
-            "f64" => Scalar::F64,
-            _ => {
-                return Tracer::unfit(
-                    "a Block of anything but numbers",
-                    "a Block of integers or floats, or a Vec",
-                );
-            }
-        };
-        *self.found = Some(Schema::Block(Box::new(Schema::Scalar(scalar))));
+        *self.found = Some(known);
         Ok(value)
     }
 
@@ -288,6 +273,28 @@ impl<'de> Deserializer<'de> for Tracer<'_> {
     fn is_human_readable(&self) -> bool {
         false
     }
+}
+
+/// The numbers of a block.
+fn number(element: &str) -> Result<Scalar, Unfit> {
+    Ok(match element {
+        "i8" => Scalar::I8,
+        "i16" => Scalar::I16,
+        "i32" => Scalar::I32,
+        "i64" => Scalar::I64,
+        "u8" => Scalar::U8,
+        "u16" => Scalar::U16,
+        "u32" => Scalar::U32,
+        "u64" => Scalar::U64,
+        "f32" => Scalar::F32,
+        "f64" => Scalar::F64,
+        _ => {
+            return Tracer::unfit(
+                "a Block of anything but numbers",
+                "a Block of integers or floats, or a Vec",
+            );
+        }
+    })
 }
 
 /// Values one after the other: one for a list, each in its place for a tuple or a struct.

@@ -47,6 +47,13 @@ pub(crate) fn can_be_named(name: &str, step: bool) -> bool {
     !(name.is_empty() || name.contains('\0') || (step && (name == "." || name.contains('/'))))
 }
 
+fn misplaced(place: &str) -> String {
+    format!(
+        "there is a Record inside of something else{place}; it has its place as the whole output, or as a field of \
+         its outermost struct"
+    )
+}
+
 /// The type of a value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -67,6 +74,10 @@ pub(crate) enum Schema {
     Text,
     /// One character, of one to four bytes.
     Char,
+    /// Bytes that are mostly text.
+    RawText,
+    /// A JSON object, as text; its columns are found out as rows come.
+    Record,
 }
 
 impl Schema {
@@ -113,8 +124,43 @@ impl Schema {
             Schema::Option(of) | Schema::List(of) | Schema::Array(of, _) | Schema::Block(of) => {
                 of.check_names()
             }
-            Schema::Scalar(_) | Schema::Text | Schema::Char => Ok(()),
+            Schema::Scalar(_) | Schema::Text | Schema::Char | Schema::RawText | Schema::Record => Ok(()),
         }
+    }
+
+    /// Makes sure that records are where their columns have a place.
+    ///
+    /// # Errors
+    /// Where there is one that has none, as text.
+    pub(crate) fn check_records(&self) -> Result<(), String> {
+        let fields = match self {
+            Schema::Struct(fields) => fields.as_slice(),
+            Schema::Record => return Ok(()),
+            other => return if other.holds(&Schema::Record) { Err(misplaced("")) } else { Ok(()) },
+        };
+        let bad = fields.iter().find(|(_, of)| *of != Schema::Record && of.holds(&Schema::Record));
+        bad.map_or(Ok(()), |(name, _)| Err(misplaced(&format!(" in the field `{name}`"))))
+    }
+
+    /// Whether a value of this type has one of the type `wanted` inside.
+    pub(crate) fn holds(&self, wanted: &Schema) -> bool {
+        self == wanted || self.parts().any(|part| part.holds(wanted))
+    }
+
+    /// Whether there are numbers in bulk inside.
+    pub(crate) fn holds_blocks(&self) -> bool {
+        matches!(self, Schema::Block(_)) || self.parts().any(Schema::holds_blocks)
+    }
+
+    fn parts(&self) -> impl Iterator<Item = &Schema> {
+        let (one, fields) = match self {
+            Schema::Array(of, _) | Schema::List(of) | Schema::Block(of) | Schema::Option(of) => {
+                (Some(&**of), &[][..])
+            }
+            Schema::Struct(fields) => (None, fields.as_slice()),
+            _ => (None, &[][..]),
+        };
+        one.into_iter().chain(fields.iter().map(|(_, field)| field))
     }
 
     /// Bytes of a value, where all values are of one size.
@@ -124,7 +170,8 @@ impl Schema {
             Schema::Enum(_) => Some(4),
             Schema::Array(of, count) => of.fixed_size()?.checked_mul(usize::try_from(*count).ok()?),
             Schema::Struct(fields) => fields.iter().map(|(_, field)| field.fixed_size()).sum(),
-            Schema::List(_) | Schema::Block(_) | Schema::Option(_) | Schema::Text | Schema::Char => None,
+            Schema::List(_) | Schema::Block(_) | Schema::Option(_) => None,
+            Schema::Text | Schema::Char | Schema::RawText | Schema::Record => None,
         }
     }
 
@@ -137,7 +184,10 @@ impl Schema {
             Schema::Enum(_) => out.extend_from_slice(&[0; 4]),
             Schema::Array(of, count) => (0..*count).for_each(|_| of.fill(out)),
             Schema::Struct(fields) => fields.iter().for_each(|(_, field)| field.fill(out)),
-            Schema::List(_) | Schema::Block(_) | Schema::Text => out.extend_from_slice(&[0; 8]),
+            // No text is no record: its columns are filled, each as its type says.
+            Schema::List(_) | Schema::Block(_) | Schema::Text | Schema::RawText | Schema::Record => {
+                out.extend_from_slice(&[0; 8]);
+            }
             Schema::Option(_) => out.push(0),
             Schema::Char => out.push(b' '),
         }

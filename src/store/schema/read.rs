@@ -1,6 +1,6 @@
 //! Walking over encoded values.
 
-use serde_json::{Number, Value};
+use serde_json::{Map, Number, Value};
 
 use super::{Scalar, Schema};
 
@@ -70,6 +70,14 @@ pub(crate) fn json(schema: &Schema, bytes: &mut &[u8]) -> Result<Value, Malforme
         },
         Schema::Text => Value::from(take_text(bytes)?),
         Schema::Char => Value::from(take_char(bytes)?),
+        Schema::RawText => {
+            let length = take_length(bytes)?;
+            Value::from(String::from_utf8_lossy(take(bytes, length)?))
+        }
+        Schema::Record => match take_text(bytes)? {
+            "" => Value::Object(Map::new()),
+            text => Value::Object(serde_json::from_str(text).map_err(|_| Malformed)?),
+        },
     })
 }
 
@@ -100,8 +108,12 @@ pub(crate) fn walk(schema: &Schema, bytes: &mut &[u8]) -> Result<(), Malformed> 
                 Ok(())
             }
         }
-        Schema::Text => take_text(bytes).map(drop),
+        Schema::Text | Schema::Record => take_text(bytes).map(drop),
         Schema::Char => take_char(bytes).map(drop),
+        Schema::RawText => {
+            let length = take_length(bytes)?;
+            take(bytes, length).map(drop)
+        }
     }
 }
 

@@ -61,7 +61,7 @@ fn most_variants(schema: &Schema) -> usize {
         Schema::Enum(names) => names.len(),
         Schema::Array(of, _) | Schema::List(of) | Schema::Block(of) | Schema::Option(of) => most_variants(of),
         Schema::Struct(fields) => fields.iter().map(|(_, field)| most_variants(field)).max().unwrap_or(0),
-        Schema::Scalar(_) | Schema::Text | Schema::Char => 0,
+        Schema::Scalar(_) | Schema::Text | Schema::Char | Schema::RawText | Schema::Record => 0,
     }
 }
 
@@ -105,9 +105,13 @@ fn append(schema: &Schema, kind: usize, out: &mut Vec<u8>) {
             out.push(1);
             append(of, kind / 2, out);
         }
-        Schema::Text => {
+        Schema::Text | Schema::RawText => {
             out.extend_from_slice(&(length as u64).to_le_bytes());
             out.extend(std::iter::repeat_n(b'a', length));
+        }
+        Schema::Record => {
+            out.extend_from_slice(&2u64.to_le_bytes());
+            out.extend_from_slice(b"{}");
         }
         Schema::Char => out.push(if length == 0 { b' ' } else { b'a' }),
     }
