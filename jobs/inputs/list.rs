@@ -18,9 +18,9 @@ pub struct List(Arc<Inner>);
 struct Inner {
     names: Vec<String>,
     is_named: Vec<bool>,
-    /// `None` without a list at all
+    /// Gone through once
     slowest: Vec<Part>,
-    /// Those that are gone through anew for each row of the slowest, in memory
+    /// Gone through anew for each row of the slowest, in memory
     faster: Vec<Linked>,
     /// Of the product of the faster ones
     faster_count: u64,
@@ -40,7 +40,7 @@ pub struct Part {
 
 pub enum Values {
     Known(Arc<dyn Rows>),
-    Read(Reading),
+    Read(Box<Reading>),
 }
 
 /// Lists that go along with each other: row k of all of them makes one.
@@ -58,7 +58,7 @@ impl Part {
             Some(names) => names.iter().cloned().map(Some).collect(),
             None => vec![None; reading.width],
         };
-        Part { columns, title: title.into(), values: Values::Read(reading) }
+        Part { columns, title: title.into(), values: Values::Read(Box::new(reading)) }
     }
 
     fn count(&self) -> Option<u64> {
@@ -79,11 +79,13 @@ impl Part {
                 hasher.update(&rows.count().to_le_bytes());
                 rows.hash(hasher);
             }
-            Values::Read(Reading { seen: Some(seen), .. }) => {
-                hasher.update(&seen.count.to_le_bytes());
-                hasher.update(&seen.digest.to_le_bytes());
-            }
-            Values::Read(_) => return false,
+            Values::Read(reading) => match reading.seen {
+                Some(seen) => {
+                    hasher.update(&seen.count.to_le_bytes());
+                    hasher.update(&seen.digest.to_le_bytes());
+                }
+                None => return false,
+            },
         }
         true
     }
