@@ -40,10 +40,9 @@ use words::Values;
 
 pub use self::{
     list::List,
-    tasks::Barrier,
     template::{Filling, Template},
     value::{record, value},
-    words::{Group, split},
+    words::{Group, split, typed},
 };
 
 /// What the inputs are, and how they are read.

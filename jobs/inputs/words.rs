@@ -61,6 +61,12 @@ pub fn split(mut words: Vec<String>) -> Result<(Vec<String>, Vec<Group>), Error>
     Ok((words, groups))
 }
 
+/// A command as it could be typed.
+pub fn typed(words: &[String]) -> String {
+    // A byte 0, which nobody can type, would be refused.
+    shlex::try_join(words.iter().map(String::as_str)).unwrap_or_else(|_| words.join(" "))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

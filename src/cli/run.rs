@@ -43,6 +43,7 @@ const MESSAGE_CHARS: usize = 160;
 const MESSAGES: usize = 1000;
 
 #[derive(Args, Clone, Debug)]
+#[group(skip)]
 struct Flags {
     #[command(flatten)]
     settings: Settings,
@@ -52,7 +53,7 @@ struct Flags {
     #[arg(long, value_name = "DIR", env = "RANKPOOL_LOG_DIR", help_heading = "Run options")]
     log_dir: Option<Named>,
     /// Print one JSON object, alone on standard output; what tasks print goes to standard error then
-    #[arg(long, help_heading = "Run options")]
+    #[arg(id = "report_json", long = "json", help_heading = "Run options")]
     json: bool,
     /// Print what would be run, a line a task, and run nothing
     #[arg(long, help_heading = "Run options")]
@@ -72,9 +73,14 @@ impl Flags {
 /// The job's command, with its own flags and those of every run.
 pub(super) fn command<J: Job + Args>() -> Command {
     let command = J::augment_args(Command::new(J::NAME));
+    let has_json = command.get_arguments().any(|argument| argument.get_long() == Some("json"));
     // The flags' own description must not replace the job's.
     let (about, long_about) = (command.get_about().cloned(), command.get_long_about().cloned());
-    let command = without_empty(Flags::augment_args(command).disable_version_flag(true));
+    let mut command = without_empty(Flags::augment_args(command).disable_version_flag(true));
+    if has_json {
+        // The job's own flag has the name.
+        command = command.mut_arg("report_json", |argument| argument.long("report-json"));
+    }
     match (about, long_about) {
         (Some(about), Some(long)) => command.about(about).long_about(long),
         (Some(about), None) => command.about(about).long_about(None),

@@ -62,6 +62,7 @@ fn info(text: &str) -> Result<(String, String), String> {
 
 /// Where the workers come from: flags of every command that starts some.
 #[derive(Args, Clone, Debug)]
+#[group(skip)]
 #[command(next_help_heading = "Run options")]
 pub(super) struct Workers {
     /// Where the workers come from: auto, serial, threads, processes, comm or pool
@@ -125,6 +126,7 @@ impl Workers {
 
 /// The flags, which `rankpool run` and `rankpool doctor` share.
 #[derive(Args, Clone, Debug)]
+#[group(skip)]
 #[command(next_help_heading = "Run options")]
 pub(super) struct Settings {
     #[command(flatten)]
@@ -202,6 +204,7 @@ impl Settings {
 
 /// The files that a run leaves, and those that it goes on from.
 #[derive(Args, Clone, Debug)]
+#[group(skip)]
 #[command(next_help_heading = "Results")]
 pub(super) struct Files {
     #[command(flatten)]

@@ -20,6 +20,7 @@ use crate::{
 
 /// The files that a run is to leave, as the user asked for them: the flags of the command line.
 #[derive(Args, Clone, Debug, Default)]
+#[group(skip)]
 pub(crate) struct Keep {
     /// Write the results to this HDF5 file; an existing one is refused
     #[arg(long, short = 'o', value_name = "FILE")]
