@@ -404,8 +404,9 @@ impl Environment {
     fn with<'a>(&'a self, more: impl Iterator<Item = &'a CStr>) -> Vec<&'a CStr> {
         let mut all: Vec<&CStr> = self.entries.iter().map(CString::as_c_str).collect();
         for entry in more {
-            match self.places.get(name(entry)) {
-                Some(&place) => all[place] = entry,
+            let more = all[self.entries.len()..].iter().position(|other| name(other) == name(entry));
+            match self.places.get(name(entry)).copied().or(more.map(|place| self.entries.len() + place)) {
+                Some(place) => all[place] = entry,
                 None => all.push(entry),
             }
         }

@@ -267,6 +267,11 @@ impl Inbox {
         }))
     }
 
+    /// Whether more has been read than the order that was received last.
+    pub(super) fn has_more(&self) -> bool {
+        self.filled > self.taken
+    }
+
     /// The body of the order that was received last.
     pub(super) fn body(&self) -> Strings<'_> {
         Strings(&self.bytes[HEAD.min(self.taken)..self.taken])

@@ -39,7 +39,7 @@ use std::{
 use rustix::fs::{FileType, fstat};
 
 pub use kept::{Gone, Program};
-pub use minder::{Minder, with_minder};
+pub use minder::{Minder, Stopper, with_minder};
 pub use output::Kept;
 
 /// The first argument of a minder.

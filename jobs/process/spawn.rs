@@ -55,7 +55,7 @@ pub(super) fn spawn_within(image: &Image, memory: u64) -> Result<Pid, (io::Error
     let ours = Rlimit { current: Some(memory), maximum: before.maximum };
     setrlimit(Resource::Data, ours).map_err(|error| (error.into(), true))?;
     let mut spawned = image.spawn();
-    setrlimit(Resource::Data, before.clone()).map_err(|error| (error.into(), true))?;
+    setrlimit(Resource::Data, before).map_err(|error| (error.into(), true))?;
     if spawned.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::ENOMEM)) {
         // This process itself needs more than that.
         spawned = image.spawn();
