@@ -6,6 +6,7 @@
 mod cluster;
 #[path = "../support/mod.rs"]
 mod support;
+mod sweep;
 
 use std::{
     path::{Path, PathBuf},
@@ -103,6 +104,11 @@ const TESTS: &[(&str, &[Script], Test)] = &[
         "a run that does not fit its time ends over several sessions",
         &[COMM_SRUN, COMM_MPIRUN, POOL_MPIRUN, HYBRID, LEADERS],
         several_sessions,
+    ),
+    (
+        "a sweep of a program that partly fails ends over several sessions",
+        &[COMM_SRUN, LEADERS],
+        sweep::sweep,
     ),
     (
         "Slurm's signal before the end of the time costs nothing",
