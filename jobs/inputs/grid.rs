@@ -247,6 +247,13 @@ mod tests {
     }
 
     #[test]
+    fn no_two_random_numbers_are_the_same_draw() {
+        let points = points(&["x=0..1", "y=0..1", "z=0..1"], 64, How::Random, 7);
+        let numbers: std::collections::BTreeSet<String> = (0..64).flat_map(|k| points.row(k)).collect();
+        assert_eq!(numbers.len(), 3 * 64);
+    }
+
+    #[test]
     fn sobol_points_fill_each_part_of_an_axis_alike() {
         let points = points(&["x=0..16", "y=log:1..65536"], 64, How::Sobol, 3);
         let mut parts = [[0; 16]; 2];

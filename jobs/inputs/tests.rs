@@ -140,6 +140,9 @@ fn a_header_names_the_columns() {
     assert_eq!(list.names(), ["x", "y z", "n"]);
     assert!((0..3).all(|k| list.is_named(k)));
     assert_eq!(rows(&list), ["a,b,1", "c,d,1"]);
+    assert_rows(&[("f", b"x\r\n1\r\n")], &["-a", "@f", "--header", ":"], &[], &["1\r"]);
+    let list = self::list(folder.path(), &["--header", ":"], &[":::", "x\r", "1"]).unwrap();
+    assert_eq!(list.names(), ["x"], "as parallel has it");
     for (text, behind, why) in [
         ("", &[][..], "@f: is empty, and --header"),
         ("x,\n", &[], "@f: has a column whose name is empty"),
@@ -291,6 +294,10 @@ fn a_digest_tells_lists_apart() {
         digest(&[], &[":::", "a", ":::", "b", "c"]),
         digest(&[], &[":::", "a", ":::+", "b"]),
         digest(&[], &[":::", "a", ":::", "b"]),
+        digest(&[], &[":::", "ab", "c"]),
+        digest(&[], &[":::", "a", "bc"]),
+        digest(&["--header", ":"], &[":::", "x", "a"]),
+        digest(&["--header", ":"], &[":::", "y", "a"]),
         digest(&["--grid", "x=a,b"], &[]),
         digest(&["--grid", "y=a,b"], &[]),
         digest(&["--grid", "y=0:1"], &[]),
@@ -301,6 +308,10 @@ fn a_digest_tells_lists_apart() {
     ];
     let distinct: std::collections::BTreeSet<&String> = all.iter().collect();
     assert_eq!(distinct.len(), all.len());
+    let drawn = flags(&["--grid", "x=0..1", "--random", "3"]);
+    let by_seed = |seed| open(&drawn, &[], None, seed, true).unwrap().digest().unwrap();
+    assert_eq!(by_seed(1), by_seed(1));
+    assert_ne!(by_seed(1), by_seed(2));
 }
 
 #[test]
