@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use rankpool::Error;
+use rankpool::{Barrier, Error};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::{
     reading::Reading,
     rows::{Cursor, Row, Rows, Through, hash_row},
-    tasks::Barrier,
 };
 
 /// The inputs of all tasks. A clone is the same list.

@@ -3,7 +3,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use rankpool::Error;
+use rankpool::{Barrier, Error};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::{
@@ -11,7 +11,7 @@ use super::{
     lines::{LineCursor, LineFormat},
     rows::{Cursor, Row, hash_row},
     table::TableCursor,
-    tasks::{Barrier, TaskCursor},
+    tasks::TaskCursor,
     text::Text,
 };
 

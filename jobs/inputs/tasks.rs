@@ -2,22 +2,13 @@
 
 use std::sync::LazyLock;
 
-use rankpool::Error;
+use rankpool::{Barrier, Error};
 use regex::Regex;
 
 use super::{
     rows::{Cursor, Row, put},
     text::{Lines, Reader},
 };
-
-/// A place in the list where the tasks before it must be done before those behind it begin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Barrier {
-    /// The index of the first task behind it
-    pub before: u64,
-    /// The run ends here if a task before it has failed.
-    pub check: bool,
-}
 
 /// Goes through the tasks of a file. A row is the line; for a task of REPEAT, also its repeat index.
 pub struct TaskCursor {

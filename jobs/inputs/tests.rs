@@ -4,6 +4,7 @@ use std::io::Write;
 
 use clap::Parser;
 use proptest::prelude::*;
+use rankpool::Barrier;
 
 use super::*;
 
@@ -296,6 +297,8 @@ fn a_digest_tells_lists_apart() {
         digest(&[], &[":::", "a", ":::", "b"]),
         digest(&[], &[":::", "ab", "c"]),
         digest(&[], &[":::", "a", "bc"]),
+        digest(&["--colsep", ","], &[":::", "ab,c"]),
+        digest(&["--colsep", ","], &[":::", "a,bc"]),
         digest(&["--header", ":"], &[":::", "x", "a"]),
         digest(&["--header", ":"], &[":::", "y", "a"]),
         digest(&["--grid", "x=a,b"], &[]),
