@@ -181,8 +181,7 @@ impl Job for Exec {
     }
 
     fn barriers(&self) -> Vec<Barrier> {
-        let barriers = self.here.list.as_ref().map_or(&[][..], |list| list.barriers());
-        barriers.iter().map(|barrier| Barrier { before: barrier.before, check: barrier.check }).collect()
+        self.here.list.as_ref().map_or(Vec::new(), |list| list.barriers().to_vec())
     }
 
     fn input(&self, item: &Vec<String>) -> Option<Record> {
