@@ -82,6 +82,17 @@ pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
     Ok(out)
 }
 
+/// Appends the encoding of `value`; on an error `out` is as it was.
+#[inline]
+pub(crate) fn encode_onto<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), CodecError> {
+    let before = out.len();
+    let written = bincode::serde::encode_into_std_write(value, out, format::<NO_LIMIT>());
+    written.map(drop).map_err(|error| {
+        out.truncate(before);
+        error.into()
+    })
+}
+
 /// Decodes one value that fills `bytes` exactly. A large block in it shares them, if it is half of the `kept` bytes of
 /// memory that live as long as it then.
 pub(crate) fn decode_sharing<T: DeserializeOwned>(bytes: &Bytes, kept: usize) -> Result<T, CodecError> {

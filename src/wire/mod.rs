@@ -25,7 +25,7 @@ pub(crate) use batch::{Batch, BatchBuilder};
 pub use block::Block;
 pub(crate) use block::element_of_block;
 pub use codec::CodecError;
-pub(crate) use codec::{decode, decode_sharing, encode};
+pub(crate) use codec::{decode, decode_sharing, encode, encode_onto};
 pub(crate) use frame::{Frame, HEADER_BYTES, Header};
 pub(crate) use handshake::{Hello, NotStarted, PROTOCOL, Ready, Surroundings, Welcome};
 pub(crate) use message::{ChunkMessage, ResultMessage, ToRank0, ToWorker};

@@ -292,10 +292,13 @@ fn show(way: &Way) {
     {
         assert_eq!(shown[name], file["attributes"][name], "{name}");
     }
-    assert_eq!(shown["datasets"], json!([{"path": "/results", "shape": [20]}]));
+    assert_eq!(
+        shown["datasets"],
+        json!([{"path": "/results", "shape": [20]}, {"path": "/inputs", "shape": [20]}])
+    );
     assert_eq!(shown["rows"].as_array().unwrap().len(), 5);
-    assert_eq!(shown["rows"][2], json!({"task": 2, "status": "ok", "value": 0.5}));
-    assert_eq!(shown["rows"][3], json!({"task": 3, "status": "failed", "value": null}));
+    assert_eq!(shown["rows"][2], json!({"task": 2, "status": "ok", "value": 0.5, "input": 2}));
+    assert_eq!(shown["rows"][3], json!({"task": 3, "status": "failed", "value": null, "input": 3}));
     assert_eq!(shown["failures"][1]["message"], "bad on purpose");
     assert_eq!(shown["chunks"].as_u64().unwrap() as usize, values(&file, "trace").as_array().unwrap().len());
     assert!(shown["slowest_chunks"][0]["seconds"].as_f64() >= shown["slowest_chunks"][1]["seconds"].as_f64());
@@ -316,17 +319,17 @@ fn export(way: &Way) {
     run(way, &["everything", "--n", "5", "--bad", "4", "-o", &rows]).expect(1);
     let csv = tool(&["export", &points, "--csv"]).expect(0).stdout;
     let lines: Vec<&str> = csv.lines().collect();
-    assert_eq!(lines[0], "task,status,k,at,colour,even");
-    assert_eq!(lines[2], "1,ok,1,\"[0.5,-1.0]\",Green,false");
+    assert_eq!(lines[0], "task,status,input,k,at,colour,even");
+    assert_eq!(lines[2], "1,ok,1,1,\"[0.5,-1.0]\",Green,false");
     assert_eq!(lines.len(), 5);
     let csv = tool(&["export", &rows, "--csv"]).expect(0).stdout;
     let lines: Vec<&str> = csv.lines().collect();
-    assert_eq!(lines[0], "task,status,name,series,block,maybe,counts,texts,mark,number");
+    assert_eq!(lines[0], "task,status,input,name,series,block,maybe,counts,texts,mark,number");
     assert_eq!(
         lines[2],
-        "1,ok,caf\u{e9} 1,[0],[0.5],1.0,\"[{\"\"key\"\":\"\"key0\"\",\"\"value\"\":0}]\",\"[\"\"\"\"]\",a,-2"
+        "1,ok,1,caf\u{e9} 1,[0],[0.5],1.0,\"[{\"\"key\"\":\"\"key0\"\",\"\"value\"\":0}]\",\"[\"\"\"\"]\",a,-2"
     );
-    assert_eq!(lines[5], "4,failed,,,,,,,,");
+    assert_eq!(lines[5], "4,failed,4,,,,,,,,");
 
     let npy = folder.file("points.npy");
     tool(&["export", &points, "--npy", "--to", &npy]).expect(0);

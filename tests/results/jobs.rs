@@ -2,8 +2,9 @@
 
 use std::{collections::BTreeMap, error::Error as StdError, process, thread, time::Duration};
 
-use rankpool::{Block, Error, Job, Rows, Task};
+use rankpool::{Block, Error, Job, RawText, Record, Rows, Task};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
 pub enum Colour {
@@ -380,6 +381,134 @@ impl Job for Surroundings {
     }
 
     fn summary(&self, results: impl Iterator<Item = (u64, Seen)>) -> Result<u64, Error> {
+        Ok(results.count() as u64)
+    }
+}
+
+/// What a program is started with.
+#[derive(Serialize, Deserialize)]
+pub struct Setting {
+    x: f64,
+    method: String,
+}
+
+/// What a program has printed, and what was measured of it.
+#[derive(Serialize, Deserialize)]
+pub struct Printed {
+    exit_code: i32,
+    result: Record,
+    said: RawText,
+    seconds: f64,
+    host: String,
+}
+
+/// Results whose columns are known only at run time
+#[derive(clap::Args, Serialize, Deserialize)]
+pub struct Printing {
+    #[arg(long, default_value_t = 8)]
+    n: usize,
+    /// Tasks that fail
+    #[arg(long, value_delimiter = ',')]
+    bad: Vec<usize>,
+}
+
+impl Job for Printing {
+    const NAME: &'static str = "printing";
+    type Item = Setting;
+    type Output = Printed;
+    type Summary = u64;
+
+    fn items(&self) -> Result<impl Iterator<Item = Setting>, Error> {
+        Ok((0..self.n).map(|k| Setting { x: k as f64 / 2.0, method: format!("caf\u{e9} {}", k % 2) }))
+    }
+
+    fn task(&self, setting: Setting) -> Result<Printed, Box<dyn StdError>> {
+        let k = (2.0 * setting.x) as usize;
+        if self.bad.contains(&k) {
+            return Err(format!("{k} is bad").into());
+        }
+        let mut result = json!({
+            "steps": k, "exit_code": "fine", "at": {"x": k, "y": -1.5}, "path": [k, 2 * k],
+            "weights": [0.5, k], "converged": k.is_multiple_of(2), "any": if k == 1 { json!("one") } else { json!(k) },
+        });
+        if k > 2 {
+            result["late"] = json!(k);
+        }
+        Ok(Printed {
+            exit_code: k as i32,
+            result: Record::from_json(&result.to_string())?,
+            said: [b"line \xff".as_slice(), &[b'0' + k as u8 % 10]].concat().into(),
+            seconds: std::time::SystemTime::UNIX_EPOCH.elapsed()?.as_secs_f64(),
+            host: process::id().to_string(),
+        })
+    }
+
+    fn rows(&self) -> Rows {
+        Rows::new().field_unit("seconds", "s").measured(["seconds", "host"])
+    }
+
+    fn summary(&self, results: impl Iterator<Item = (u64, Printed)>) -> Result<u64, Error> {
+        Ok(results.map(|(_, printed)| printed.said.as_bytes().len() as u64).sum())
+    }
+}
+
+/// Rows that are nothing but records, of items that the job describes
+#[derive(clap::Args, Serialize, Deserialize)]
+pub struct Described {
+    #[arg(long, default_value_t = 4)]
+    n: usize,
+}
+
+impl Job for Described {
+    const NAME: &'static str = "described";
+    type Item = Block<u64>;
+    type Output = Record;
+    type Summary = u64;
+
+    fn items(&self) -> Result<impl Iterator<Item = Block<u64>>, Error> {
+        Ok((0..self.n).map(|k| vec![k as u64; 3].into()))
+    }
+
+    fn task(&self, numbers: Block<u64>) -> Result<Record, Box<dyn StdError>> {
+        Ok([("sum".to_string(), numbers.iter().sum::<u64>().into())].into_iter().collect())
+    }
+
+    fn input(&self, numbers: &Block<u64>) -> Option<Record> {
+        Some(
+            [("first".to_string(), numbers[0].into()), ("sum".into(), "unknown".into())]
+                .into_iter()
+                .collect(),
+        )
+    }
+
+    fn summary(&self, results: impl Iterator<Item = (u64, Record)>) -> Result<u64, Error> {
+        Ok(results.count() as u64)
+    }
+}
+
+/// An axis has a name that the file needs
+#[derive(clap::Args, Serialize, Deserialize)]
+pub struct Taken {}
+
+impl Job for Taken {
+    const NAME: &'static str = "taken";
+    type Item = u64;
+    type Output = f64;
+    type Summary = u64;
+
+    fn items(&self) -> Result<impl Iterator<Item = u64>, Error> {
+        Ok((0..2usize).map(|k| k as u64))
+    }
+
+    fn task(&self, k: u64) -> Result<f64, Box<dyn StdError>> {
+        Ok(k as f64)
+    }
+
+    fn rows(&self) -> Rows {
+        Rows::new().task_axis("inputs", "", [0.0, 1.0])
+    }
+
+    fn summary(&self, results: impl Iterator<Item = (u64, f64)>) -> Result<u64, Error> {
         Ok(results.count() as u64)
     }
 }

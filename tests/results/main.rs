@@ -7,7 +7,9 @@ mod children;
 mod drain;
 mod failures;
 mod files;
+mod inputs;
 mod jobs;
+mod records;
 mod resume;
 #[path = "../support/mod.rs"]
 mod support;
@@ -34,9 +36,13 @@ fn main() -> ExitCode {
             jobs::Scaled,
             jobs::Unsendable,
             jobs::Surroundings,
+            jobs::Printing,
+            jobs::Described,
+            jobs::Taken,
         ]);
     }
-    ways::run([files::TESTS, failures::TESTS, resume::TESTS, drain::TESTS, children::TESTS].concat())
+    let rows = [files::TESTS, records::TESTS, inputs::TESTS].concat();
+    ways::run([rows, [failures::TESTS, resume::TESTS, drain::TESTS, children::TESTS].concat()].concat())
 }
 
 /// This program, launched in a way, with these arguments.

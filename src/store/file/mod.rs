@@ -596,3 +596,6 @@ fn attribute(location: &hdf5::Location, name: &str, value: &Attribute) -> hdf5::
         Attribute::Real(value) => location.new_attr::<f64>().create(name)?.write_scalar(value),
     }
 }
+
+#[cfg(test)]
+mod tests;

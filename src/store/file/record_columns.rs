@@ -309,3 +309,151 @@ fn name_of(path: &[String]) -> String {
     }
     if can_be_named(&name, true) { name } else { "_".into() }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn seen(records: &[Value]) -> Columns {
+        let mut columns = Columns::default();
+        records.iter().for_each(|record| columns.see(&record.to_string()).unwrap());
+        columns
+    }
+
+    /// The kind of a column that has these values, null for a record without it, in whichever order they come.
+    fn kind(values: &[Value]) -> Kind {
+        let records: Vec<Value> = values
+            .iter()
+            .map(|value| if value.is_null() { json!({"other": 0}) } else { json!({"k": value}) })
+            .collect();
+        let of = |records: &[Value]| {
+            let found = seen(records).resolve(Vec::new());
+            found.into_iter().find(|column| column.name == "k").unwrap().kind
+        };
+        let backwards: Vec<Value> = records.iter().rev().cloned().collect();
+        assert_eq!(of(&records), of(&backwards), "{values:?}");
+        of(&records)
+    }
+
+    #[test]
+    fn a_column_has_the_type_that_all_its_values_have() {
+        let none = Value::Null;
+        for (values, expected) in [
+            (json!([1, -2]), Kind::I64),
+            (json!([1, u64::MAX]), Kind::U64),
+            (json!([-1, u64::MAX]), Kind::F64),
+            (json!([1, 2.5]), Kind::F64),
+            (json!([1, none]), Kind::F64),
+            (json!([true, false]), Kind::Bool),
+            (json!([true, none]), Kind::Json),
+            (json!(["a", none]), Kind::Text),
+            (json!([[1], [], none]), Kind::I64s),
+            (json!([[1], [0.5]]), Kind::F64s),
+            (json!([[u64::MAX]]), Kind::F64s),
+            (json!([1, "a"]), Kind::Json),
+            (json!([[1, "a"]]), Kind::Json),
+            (json!([[[1]]]), Kind::Json),
+            (json!([1, [1]]), Kind::Json),
+            (json!([{}, none]), Kind::Json),
+        ] {
+            assert_eq!(kind(values.as_array().unwrap()), expected, "{values}");
+        }
+        assert_eq!(seen(&[json!({"k": null})]).resolve(Vec::new())[0].kind, Kind::F64);
+    }
+
+    /// The records as they come back from their columns.
+    fn back(records: &[Value]) -> Vec<Value> {
+        let columns = seen(records);
+        let found = columns.resolve(Vec::new());
+        let one = |record: &Value| {
+            let (mut values, mut object) = (Vec::new(), Map::new());
+            columns.values(&record.to_string(), &mut values).unwrap();
+            for (column, value) in found.iter().zip(values) {
+                let mut bytes = Vec::new();
+                column.encode(value.as_ref(), &mut bytes);
+                if let Some(value) = column.value(&bytes).unwrap() {
+                    column.put(&mut object, value);
+                }
+            }
+            Value::Object(object)
+        };
+        records.iter().map(one).collect()
+    }
+
+    #[test]
+    fn what_has_no_column_of_its_own_is_kept_in_one() {
+        let wide: Map<String, Value> = (0..MOST_COLUMNS + 5).map(|k| (format!("k{k}"), k.into())).collect();
+        let records = [json!({"k0": 1, "late": {"a": [1], "b": {}}}), Value::Object(wide)];
+        let found = seen(&records).resolve(Vec::new());
+        assert_eq!(found.len(), MOST_COLUMNS + 1);
+        assert_eq!(found.last().unwrap().name, MORE);
+        let back = back(&records);
+        assert_eq!(back[1].as_object().unwrap().len(), MOST_COLUMNS + 5);
+        assert_eq!(back[1]["k1004"], 1004);
+        assert_eq!(back[0]["late"], records[0]["late"]);
+    }
+
+    #[test]
+    fn names_fit_hdf5_and_are_told_apart() {
+        let long = "n".repeat(400);
+        let record = json!({"": 0, ".": 1, "a/b": 2, "a_b": 3, "taken": 4, "x": {"y": 5}, "x.y": 6, long: 7});
+        let found = seen(&[record]).resolve(vec!["taken".into()]);
+        let names: Vec<&str> = found.iter().map(|column| column.name.as_str()).collect();
+        let long = "n".repeat(NAME_BYTES);
+        assert_eq!(names, ["_", "__", "a_b", "a_b_", "taken_", "x.y", "x.y_", &long]);
+    }
+
+    fn value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            (-1e9..1e9).prop_map(Value::from),
+            "[a-b\"]{1,3}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 12, 3, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+                prop::collection::btree_map("[ab./]{0,2}", inner, 0..3)
+                    .prop_map(|map| map.into_iter().collect()),
+            ]
+        })
+    }
+
+    proptest! {
+        /// Equal records have columns without gaps, which keep every value but numbers of mixed types.
+        #[test]
+        fn a_record_alone_comes_back(
+            record in prop::collection::btree_map("[ab./]{0,2}", value(), 0..4)
+        ) {
+            let record: Value = record.into_iter().collect();
+            let twice = [record.clone(), record];
+            let wholes_as_reals = |value: &Value| value.to_string().replace(".0", "");
+            for (found, expected) in back(&twice).iter().zip(&twice) {
+                let [found, expected] = [found, expected].map(|value| {
+                    let mut flat = Vec::new();
+                    leaves(value.as_object().unwrap(), &mut Vec::new(), &mut |path, value| {
+                        let numbers = value.as_array().is_some_and(|list| list.iter().all(Value::is_number));
+                        // Numbers of a list become alike.
+                        let told = if numbers { "numbers".into() } else { wholes_as_reals(value) };
+                        flat.push((path.join("\u{1}"), told));
+                    });
+                    flat.sort();
+                    flat
+                });
+                prop_assert_eq!(found, expected);
+            }
+        }
+
+        #[test]
+        fn any_records_have_columns_that_can_be_read(
+            records in prop::collection::vec(prop::collection::btree_map("[ab.]{0,2}", value(), 0..4), 0..5)
+        ) {
+            let records: Vec<Value> = records.into_iter().map(|record| record.into_iter().collect()).collect();
+            prop_assert_eq!(back(&records).len(), records.len());
+        }
+    }
+}

@@ -32,10 +32,13 @@ impl Spool {
     ///
     /// # Errors
     /// When they cannot be written.
+    #[inline]
     pub(super) fn ended(&mut self) -> io::Result<()> {
-        if self.block.len() < AT_A_TIME {
-            return Ok(());
-        }
+        if self.block.len() < AT_A_TIME { Ok(()) } else { self.write() }
+    }
+
+    #[cold]
+    fn write(&mut self) -> io::Result<()> {
         let file = match &mut self.file {
             Some(file) => file,
             None => self.file.insert(BufWriter::new(tempfile::tempfile_in(&self.folder)?)),
