@@ -5,10 +5,12 @@
 //! - `sh`: commands, run by bash. Each must end with 0.
 //! - `sh exit=75`: one that ends with that.
 //! - `sh slurm`: commands that want a Slurm. There is a real one of two nodes, or else they are skipped aloud.
+//! - `sh if=julia`: commands that want that program, or else they are skipped aloud.
 //! - `text`: what the block before it prints. Each line's words are found in one of the lines printed; words with
 //!   digits or slashes differ from machine to machine and are left out, as is punctuation.
 //!
-//! A command in running text stands in a block, too. tests/guides/site.sh stands in for what only a site has.
+//! A command in running text stands in a block, too, but for the table under a comment that names the test which runs it.
+//! tests/guides/site.sh stands in for what only a site has.
 
 mod support;
 
@@ -44,11 +46,19 @@ impl Block {
     }
 }
 
+/// What stands before a table whose commands another test runs.
+const RUN_ELSEWHERE: &str = "<!-- run by tests/";
+
 /// The fenced blocks of a text, and the text around them.
 fn blocks(markdown: &str) -> (Vec<Block>, String) {
     let (mut blocks, mut around) = (Vec::<Block>::new(), String::new());
     let mut open = false;
+    let mut elsewhere = false;
     for (number, line) in markdown.lines().enumerate() {
+        elsewhere = line.starts_with(RUN_ELSEWHERE) || elsewhere && line.starts_with('|');
+        if elsewhere {
+            continue;
+        }
         if let Some(info) = line.trim_start().strip_prefix("```") {
             open = !open;
             if open {
@@ -76,12 +86,17 @@ struct Guide {
 }
 
 impl Guide {
-    /// Runs a block. The next one goes on in its folder, with its variables. None if it wants a Slurm that is not there.
+    /// Runs a block. The next one goes on in its folder, with its variables. None if it wants what is not there.
     fn run(&self, block: &Block) -> Option<String> {
         let (mut code, mut slurm) = (0, false);
         for word in block.info.split(' ').skip(1) {
             match word.split_once('=') {
                 Some(("exit", number)) => code = number.parse().unwrap(),
+                Some(("if", program)) if !is_installed(program) => {
+                    support::skipped(format!("docs/{}:{}: {program} is not installed", self.name, block.line));
+                    return None;
+                }
+                Some(("if", _)) => {}
                 None if word == "slurm" => slurm = true,
                 _ => panic!("docs/{}:{}: what does {word:?} mean?", self.name, block.line),
             }
@@ -92,7 +107,12 @@ impl Guide {
             _ => Command::new("bash"),
         };
         let program = Path::new(env!("CARGO_BIN_EXE_rankpool"));
-        let path = format!("{}:{}", program.parent().unwrap().display(), std::env::var("PATH").unwrap());
+        // Python comes with what the tests have installed for it.
+        let path = format!(
+            "{}:{ROOT}/target/python/bin:{}",
+            program.parent().unwrap().display(),
+            std::env::var("PATH").unwrap()
+        );
         let tools = |name: &str, default: &str| {
             std::env::var_os(name)
                 .map_or(Path::new(&std::env::var("HOME").unwrap()).join(default), PathBuf::from)
@@ -126,6 +146,11 @@ impl Guide {
             assert!(found, "docs/{}:{}: {line:?} is not in\n{printed}", self.name, expected.line);
         }
     }
+}
+
+fn is_installed(program: &str) -> bool {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&folders).any(|folder| folder.join(program).exists())
 }
 
 /// The words of a line that are the same everywhere.
@@ -191,4 +216,14 @@ fn the_commands_of_the_guide_for_laptops_work() {
 #[test]
 fn the_commands_of_the_page_on_what_survives_work() {
     check("reliability.md");
+}
+
+#[test]
+fn the_commands_of_the_guide_to_programs_as_tasks_work() {
+    check("exec.md");
+}
+
+#[test]
+fn the_commands_of_the_guide_to_workers_that_stay_work() {
+    check("pipe.md");
 }

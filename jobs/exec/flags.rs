@@ -32,6 +32,9 @@ pub struct Program {
     /// Give it the input as a line on standard input, not as an argument
     #[arg(long)]
     pub pipe_in: bool,
+    /// Give the program nothing of the input: without this, and without placeholders, it follows as the last arguments
+    #[arg(long)]
+    no_append: bool,
     /// A variable of its environment; may have placeholders, can be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
     env: Vec<(String, String)>,
@@ -41,6 +44,13 @@ pub struct Program {
     /// The exit codes that mean success
     #[arg(long, value_name = "CODES", value_delimiter = ',', default_value = "0")]
     pub ok: Vec<i32>,
+}
+
+impl Program {
+    /// A command without placeholders gets the input as its last arguments.
+    pub fn takes_arguments(&self) -> bool {
+        !(self.no_append || self.pipe_in || self.stdin.is_some())
+    }
 }
 
 /// What the program may use; these may be others when the run is resumed.

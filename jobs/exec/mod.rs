@@ -103,12 +103,12 @@ impl Exec {
             return Ok(bash(filling.values.first().cloned().unwrap_or_default()));
         }
         let (command, _) = self.split()?;
-        let (names, mark) = (&self.prepared.names, self.inputs.mark());
+        let (names, mark, append) = (&self.prepared.names, self.inputs.mark(), self.program.takes_arguments());
         if self.program.shell {
-            let template = Template::shell_line(&command.join(" "), names, mark);
+            let template = Template::shell_line(&command.join(" "), names, mark, append);
             return template.fill_quoted(filling).map(bash);
         }
-        Ok(Template::command(&command, names, mark).iter().map(|word| word.fill(filling)).collect())
+        Ok(Template::command(&command, names, mark, append).iter().map(|word| word.fill(filling)).collect())
     }
 
     /// A text of the command line, filled in for a task.

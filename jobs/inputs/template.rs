@@ -82,20 +82,21 @@ impl Template {
         Template { pieces }
     }
 
-    /// The words of a command. Where none has a placeholder, the values follow as its last arguments, each a word.
-    pub fn command(words: &[String], names: &[String], mark: &str) -> Vec<Template> {
+    /// The words of a command. With `append`, where none has a placeholder, the values follow as its last arguments, each a
+    /// word.
+    pub fn command(words: &[String], names: &[String], mark: &str, append: bool) -> Vec<Template> {
         let mut templates: Vec<Template> =
             words.iter().map(|word| Template::new(word, names, mark)).collect();
-        if !templates.iter().any(Template::has_placeholder) {
+        if append && !templates.iter().any(Template::has_placeholder) {
             templates.extend((0..names.len()).map(|column| Template::value(Some(column))));
         }
         templates
     }
 
-    /// A line for a shell. Where it has no placeholder, the values follow at its end.
-    pub fn shell_line(text: &str, names: &[String], mark: &str) -> Template {
+    /// A line for a shell. With `append`, where it has no placeholder, the values follow at its end.
+    pub fn shell_line(text: &str, names: &[String], mark: &str, append: bool) -> Template {
         let mut template = Template::new(text, names, mark);
-        if !template.has_placeholder() {
+        if append && !template.has_placeholder() {
             template.pieces.push(Piece::Text(" ".into()));
             template.pieces.extend(Template::value(None).pieces);
         }
@@ -325,7 +326,7 @@ mod tests {
         let values = names(&["a b", "c"]);
         let filling = Filling { values: &values, task: 0, slot: 0 };
         let filled = |words: &[&str]| -> Vec<String> {
-            let command = Template::command(&names(words), &names(&["1", "2"]), "{}");
+            let command = Template::command(&names(words), &names(&["1", "2"]), "{}", true);
             command.iter().map(|word| word.fill(&filling)).collect()
         };
         assert_eq!(filled(&["echo", "-n"]), ["echo", "-n", "a b", "c"]);
@@ -333,10 +334,13 @@ mod tests {
         assert_eq!(filled(&["echo", "{3}"]), ["echo", "{3}", "a b", "c"]);
         // As in parallel, which adds nothing there.
         assert_eq!(filled(&["echo", "{#}"]), ["echo", "1"]);
-        let line =
-            |text| Template::shell_line(text, &names(&["1", "2"]), "{}").fill_quoted(&filling).unwrap();
-        assert_eq!(line("echo"), "echo 'a b' c");
-        assert_eq!(line("echo {1} > {2}"), "echo 'a b' > c");
+        let line = |text, append| {
+            Template::shell_line(text, &names(&["1", "2"]), "{}", append).fill_quoted(&filling).unwrap()
+        };
+        assert_eq!(line("echo", true), "echo 'a b' c");
+        assert_eq!(line("echo {1} > {2}", true), "echo 'a b' > c");
+        assert_eq!(line("echo", false), "echo", "unless they are not to");
+        assert_eq!(Template::command(&names(&["echo"]), &names(&["1", "2"]), "{}", false).len(), 1);
     }
 
     #[test]
@@ -367,7 +371,7 @@ mod tests {
             prop::string::string_regex("[^\0]{0,12}|[ '\"$`!*?~#&;|<>(){}\\[\\]\\\\\n\t=%^-]{0,8}").unwrap();
         let mut values: Vec<String> = (0..50).map(|_| any.new_tree(&mut runner).unwrap().current()).collect();
         values.extend(names(&["", "-n", "~", "it's", "a\nb", "$(false)", "!!", "{a,b}", "\u{80}\u{2028}"]));
-        let line = Template::shell_line("printf '%s\\0'", &names(&["1"]), "{}");
+        let line = Template::shell_line("printf '%s\\0'", &names(&["1"]), "{}", true);
         let line = line.fill_quoted(&Filling { values: &values, task: 0, slot: 0 }).unwrap();
         let printed = std::process::Command::new("bash").args(["-c", &line]).output().unwrap();
         let printed = String::from_utf8(printed.stdout).unwrap();
