@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::process::Command;
+
 /// Runs an example behind the launcher for `world` and compares all that it prints.
 #[track_caller]
 fn check(name: &str, world: u32, expected: &str) {
@@ -12,6 +14,11 @@ fn check(name: &str, world: u32, expected: &str) {
 /// Runs an example with these variables.
 #[track_caller]
 fn run(name: &str, world: u32, variables: &[(&str, &str)]) -> support::Ended {
+    support::start(command(name, world).envs(variables.iter().copied())).end()
+}
+
+#[track_caller]
+fn command(name: &str, world: u32) -> Command {
     let test = std::env::current_exe().unwrap();
     let program = test.ancestors().nth(2).unwrap().join("examples").join(name);
     assert!(
@@ -20,8 +27,7 @@ fn run(name: &str, world: u32, variables: &[(&str, &str)]) -> support::Ended {
          run `cargo build --examples` before it, with the same profile",
         program.display()
     );
-    let variables = variables.iter().copied();
-    support::start(support::under(world, &[], program.to_str().unwrap()).envs(variables)).end()
+    support::under(world, &[], program.to_str().unwrap())
 }
 
 #[test]
@@ -55,6 +61,34 @@ fn a_variable_that_cannot_be_read_is_named_once_and_an_empty_one_is_none() {
     run("word_count", 0, &[("RANKPOOL_MODE", ""), ("RANKPOOL_WORKERS", "")]).expect(0);
     let ended = run("word_count", 3, &[("RANKPOOL_CHUNK", "few")]);
     assert_eq!(ended.stderr.matches("RANKPOOL_CHUNK").count(), 1, "rank 0 says it: {ended:?}");
+}
+
+#[cfg(feature = "cli")]
+#[test]
+fn a_job_has_columns_that_are_known_when_it_runs_and_tells_of_its_tasks_in_order() {
+    for world in [0, 3] {
+        let dice = |arguments: &[&str]| {
+            let mut dice = command("own_columns", world);
+            support::start(dice.args(["run", "dice"]).args(arguments)).end().expect(0)
+        };
+        let ended = dice(&["--of", "faces,sum", "--seed", "1"]);
+        assert_eq!(
+            ended.stdout,
+            "TOLD",
+            "\n--- stderr\n{}",
+            ended.stderr
+        );
+        assert!(ended.stderr.contains("dice: 3 tasks ok"), "{ended:?}");
+        assert_eq!(dice(&["--dry-run"]).stdout, "throw 2 dice\nthrow 3 dice\nthrow 4 dice\n");
+        if cfg!(feature = "hdf5") {
+            let folder = tempfile::tempdir().unwrap();
+            let file = folder.path().join("dice.h5");
+            dice(&["--of", "sum", "--output", file.to_str().unwrap()]);
+            let export = command("own_columns", 0).args(["export", "--csv"]).arg(&file).output().unwrap();
+            let table = String::from_utf8(export.stdout).unwrap();
+            assert_eq!(table.lines().next(), Some("task,status,dice,sum"), "{table}");
+        }
+    }
 }
 
 macro_rules! examples {

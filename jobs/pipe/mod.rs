@@ -128,6 +128,11 @@ impl Pipe {
         })
     }
 
+    /// The program reads one line of it. In JSON a newline is an escape.
+    fn is_a_line(&self, item: &[String]) -> bool {
+        !self.raw || !item.iter().any(|value| value.contains('\n'))
+    }
+
     /// The line that the program reads of a task.
     fn question(&self, task: &Task, index: u64, item: &[String]) -> Vec<u8> {
         if self.raw {
@@ -180,6 +185,7 @@ impl Job for Pipe {
 
     fn ahead(&self, upcoming: impl Iterator<Item = (u64, Vec<String>)>) {
         let task = Task::current();
+        let upcoming = upcoming.take_while(|(_, item)| self.is_a_line(item));
         self.slots.with(|slot| {
             slot.look_ahead(upcoming.map(|(index, item)| (index, self.question(&task, index, &item))));
         });
@@ -187,6 +193,9 @@ impl Job for Pipe {
 
     fn task(&self, item: Vec<String>) -> Result<Record, Box<dyn StdError>> {
         let task = Task::current();
+        if !self.is_a_line(&item) {
+            return Err("the input holds a newline, and --raw gives the program a line for each".into());
+        }
         let question = self.question(&task, task.index(), &item);
         let asked = self.slots.with(|slot| {
             let limits = slot::Limits { answer: task.time_limit(), loading: self.limits.init_timeout };
