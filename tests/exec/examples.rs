@@ -152,9 +152,9 @@ const EXAMPLES: [Example; 20] = [
         before: r#"program ps 'echo "all processes: $@"'"#,
         theirs: "seq 2 | parallel -N0 -j1 --delay 1 --results '{= $_=qx{date -Isec}; chomp=}/' ps aux",
         ours: "seq 2 | rankpool exec -w 1 --no-append --shell -- \
-               'd=$(date -Isec); mkdir $d; ps aux | tee $d/stdout; sleep 1'",
+               'd=$(date -Isec); mkdir $d; ps aux >$d/stdout; sleep 1'",
         after: "ls | wc -l; cat */stdout",
-        prints: "all processes: aux\nall processes: aux\n2\nall processes: aux\nall processes: aux\n",
+        prints: "2\nall processes: aux\nall processes: aux\n",
     },
     Example {
         title: "Aggregating content of files",
