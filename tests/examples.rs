@@ -72,12 +72,7 @@ fn a_job_has_columns_that_are_known_when_it_runs_and_tells_of_its_tasks_in_order
             support::start(dice.args(["run", "dice"]).args(arguments)).end().expect(0)
         };
         let ended = dice(&["--of", "faces,sum", "--seed", "1"]);
-        assert_eq!(
-            ended.stdout,
-            "TOLD",
-            "\n--- stderr\n{}",
-            ended.stderr
-        );
+        assert_eq!(ended.stdout, "TOLD", "\n--- stderr\n{}", ended.stderr);
         assert!(ended.stderr.contains("dice: 3 tasks ok"), "{ended:?}");
         assert_eq!(dice(&["--dry-run"]).stdout, "throw 2 dice\nthrow 3 dice\nthrow 4 dice\n");
         if cfg!(feature = "hdf5") {

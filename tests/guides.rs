@@ -93,7 +93,10 @@ impl Guide {
             match word.split_once('=') {
                 Some(("exit", number)) => code = number.parse().unwrap(),
                 Some(("if", program)) if !is_installed(program) => {
-                    support::skipped(format!("docs/{}:{}: {program} is not installed", self.name, block.line));
+                    support::skipped(format!(
+                        "docs/{}:{}: {program} is not installed",
+                        self.name, block.line
+                    ));
                     return None;
                 }
                 Some(("if", _)) => {}

@@ -103,7 +103,8 @@ impl Exec {
             return Ok(bash(filling.values.first().cloned().unwrap_or_default()));
         }
         let (command, _) = self.split()?;
-        let (names, mark, append) = (&self.prepared.names, self.inputs.mark(), self.program.takes_arguments());
+        let (names, mark, append) =
+            (&self.prepared.names, self.inputs.mark(), self.program.takes_arguments());
         if self.program.shell {
             let template = Template::shell_line(&command.join(" "), names, mark, append);
             return template.fill_quoted(filling).map(bash);

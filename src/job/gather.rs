@@ -17,11 +17,14 @@ use crate::{
     wire::Piece,
 };
 
+/// Who is told of pieces.
+pub(super) type Tell<'t> = dyn Fn(&Piece) -> Result<(), Error> + 't;
+
 /// Yields index and output of each task that ended well, and takes note of the others.
 pub(super) struct Gather<'s, T> {
     source: &'s mut dyn FnMut() -> Result<Option<Piece>, Error>,
     /// Who is told of each piece in its turn.
-    tell: Option<&'s dyn Fn(&Piece) -> Result<(), Error>>,
+    tell: Option<&'s Tell<'s>>,
     pub(super) file: Option<ResultFile>,
     digest: Digest,
     pub(super) done: u64,
@@ -38,7 +41,7 @@ pub(super) struct Gather<'s, T> {
 impl<'s, T: DeserializeOwned> Gather<'s, T> {
     pub(super) fn new(
         source: &'s mut dyn FnMut() -> Result<Option<Piece>, Error>,
-        tell: Option<&'s dyn Fn(&Piece) -> Result<(), Error>>,
+        tell: Option<&'s Tell<'s>>,
         file: Option<ResultFile>,
         notes: Option<Shared>,
         layout: &Rows,

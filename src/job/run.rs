@@ -14,7 +14,7 @@ use super::{
     Job, Keep, Report, apart,
     events::Events,
     function::JobTask,
-    gather::Gather,
+    gather::{Gather, Tell},
     halt::{Counter, Halt},
     inputs::Listed,
     items::{Broken, Items},
@@ -283,7 +283,7 @@ impl<J: Job> Run<'_, J> {
         let notes = kept.journal.is_none().then(|| self.session.notes.clone());
         let tell = |piece: &Piece| tell_of(self.job, piece);
         let in_order = self.job.telling() == Telling::InOrder;
-        let tell: Option<&dyn Fn(&Piece) -> Result<(), Error>> = if in_order { Some(&tell) } else { None };
+        let tell: Option<&Tell<'_>> = if in_order { Some(&tell) } else { None };
         let mut gather: Gather<'_, J::Output> = Gather::new(source, tell, file, notes, &self.job.rows())?;
         let summary = self.job.summary(&mut gather);
         // A summary that stops early does not stop the run; one that fails does not hide why.
