@@ -17,7 +17,7 @@ test: setup-tests python check features unit stacks package
 	@echo "all checks passed"
 
 # What test runs, and more than a sample of what dies when, and on the other MPI libraries.
-test-all: STACK_TESTS += --test scenarios
+test-all: STACK_TESTS += --test cli --test scenarios
 test-all: STACK_BEHAVIOURS :=
 test-all: export RANKPOOL_TEST_KILLS := all
 test-all: test
@@ -52,9 +52,9 @@ features:
 unit:
 	cargo test --no-fail-fast
 
-# The command line, what dies, and a sample of the behaviours, on the MPI libraries that setup.sh has installed beside the system's.
+# Launches, what dies, and a sample of the behaviours, on the MPI libraries that setup.sh has installed beside the system's.
 STACK_BEHAVIOURS := comm-3-ranks
-STACK_TESTS := --test cli --test launches --test kills
+STACK_TESTS := --test launches --test kills
 
 stacks: setup-tests
 	for mpiexec in target/stacks/*/bin/mpiexec; do \

@@ -20,7 +20,7 @@ pub const TESTS: &[Test] = &[
     ("rows of any length are values and offsets, texts are UTF-8", &[SERIAL, COMM], everything),
     ("the same file with and without a journal, compressed or not", &[SERIAL, COMM, LEADERS], no_journal),
     ("no tasks make a file without rows", &[SERIAL], empty),
-    ("files are not overwritten, and refused before any work", &[SERIAL, COMM], refusals),
+    ("files are not overwritten, and refused before any work", &[SERIAL], refusals),
     ("a full disk is an error that names the file, and the journal survives it", &[SERIAL], full_disk),
     ("results larger than memory go through", &[SERIAL, COMM], larger_than_memory),
     ("ten million numbers go through", &[SERIAL, COMM], ten_million),
