@@ -151,10 +151,7 @@ fn mismatch(way: &Way) {
     let journal = std::fs::read(folder.path("out.h5.journal")).unwrap();
     for (arguments, why) in [
         (&["plain", "--n", "500"][..], "it is of job steady, and this run has job plain"),
-        (
-            &["steady", "--n", "400"],
-            "parameters {\"n\":500,\"milliseconds\":10}, and this run has parameters {\"n\":400",
-        ),
+        (&["steady", "--n", "400"], "parameters {\"n\":500}, and this run has parameters {\"n\":400}"),
         (&["steady", "--n", "500", "--seed", "2"], "seed 0, and this run has seed 2"),
     ] {
         let refused = run(way, &[arguments, &["-o", &out, "--resume"]].concat()).expect(2);

@@ -6,6 +6,7 @@
 //! belong to: those behind them are found again by their magic number, and count.
 
 mod earlier;
+mod identity;
 mod index;
 mod record;
 #[cfg(test)]
@@ -21,10 +22,10 @@ use std::{
 
 use bytes::Bytes;
 use earlier::EarlierBlock;
+pub(crate) use identity::Identity;
 use index::{Index, Located};
 use record::{Found, Header, Kind, SLOTS, Scan, TABLE, VALUE};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use writer::Writer;
 pub(crate) use writer::{Addition, Queue};
 use xxhash_rust::xxh3::xxh3_64;
@@ -37,46 +38,6 @@ use crate::{
     task_set::TaskSet,
     wire::{Batch, Piece, decode},
 };
-
-/// What a journal is of.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Identity {
-    pub(crate) job: String,
-    pub(crate) parameters: Value,
-    pub(crate) seed: u64,
-    /// How many tasks there are, where the job can tell before it runs them.
-    pub(crate) tasks: Option<u64>,
-    /// The type of a row.
-    pub(crate) row: Value,
-    /// A name for this run, and no other.
-    pub(crate) run: String,
-    pub(crate) version: String,
-    /// When the run began, in seconds since 1970.
-    pub(crate) began: f64,
-}
-
-impl Identity {
-    /// What this run asks for that differs from what the journal is of.
-    pub(crate) fn difference(&self, journal: &Identity) -> Option<String> {
-        let differ = |what: &str, journal: &dyn std::fmt::Display, asked: &dyn std::fmt::Display| {
-            Some(format!("it is of {what} {journal}, and this run has {what} {asked}"))
-        };
-        let tasks = |tasks: Option<u64>| tasks.map_or("an unknown number".into(), |tasks| tasks.to_string());
-        if self.job != journal.job {
-            differ("job", &journal.job, &self.job)
-        } else if self.parameters != journal.parameters {
-            differ("parameters", &journal.parameters, &self.parameters)
-        } else if self.seed != journal.seed {
-            differ("seed", &journal.seed, &self.seed)
-        } else if self.row != journal.row {
-            differ("row type", &journal.row, &self.row)
-        } else if self.tasks != journal.tasks {
-            differ("item count", &tasks(journal.tasks), &tasks(self.tasks))
-        } else {
-            None
-        }
-    }
-}
 
 /// A process that writes the journal.
 #[derive(Clone, Debug, Serialize, Deserialize)]
