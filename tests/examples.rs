@@ -72,7 +72,12 @@ fn a_job_has_columns_that_are_known_when_it_runs_and_tells_of_its_tasks_in_order
             support::start(dice.args(["run", "dice"]).args(arguments)).end().expect(0)
         };
         let ended = dice(&["--of", "faces,sum", "--seed", "1"]);
-        assert_eq!(ended.stdout, "TOLD", "\n--- stderr\n{}", ended.stderr);
+        assert_eq!(
+            ended.stdout,
+            "0: {\"faces\":[2,6],\"sum\":8}\n1: {\"faces\":[2,3,3],\"sum\":8}\n2: {\"faces\":[1,6,6,6],\"sum\":19}\n",
+            "\n--- stderr\n{}",
+            ended.stderr
+        );
         assert!(ended.stderr.contains("dice: 3 tasks ok"), "{ended:?}");
         assert_eq!(dice(&["--dry-run"]).stdout, "throw 2 dice\nthrow 3 dice\nthrow 4 dice\n");
         if cfg!(feature = "hdf5") {
