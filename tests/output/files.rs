@@ -239,7 +239,7 @@ fn exports(way: &Way) {
     assert!(full.stderr.contains("ulimit -f"), "{full:?}");
     assert_eq!(fs::read_to_string(&csv).unwrap(), "precious");
     export(r#""$@""#, &["--force"]).expect(0);
-    assert!(fs::read_to_string(&csv).unwrap().starts_with("task,status,value"));
+    assert!(fs::read_to_string(&csv).unwrap().starts_with("task,status,input,value"));
     start(&mut command(way, &["export", &out, "--csv", "--to", &out, "--force"])).end().expect(2);
     start(&mut command(way, &["show", &out])).end().expect(0);
     assert_eq!(folder.names(), ["out.csv", "out.h5"]);
