@@ -287,17 +287,17 @@ impl Inside {
 
     /// Waits until something happens to the program that runs.
     fn wait(&mut self, deadline: Option<Instant>) -> io::Result<Woken> {
-        let mut sources = [PollFd::new(&self.ends, PollFlags::IN), PollFd::new(&self.socket, PollFlags::IN)];
-        if !wait_on(&mut sources, deadline)? {
-            return Ok(Woken::TimeOver);
-        }
-        let [ends, socket] = sources.map(|source| !source.revents().is_empty());
-        if ends {
-            self.take_ends();
-            return Ok(Woken::ChildEnded);
-        }
-        if !socket {
-            return Ok(Woken::ChildEnded);
+        // What has been read together with the order to start is not seen on the socket any more.
+        if !self.inbox.has_more() {
+            let mut sources =
+                [PollFd::new(&self.ends, PollFlags::IN), PollFd::new(&self.socket, PollFlags::IN)];
+            if !wait_on(&mut sources, deadline)? {
+                return Ok(Woken::TimeOver);
+            }
+            if !sources[0].revents().is_empty() {
+                self.take_ends();
+                return Ok(Woken::ChildEnded);
+            }
         }
         // A worker that has gone in the middle of an order is gone.
         Ok(match self.inbox.receive(&self.socket) {

@@ -422,6 +422,27 @@ fn nothing_is_left_when_a_program_is_stopped_from_another_thread() {
 }
 
 #[test]
+fn a_program_is_stopped_when_its_minder_hears_of_both_at_once() {
+    let (_watchdog, mut minder) = minder();
+    let pid: i32 = output(&run(&mut minder, &shell("echo $PPID"))).trim().parse().unwrap();
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    let signal = move |signal| rustix::process::kill_process(pid, signal).unwrap();
+    signal(rustix::process::Signal::STOP);
+    let stopper = minder.stopper();
+    let stop = thread::spawn(move || {
+        // The order to start has been sent before, or it would not be sent at all.
+        thread::sleep(Duration::from_millis(300));
+        stopper.stop();
+        thread::sleep(Duration::from_millis(300));
+        signal(rustix::process::Signal::CONT);
+    });
+    // Without descriptors, both orders are read together.
+    let ended = run(&mut minder, &Spec { limit: Some(LONG / 2), ..Spec::new(["sleep", "600"]) });
+    stop.join().unwrap();
+    assert_eq!(ended.how, How::Stopped(Status::Signalled(15)));
+}
+
+#[test]
 fn nothing_is_left_when_the_minder_is_killed() {
     let (_watchdog, mut minder) = minder();
     let mark = mark();
