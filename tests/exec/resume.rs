@@ -1,0 +1,166 @@
+//! Runs of programs that go on where they were, and the file that is the same in every mode.
+
+use std::time::Duration;
+
+use super::{
+    assert_same, assert_told, column, command, fed, lines, run,
+    victims::{Who, kill},
+    write,
+};
+use crate::support::{
+    LIMIT, start, wait,
+    ways::{COMM, Folder, LEADERS, NODE, PROCESSES, SERIAL, Test, Way},
+};
+
+pub const TESTS: &[Test] = &[
+    ("a run that was killed goes on, and its file is that of one run", &[SERIAL, COMM, LEADERS], killed),
+    ("failed tasks are run again when asked, also into another file", &[SERIAL, COMM], failed),
+    ("chosen tasks are run alone", &[SERIAL], only),
+    ("another command, list or grid is refused, both told", &[SERIAL], refused),
+    ("what a task may use may be changed", &[SERIAL], changed),
+    ("inputs from standard input are kept, too", &[SERIAL, COMM], standard_input),
+    ("the file is the serial one, but for what was measured", &[PROCESSES, COMM, LEADERS, NODE], same),
+    ("a list that changes ends the run, which is kept", &[SERIAL, COMM], list_changes),
+];
+
+/// Text by which a task can be told from all others.
+const WORK: [&str; 4] = ["--", "sh", "-c", "echo {} >> ran; sleep 0.03; echo of {} $RANKPOOL_SEED"];
+
+fn killed(way: &Way) {
+    let folder = Folder::new();
+    let job = |out| [&["exec", "--array", "0-99", "--seed", "2", "-o", out], &["--chunk", "1"][..], &WORK].concat();
+    let mut running = start(&mut command(way, &folder, &job("o")));
+    wait(LIMIT, Duration::from_millis(5), "some tasks", || {
+        let ran = std::fs::read_to_string(folder.path("ran")).unwrap_or_default().lines().count();
+        if ran > 15 { Ok(()) } else { Err(running.stderr_so_far()) }
+    });
+    kill(&mut running, way, Who::Rank0);
+    running.end();
+    let flags = ["exec", "--resume", "--json"];
+    let ended = run(way, &folder, &[&flags[..], &job("o")[1..]].concat()).expect(0);
+    assert!(ended.json()["resumed"].as_u64().unwrap() > 5, "{ended:?}");
+    let ran = lines(&folder, "ran").len();
+    assert!((100..120).contains(&ran), "what was done is not done again, but {ran} ran");
+    run(&SERIAL, &folder, &job("whole")).expect(0);
+    assert_same(&folder, "o", "whole");
+}
+
+fn failed(way: &Way) {
+    let folder = Folder::new();
+    let work = ["--", "sh", "-c", "echo {} >> ran; [ {} = 3 ] && [ ! -e mended ] && exit 7; echo of {}", ":::"];
+    let job = |flags: &[&'static str]| {
+        [&["exec", "--json"], flags, &work, &["1", "2", "3", "4"]].concat()
+    };
+    run(way, &folder, &job(&["-o", "o"])).expect(1);
+    write(&folder, "mended", "");
+    let report = run(way, &folder, &job(&["-o", "o", "--resume"])).expect(1).json();
+    assert_eq!([&report["resumed"], &report["failed"]], [4, 1]);
+    let report = run(way, &folder, &job(&["-o", "p", "--failed-from", "o"])).expect(0).json();
+    assert_eq!([&report["resumed"], &report["done"]], [3, 4]);
+    let report = run(way, &folder, &job(&["-o", "o", "--resume", "--retry-failed"])).expect(0).json();
+    assert_eq!([&report["resumed"], &report["done"]], [3, 4]);
+    assert_eq!(lines(&folder, "ran").len(), 4 + 1 + 1);
+    run(way, &folder, &job(&["-o", "whole"])).expect(0);
+    assert_same(&folder, "o", "whole");
+    assert_same(&folder, "p", "whole");
+}
+
+fn only(way: &Way) {
+    let folder = Folder::new();
+    let job = ["exec", "-o", "o", "--array", "10-19"];
+    run(way, &folder, &[&job[..], &["--only", "2,5-6"], &WORK].concat()).expect(0);
+    assert_eq!(lines(&folder, "ran"), ["12", "15", "16"]);
+    assert_eq!(column(&folder, "o", "status").iter().filter(|status| *status == "not_run").count(), 7);
+    run(way, &folder, &[&job[..], &["--resume"], &WORK].concat()).expect(0);
+    assert_eq!(lines(&folder, "ran").len(), 10);
+    assert_eq!(column(&folder, "o", "status"), ["done"; 10]);
+}
+
+fn refused(way: &Way) {
+    let folder = Folder::new();
+    write(&folder, "list", "a\nb\n");
+    let fails = ["--", "sh", "-c", "exit 1"];
+    let first: &[&[&str]] = &[
+        &["-a", "list", "--", "sh", "-c", "exit 1"],
+        &["--grid", "x=0:1:0.5", "--", "sh", "-c", "exit 1"],
+        &["--workdir", "w{#}", "--", "sh", "-c", "exit 1", ":::", "a"],
+    ];
+    for (k, first) in first.iter().enumerate() {
+        let out = k.to_string();
+        run(way, &folder, &[&["exec", "-o", &out], *first].concat()).expect(1);
+    }
+    write(&folder, "list", "a\nc\n");
+    for (out, other, told) in [
+        ("0", [&["-a", "list"][..], &fails].concat(), ["digest", "digest"]),
+        ("1", [&["--grid", "x=0:1:0.25"][..], &fails].concat(), ["x=0:1:0.5", "x=0:1:0.25"]),
+        ("1", [&["--grid", "x=0:1:0.5", "--", "sh", "-c", "exit 2"][..]].concat(), ["exit 1", "exit 2"]),
+        ("2", [&["--workdir", "v{#}"][..], &fails, &[":::", "a"]].concat(), ["w{#}", "v{#}"]),
+        ("2", [&["--workdir", "w{#}"][..], &fails, &[":::", "b"]].concat(), ["\"a\"", "\"b\""]),
+        ("2", [&["--workdir", "w{#}", "--parse", "json"][..], &fails, &[":::", "a"]].concat(), ["null", "Json"]),
+    ] {
+        let ended = run(way, &folder, &[&["exec", "--resume", "-o", out], &other[..]].concat()).expect(2);
+        let (before, now) = ended.stderr.split_once("and this run has").unwrap_or_else(|| panic!("{ended:?}"));
+        assert!(before.contains(told[0]) && now.contains(told[1]), "{told:?} are not told: {ended:?}");
+        assert!(!before.contains(told[1]) || told[0] == told[1], "{ended:?}");
+    }
+}
+
+fn changed(way: &Way) {
+    let folder = Folder::new();
+    let job = ["exec", "-o", "o", "--resume", "--retry-failed"];
+    let work = ["--", "sh", "-c", "ulimit -d; [ -e mended ]", ":::", "1", "2"];
+    run(way, &folder, &[&job[..], &work].concat()).expect(1);
+    write(&folder, "mended", "");
+    let limits = ["--kill-after", "3s", "--mem-per-task", "1GiB", "--task-timeout", "1m"];
+    run(way, &folder, &[&job[..], &limits, &work].concat()).expect(0);
+    assert_eq!(column(&folder, "o", "stdout"), ["1048576\n"; 2]);
+}
+
+fn standard_input(way: &Way) {
+    let folder = Folder::new();
+    write(&folder, "list", "x,y\n1,a\n2,b\n3,c\n");
+    let work = ["--colsep", ",", "--header", ":", "--", "sh", "-c", "echo {y}{x}; [ {x} = 2 ] && [ ! -e mended ] && exit 1; true"];
+    fed(way, &folder, "list", &[&["exec", "-o", "o"], &work[..]].concat()).expect(1);
+    assert_eq!(column(&folder, "o", "x"), ["1", "2", "3"]);
+    assert_eq!(column(&folder, "o", "stdout"), ["a1\n", "b2\n", "c3\n"]);
+    write(&folder, "mended", "");
+    let again = [&["exec", "-o", "o", "--resume", "--retry-failed"], &work[..]].concat();
+    write(&folder, "other", "x,y\n1,a\n2,b\n4,c\n");
+    fed(way, &folder, "other", &again).expect(2);
+    fed(way, &folder, "list", &again).expect(0);
+    assert_eq!(column(&folder, "o", "status"), ["done"; 3]);
+}
+
+fn same(way: &Way) {
+    let folder = Folder::new();
+    let script = "case {x} in 3) exit 2;; 5) kill -9 $$;; 7) sleep 600;; 9) echo nothing; exit;; esac; \
+                  echo err >&2; [ $RANKPOOL_ATTEMPT = 2 ] && [ {x} = 1 ] || [ {x} != 1 ] || exit 1; \
+                  echo $RANKPOOL_SEED; echo '{\"twice\": '$(( {x} * 2 ))', \"m\": \"{m}\"}'";
+    let flags = ["exec", "--grid", "x=0:9", "--grid", "m=u,v", "--parse", "json", "--task-timeout", "1s"];
+    let job = |out| [&flags[..], &["--retries", "1", "--seed", "5", "-o", out, "--", "bash", "-c", script]].concat();
+    run(way, &folder, &job("o")).expect(1);
+    run(&SERIAL, &folder, &job("serial")).expect(1);
+    assert_same(&folder, "o", "serial");
+    let found = column(&folder, "o", "status");
+    let expected = ["done", "done", "done", "failed", "done", "failed", "done", "timed_out", "done", "failed"];
+    let expected: Vec<&str> = expected.iter().flat_map(|status| [*status; 2]).collect();
+    assert_eq!(found, expected);
+}
+
+fn list_changes(way: &Way) {
+    let folder = Folder::new();
+    // Longer than what is read of it ahead.
+    let list: String = (0..400).map(|k| format!("{k:01000}\n")).collect();
+    write(&folder, "list", &list);
+    let job = ["exec", "-a", "list", "-o", "o", "--chunk", "1"];
+    let work = ["--", "sh", "-c", "[ -e mended ] || : > list; echo {#} >> ran"];
+    let ended = run(way, &folder, &[&job[..], &work].concat()).expect(2);
+    assert_told(&ended, &["list: has changed since the run began"]);
+    let before = lines(&folder, "ran").len();
+    assert!((1..400).contains(&before) && folder.path("o.journal").exists(), "{before} ran: {ended:?}");
+    write(&folder, "list", &list);
+    write(&folder, "mended", "");
+    let ended = run(way, &folder, &[&job[..], &["--resume", "--json"], &work].concat()).expect(0);
+    assert!(ended.json()["resumed"].as_u64().unwrap() > 0, "{ended:?}");
+    assert_eq!(column(&folder, "o", "status"), ["done"; 400]);
+}
