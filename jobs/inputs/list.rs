@@ -165,7 +165,7 @@ impl List {
     /// the first item is an error. Nothing follows an error.
     pub fn iter(&self) -> impl Iterator<Item = Result<Vec<String>, Error>> + Send + use<> {
         let list = self.0.clone();
-        Iter { list, cursors: None, outer: Row::new(), inner: 0, row: Row::new(), is_done: false }
+        Iter { list, cursors: None, outer: Row::new(), inner: 0, row: Row::new(), given: 0, is_done: false }
     }
 }
 
@@ -218,6 +218,8 @@ struct Iter {
     /// The number of the next combination of the faster ones; those before belong to `outer`
     inner: u64,
     row: Row,
+    /// How many rows were given out
+    given: u64,
     is_done: bool,
 }
 
@@ -230,7 +232,19 @@ impl Iterator for Iter {
         }
         let next = self.advance().transpose();
         self.is_done = !matches!(next, Some(Ok(_)));
+        self.given += 1;
         next
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        match self.list.count {
+            _ if self.is_done => (0, Some(0)),
+            Some(count) => {
+                let left = usize::try_from(count.saturating_sub(self.given)).unwrap_or(usize::MAX);
+                (left, Some(left))
+            }
+            None => (0, None),
+        }
     }
 }
 

@@ -56,7 +56,9 @@ pub struct Flags {
     #[arg(long, value_name = "REGEX", value_parser = NonEmptyStringValueParser::new(), allow_hyphen_values = true)]
     colsep: Option<String>,
     /// Take the first input of each list for the name of its column, or the names of its columns
-    #[arg(long, value_name = ":", value_parser = [":"])]
+    ///
+    /// Under mpiexec, which takes a colon that stands alone for its own, --header without it.
+    #[arg(long, value_name = ":", num_args = 0..=1, default_missing_value = ":", value_parser = [":"])]
     header: Option<String>,
     /// Inputs in files end with a byte 0, not with a newline
     #[arg(long, short = '0')]

@@ -13,7 +13,6 @@ use std::{
     time::Duration,
 };
 
-use clap::builder::NonEmptyStringValueParser;
 use rankpool::{Error, FailedWith, Job, Plan, Record, Task, Telling, Told};
 use serde::{Deserialize, Serialize};
 
@@ -56,7 +55,7 @@ pub struct Pipe {
 #[command(next_help_heading = "Program")]
 struct Limits {
     /// Where the program runs; made if it is not there
-    #[arg(long, value_name = "DIR", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(long, value_name = "DIR")]
     workdir: Option<PathBuf>,
     /// How much longer than --task-timeout the first answer may take, since the program has to load
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]

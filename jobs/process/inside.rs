@@ -162,9 +162,9 @@ impl Inside {
         while let Some(order) = self.inbox.receive(&self.socket)? {
             match order.kind {
                 Kind::Environment => self.environment = Environment::new(self.inbox.body()),
-                Kind::Run if !self.run(&order)? => break,
+                Kind::Run | Kind::Keep if !self.run(&order)? => break,
                 // That program has ended meanwhile.
-                Kind::Run | Kind::End => {}
+                Kind::Run | Kind::Keep | Kind::End => {}
             }
         }
         Ok(())
@@ -202,7 +202,10 @@ impl Inside {
                         Woken::Asked(within) => (answer.reason, kill_after) = (Reason::Asked, within),
                         Woken::WorkerGone => gone = true,
                     }
-                    self.terminate(*program, kill_after, &mut tally)?;
+                    let finds_its_end = gone && order.kind == Kind::Keep;
+                    if !finds_its_end || !self.ends_by_itself(kill_after, &mut tally)? {
+                        self.terminate(*program, kill_after, &mut tally)?;
+                    }
                     break;
                 }
             }
@@ -254,6 +257,18 @@ impl Inside {
                 (if of_the_limit { Outcome::NoMemoryLimit } else { Outcome::NotStarted }, error)
             }),
         }
+    }
+
+    /// Whether the program ends within this time, without being asked to.
+    fn ends_by_itself(&mut self, within: Duration, tally: &mut Tally) -> io::Result<bool> {
+        let deadline = Instant::now().checked_add(within);
+        while !tally.reap()
+            && tally.ended.is_none()
+            && deadline.is_none_or(|deadline| Instant::now() < deadline)
+        {
+            self.wait_for_ends(deadline)?;
+        }
+        Ok(tally.ended.is_some())
     }
 
     /// Asks all processes of a program to end, and gives them so much time.

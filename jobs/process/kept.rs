@@ -12,7 +12,11 @@ use rustix::{
     pipe::{PipeFlags, fcntl_getpipe_size, pipe_with},
 };
 
-use super::{Ended, Minder, Out, Spec, inside::wait_on};
+use super::{
+    Ended, Minder, Out, Spec,
+    inside::wait_on,
+    message::{Kind, Order},
+};
 
 /// So much is sent without waiting for more.
 const ENOUGH: usize = 16 << 10;
@@ -59,7 +63,8 @@ impl fmt::Display for Gone {
     }
 }
 
-/// A program that stays. Dropped, it is asked to end, and killed after its `kill_after`.
+/// A program that stays. Dropped, or left by a worker that dies, it finds the end of its input, and is ended like by
+/// [`Program::end`], with its `kill_after`.
 pub struct Program {
     minder: Minder,
     spec: Spec,
@@ -89,7 +94,7 @@ impl Minder {
             let text = "the standard error of a program that stays cannot be kept; let it go to a file";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
-        let order = self.prepare(&spec)?;
+        let order = Order { kind: Kind::Keep, ..self.prepare(&spec)? };
         let (their_stdin, stdin) = pipe_with(PipeFlags::CLOEXEC)?;
         let (stdout, their_stdout) = pipe_with(PipeFlags::CLOEXEC)?;
         ioctl_fionbio(&stdin, true)?;
@@ -303,5 +308,12 @@ impl Program {
             }
         }
         self.stdout = None;
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // How it ended is of no interest any more.
+        let _ = self.end_within(self.spec.kill_after);
     }
 }

@@ -36,6 +36,8 @@ pub(super) enum Kind {
     Environment,
     /// Run a program. The body is its path, its words, its own environment, and its directory, each ended by a zero byte.
     Run,
+    /// The same, for a program that ends when its input does: the worker's end is the end of its input.
+    Keep,
     /// End the program that runs.
     End,
 }
@@ -85,7 +87,8 @@ impl Order {
         let kind = match self.kind {
             Kind::Environment => 0,
             Kind::Run => 1,
-            Kind::End => 2,
+            Kind::Keep => 2,
+            Kind::End => 3,
         };
         let numbers = [
             kind,
@@ -256,6 +259,7 @@ impl Inbox {
             kind: match kind {
                 0 => Kind::Environment,
                 1 => Kind::Run,
+                2 => Kind::Keep,
                 _ => Kind::End,
             },
             words,

@@ -290,11 +290,9 @@ where
             let mut block = tray.hold();
             block.began = Instant::now();
             let (mut count, mut size) = (0, 0);
-            let used = self.taken + self.skipped;
-            let mut room = used.saturating_add(self.window_tasks).saturating_sub(self.pulled);
-            let before_barrier = self.barriers.room(self.pulled, used);
-            closed = before_barrier.is_none();
-            room = room.min(before_barrier.unwrap_or(0));
+            let may_pull = self.room();
+            closed = may_pull.is_none();
+            let mut room = may_pull.unwrap_or(0);
             self.slow = false;
             while room > 0 && count < BLOCK_TASKS && size < BLOCK_BYTES {
                 // At least one task is always let through, whatever its size.
@@ -312,10 +310,12 @@ where
                     self.pulled += found;
                     self.skipped += found;
                     self.shared.command(Command::Skip { call: self.call, tasks: found })?;
-                    closed = found < end - start;
+                    let may_pull = self.room();
+                    closed = found < end - start || may_pull.is_none();
                     if closed {
                         break;
                     }
+                    room = may_pull.unwrap_or(0);
                     continue;
                 }
                 let item = if self.steady {
@@ -379,6 +379,13 @@ where
         Ok(())
     }
 
+    /// How many tasks may be pulled now; `None` where the map is over.
+    fn room(&mut self) -> Option<u64> {
+        let used = self.taken + self.skipped;
+        let window = used.saturating_add(self.window_tasks).saturating_sub(self.pulled);
+        self.barriers.room(self.pulled, used).map(|room| room.min(window))
+    }
+
     /// A block has left.
     fn sent(&mut self, tasks: usize, bytes: usize) {
         self.fed_tasks += tasks as u64;
@@ -408,14 +415,17 @@ impl<I> Drop for Flow<'_, I> {
 pub(crate) struct Barriers {
     /// The first task behind each, and whether all before it must have ended well; the next one is the last.
     places: Vec<(u64, bool)>,
+    /// The first task that failed in an earlier run
+    known_failure: Option<u64>,
+    /// One has failed since; those before the next barrier alone have run.
     a_task_failed: bool,
 }
 
 impl Barriers {
-    /// Barriers before these tasks; `a_task_failed` already, in an earlier run.
-    pub(crate) fn new(mut places: Vec<(u64, bool)>, a_task_failed: bool) -> Barriers {
+    /// Barriers before these tasks; `known_failure` is the first task that has failed in an earlier run.
+    pub(crate) fn new(mut places: Vec<(u64, bool)>, known_failure: Option<u64>) -> Barriers {
         places.sort_unstable_by(|a, b| b.cmp(a));
-        Barriers { places, a_task_failed }
+        Barriers { places, known_failure, a_task_failed: false }
     }
 
     /// How many tasks may be begun when `pulled` were and `ended` of them have ended; `None` where the map is over.
@@ -427,7 +437,8 @@ impl Barriers {
             if ended < pulled {
                 return Some(0);
             }
-            if check && self.a_task_failed {
+            let failed = self.a_task_failed || self.known_failure.is_some_and(|task| task < before);
+            if check && failed {
                 return None;
             }
             self.places.pop();

@@ -64,8 +64,8 @@ pub(super) struct Kept {
     pub(super) skip: TaskSet,
     /// Tasks whose outcomes were in the journal.
     pub(super) known: u64,
-    /// Some of these have failed.
-    pub(super) has_failures: bool,
+    /// The first of these that has failed.
+    pub(super) first_failure: Option<u64>,
 }
 
 pub(super) enum Opened {
@@ -169,7 +169,7 @@ impl Keep {
             schema: None,
             skip: TaskSet::default(),
             known: 0,
-            has_failures: false,
+            first_failure: None,
         })
     }
 
@@ -192,7 +192,7 @@ impl Keep {
         if let Some(journal) = &kept.journal {
             let mut known = journal.done.clone();
             if !self.retry_failed {
-                kept.has_failures = journal.failed.len() > 0;
+                kept.first_failure = journal.failed.ranges().next().map(|(start, _)| start);
                 known = known.union(&journal.failed);
             }
             kept.known = known.len();

@@ -10,6 +10,8 @@ mod gather;
 #[cfg(feature = "cli")]
 mod halt;
 #[cfg(feature = "cli")]
+mod in_order;
+#[cfg(feature = "cli")]
 mod inputs;
 #[cfg(feature = "cli")]
 mod items;

@@ -16,6 +16,7 @@ use super::{
     function::JobTask,
     gather::{Gather, Tell},
     halt::{Counter, Halt},
+    in_order::InOrder,
     inputs::Listed,
     items::{Broken, Items},
     keep::{Kept, Opened},
@@ -174,18 +175,26 @@ impl<J: Job> Run<'_, J> {
         let told_by_engine = self.told.is_some() && kept.journal.is_none();
         let call = call(self.job, self.pool, options).announce(streams || told_by_engine);
         let skip = std::mem::take(&mut kept.skip);
+        let mut order = options.halt.and(kept.journal.is_none().then(|| InOrder::new(skip.clone())));
         let broken = Broken::default();
         let items = Items::new(items, broken.clone());
         let items = Listed::new(self.job, items, kept.target.as_ref().map(Target::folder));
         let barriers =
             self.job.barriers().into_iter().map(|barrier| (barrier.before, barrier.check)).collect();
-        let barriers = Barriers::new(barriers, kept.has_failures);
-        let pieces = call.pieces(items.share(), skip, barriers, kept.journal.is_none() || streams)?;
+        let barriers = Barriers::new(barriers, kept.first_failure);
+        let ordered = streams || (kept.journal.is_none() && order.is_none());
+        let pieces = call.pieces(items.share(), skip, barriers, ordered)?;
         let mut live =
             Live { pieces, ui: self.ui, pool: self.pool, broken, counter, ending: Ending::AtTheEnd };
 
         let mut gathered = match kept.journal.take() {
-            None => self.gather(&mut || self.next(&mut live), &mut kept)?,
+            None => {
+                let mut source = || match &mut order {
+                    Some(order) => order.next(|| self.next(&mut live)),
+                    None => self.next(&mut live),
+                };
+                self.gather(&mut source, &mut kept)?
+            }
             Some(journal) if streams => self.beside_the_journal(&mut live, &mut kept, journal)?,
             Some(journal) => self.through_the_journal(&mut live, &mut kept, journal)?,
         };

@@ -89,6 +89,7 @@ pub(super) fn serve(link: &mut dyn Link, identity: &Identity) -> Result<Goodbye,
     let common = Arc::new(Common::default());
     let (orders, queue) = unbounded::<Order>();
     let (answers, done) = unbounded::<ToRank0>();
+    let mut threads = Vec::new();
     for number in 0..identity.threads as usize {
         let hand = Hand {
             rank: identity.rank,
@@ -99,11 +100,12 @@ pub(super) fn serve(link: &mut dyn Link, identity: &Identity) -> Result<Goodbye,
             queue: queue.clone(),
             answers: answers.clone(),
         };
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name(format!("rankpool-task-{number}"))
             .stack_size(crate::launch::STACK_BYTES)
             .spawn(move || or_end(|| hand.work()))
             .map_err(|error| LinkError(format!("a task thread could not be started: {error}")))?;
+        threads.push(thread);
     }
     let mut desk = Desk::default();
     let mut active = HashSet::new();
@@ -122,7 +124,14 @@ pub(super) fn serve(link: &mut dyn Link, identity: &Identity) -> Result<Goodbye,
                     lock(&common.revoked).insert(dispatch);
                     common.any_revoked.store(true, Ordering::Release);
                 }
-                ToWorker::Shutdown { finalise } => return Ok(Goodbye { finalise }),
+                ToWorker::Shutdown { finalise } => {
+                    if active.is_empty() {
+                        // What states keep ends with them. A thread that is at a task cannot be waited for.
+                        drop(orders);
+                        threads.into_iter().for_each(|thread| drop(thread.join()));
+                    }
+                    return Ok(Goodbye { finalise });
+                }
                 message => {
                     if let ToWorker::Forget { call } = message {
                         common.holders.ends(call);

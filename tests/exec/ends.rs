@@ -19,16 +19,22 @@ const ALL: &[Way] = &[SERIAL, THREADS, PROCESSES, COMM, POOL, LEADERS, NODE];
 
 pub const TESTS: &[Test] = &[
     ("all ends with rank 0", ALL, |way| dies(way, Who::Rank0)),
-    ("all ends with a rank, where the launcher has it so", &[COMM, POOL, LEADERS], |way| dies(way, Who::Worker)),
+    ("all ends with a rank, where the launcher has it so", &[COMM, POOL, LEADERS], |way| {
+        dies(way, Who::Worker)
+    }),
     ("a minder that is killed costs an attempt", ALL, |way| goes_on(way, Who::Minder, &[])),
     ("a guardian that is killed costs nothing", &[SERIAL, COMM], |way| goes_on(way, Who::Guardian, &[])),
     ("a worker that is killed costs nothing", &[PROCESSES], |way| goes_on(way, Who::Worker, &[])),
     ("a child that is killed costs nothing", &[LEADERS, NODE], |way| goes_on(way, Who::Child, &[])),
-    ("a rank that is killed costs nothing, where the launcher lets the others live", &[COMM, POOL, LEADERS], |way| {
-        if let Some(launcher) = survive() {
-            goes_on(way, Who::Worker, launcher);
-        }
-    }),
+    (
+        "a rank that is killed costs nothing, where the launcher lets the others live",
+        &[COMM, POOL, LEADERS],
+        |way| {
+            if let Some(launcher) = survive() {
+                goes_on(way, Who::Worker, launcher);
+            }
+        },
+    ),
     ("all ends by ctrl-C", ALL, |way| stopped(way, Signal::INT)),
     ("all ends by SIGTERM", &[SERIAL, THREADS, COMM, NODE], |way| stopped(way, Signal::TERM)),
     ("all ends with the time of the run", ALL, drained),
@@ -46,7 +52,8 @@ fn task(end: &str) -> String {
 /// Starts so many tasks, and waits until as many run as there are slots.
 fn begin(way: &Way, launcher: &[&str], folder: &Folder, end: &str, flags: &[&str]) -> Running {
     let flags = [&["exec", "--chunk", "1", "--kill-after", "1s", "--array", "1-6"], flags].concat();
-    let mut command: Command = surviving(way, launcher, folder, &[&flags[..], &["--", "sh", "-c", &task(end)]].concat());
+    let mut command: Command =
+        surviving(way, launcher, folder, &[&flags[..], &["--", "sh", "-c", &task(end)]].concat());
     let mut running = start(&mut command);
     let slots = match way.0 {
         "serial" => 1,
@@ -76,7 +83,7 @@ fn goes_on(way: &Way, who: Who, launcher: &[&str]) {
     kill(&mut running, way, who);
     write(&folder, "go", "");
     running.end().expect(0);
-    assert_eq!(column(&folder, "o", "status"), ["done"; 6]);
+    assert_eq!(column(&folder, "o", "status"), ["ok"; 6]);
     assert_eq!(column(&folder, "o", "stdout"), ["1\n", "2\n", "3\n", "4\n", "5\n", "6\n"]);
 }
 
@@ -93,7 +100,7 @@ fn stopped(way: &Way, signal: Signal) {
     assert!(ended.code != 0 && ended.took < Duration::from_secs(30), "{ended:?}");
     if way.1 == 0 {
         assert_eq!(ended.code, 75, "{ended:?}");
-        assert_told(&ended, &["go on with --resume"]);
+        assert_told(&ended, &["what is done is in the journal; --resume goes on"]);
     }
     assert!(folder.names().contains(&"o.journal".to_string()), "{:?}", folder.names());
 }
@@ -110,9 +117,10 @@ fn tasks_end(way: &Way) {
     let folder = Folder::new();
     let script = format!("{LEAVE} echo {{}}; [ {{}} = long ] && sleep 600; true");
     let limits = ["exec", "--task-timeout", "1s", "--kill-after", "500ms", "-o", "o"];
-    let ended = run(way, &folder, &[&limits[..], &["--", "sh", "-c", &script, ":::", "short", "long"]].concat());
+    let ended =
+        run(way, &folder, &[&limits[..], &["--", "sh", "-c", &script, ":::", "short", "long"]].concat());
     let ended = ended.expect(1);
-    assert_eq!(column(&folder, "o", "status"), ["done", "timed_out"], "{ended:?}");
+    assert_eq!(column(&folder, "o", "status"), ["ok", "timed_out"], "{ended:?}");
     assert_eq!(column(&folder, "o", "stdout"), ["short\n", "long\n"]);
     let seconds: f64 = column(&folder, "o", "seconds")[0].parse().unwrap();
     assert!(seconds < 1.0, "what is left behind is not waited for: {seconds}");

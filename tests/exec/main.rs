@@ -25,7 +25,8 @@ use support::{
 const PROGRAM: &str = env!("CARGO_BIN_EXE_rankpool");
 
 fn main() -> ExitCode {
-    let exec = [examples::TESTS, tasks::TESTS, printed::TESTS, halts::TESTS, ends::TESTS, resume::TESTS].concat();
+    let exec =
+        [examples::TESTS, tasks::TESTS, printed::TESTS, halts::TESTS, ends::TESTS, resume::TESTS].concat();
     ways::run([exec, pipe::TESTS.to_vec()].concat())
 }
 
@@ -50,8 +51,14 @@ fn run(way: &Way, folder: &Folder, arguments: &[&str]) -> Ended {
 fn fed(way: &Way, folder: &Folder, file: &str, arguments: &[&str]) -> Ended {
     let fed = command(way, folder, arguments);
     let mut command = Command::new("sh");
-    command.args(["-c", "exec \"$@\" < \"$0\""]).arg(folder.path(file)).arg(fed.get_program()).args(fed.get_args());
-    command.envs(fed.get_envs().filter_map(|(name, value)| Some((name, value?)))).current_dir(folder.0.path());
+    command
+        .args(["-c", "exec \"$@\" < \"$0\""])
+        .arg(folder.path(file))
+        .arg(fed.get_program())
+        .args(fed.get_args());
+    command
+        .envs(fed.get_envs().filter_map(|(name, value)| Some((name, value?))))
+        .current_dir(folder.0.path());
     start(&mut command).end()
 }
 
@@ -71,7 +78,8 @@ fn table(folder: &Folder, file: &str) -> Vec<BTreeMap<String, String>> {
     let exported = tool(folder, &["export", file, "--csv"]).expect(0).stdout;
     let mut reader = csv::Reader::from_reader(exported.as_bytes());
     let names = reader.headers().unwrap().clone();
-    let row = |row: csv::StringRecord| names.iter().map(String::from).zip(row.iter().map(String::from)).collect();
+    let row =
+        |row: csv::StringRecord| names.iter().map(String::from).zip(row.iter().map(String::from)).collect();
     reader.records().map(|record| row(record.unwrap())).collect()
 }
 

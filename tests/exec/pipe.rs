@@ -57,7 +57,8 @@ fn python(way: &Way) {
     assert!((1..=2).contains(&farewells), "{:?}", folder.names());
     run(&SERIAL, &folder, &job("serial")).expect(0);
     assert_same(&folder, "o", "serial");
-    let printed = run(way, &folder, &["pipe", "--grid", "x=1:2", "--", "python3", "worker.py"]).expect(0).stdout;
+    let printed =
+        run(way, &folder, &["pipe", "--grid", "x=1:2", "--", "python3", "worker.py"]).expect(0).stdout;
     let first: serde_json::Value = serde_json::from_str(printed.lines().next().unwrap()).unwrap();
     assert_eq!([&first["square"], &first["name"]], [&serde_json::json!(1), &"n0".into()]);
 }
@@ -80,7 +81,11 @@ fn squares(count: u64) -> String {
 }
 
 fn is_here(program: &str) -> bool {
-    let here = Command::new("sh").args(["-c", &format!("command -v {program} > /dev/null")]).status().unwrap().success();
+    let here = Command::new("sh")
+        .args(["-c", &format!("command -v {program} > /dev/null")])
+        .status()
+        .unwrap()
+        .success();
     if !here {
         skipped(format!("{program} is not installed"));
     }
@@ -139,7 +144,8 @@ fn inputs(way: &Way) {
     let read: Vec<serde_json::Value> =
         lines(&folder, "read").iter().map(|line| serde_json::from_str(line).unwrap()).collect();
     let found: Vec<String> = read.iter().map(|task| format!("{} {}", task["task"], task["input"])).collect();
-    let expected = ["0 [1,\"x\"]", "1 [\"a b\",\"x\"]", "2 [\"007\",\"x\"]", "0 {\"x\":1.5,\"name\":\"a, b\"}"];
+    let expected =
+        ["0 [1,\"x\"]", "1 [\"a b\",\"x\"]", "2 [\"007\",\"x\"]", "0 {\"x\":1.5,\"name\":\"a, b\"}"];
     assert_eq!(found, expected);
     // 53 bits, which any language can hold.
     assert!(read.iter().all(|task| task["seed"].as_u64().is_some_and(|seed| seed < 1 << 53)));
@@ -147,13 +153,18 @@ fn inputs(way: &Way) {
 }
 
 fn lost(way: &Way) {
-    for (bad, why) in [("exit 9", "the program ended with code 9"), ("echo gibberish", "the program answered \"gibberish\"")] {
+    for (bad, why) in [
+        ("exit 9", "the program ended with code 9"),
+        ("echo gibberish", "the program answered \"gibberish\""),
+    ] {
         let folder = Folder::new();
-        let answer = format!("case $line in *'\"input\":7'*) echo 7 >> tried; {bad};; *) echo '{{\"result\": 1}}';; esac");
+        let answer = format!(
+            "case $line in *'\"input\":7'*) echo 7 >> tried; {bad};; *) echo '{{\"result\": 1}}';; esac"
+        );
         let arguments = ["pipe", "--array", "0-19", "-o", "o", "--", "bash", "-c", &worker(&answer)];
         let ended = run(way, &folder, &arguments).expect(1);
         assert_told(&ended, &["19 tasks ok, 1 failed", "the program was lost 3 times with this task", why]);
-        let mut expected = ["done"; 20];
+        let mut expected = ["ok"; 20];
         expected[7] = "quarantined";
         assert_eq!(column(&folder, "o", "status"), expected);
         assert!(lines(&folder, "tried").len() >= 3);
@@ -164,7 +175,8 @@ fn errors(way: &Way) {
     let folder = Folder::new();
     let answer = "case $line in *'\"input\":7'*) echo 7 >> tried; echo '{\"error\": \"seven is odd\"}';; \
                   *) echo '{\"result\": {\"n\": 1}}';; esac";
-    let arguments = ["pipe", "--array", "0-19", "--retries", "2", "-o", "o", "--", "bash", "-c", &worker(answer)];
+    let arguments =
+        ["pipe", "--array", "0-19", "--retries", "2", "-o", "o", "--", "bash", "-c", &worker(answer)];
     let ended = run(way, &folder, &arguments).expect(1);
     assert_told(&ended, &["19 tasks ok, 1 failed", "seven is odd"]);
     assert_eq!(column(&folder, "o", "status")[7], "failed");
@@ -176,7 +188,8 @@ fn hangs(way: &Way) {
     let answer = "case $line in 7) sleep 600 & sleep 600;; *) echo $line;; esac";
     let limits = ["--task-timeout", "500ms", "--init-timeout", "20s", "--kill-after", "300ms"];
     let arguments = [&["pipe", "--raw", "--array", "0-19", "-o", "o"], &limits[..]].concat();
-    let ended = run(way, &folder, &[&arguments[..], &["--", "bash", "-c", &worker(answer)]].concat()).expect(1);
+    let ended =
+        run(way, &folder, &[&arguments[..], &["--", "bash", "-c", &worker(answer)]].concat()).expect(1);
     assert_told(&ended, &["19 tasks ok, 1 failed", "the program did not answer within"]);
     assert_eq!(column(&folder, "o", "status")[7], "timed_out");
 }
@@ -197,18 +210,29 @@ fn not_started(way: &Way) {
     let folder = Folder::new();
     let ended = run(way, &folder, &["pipe", "--", "./nothing", ":::", "1", "2"]).expect(1);
     assert_told(&ended, &["2 failed", "nothing: there is no such program"]);
-    let ended = run(way, &folder, &["pipe", "--workdir", "made/here", "--raw", "--", "bash", "-c", "pwd", ":::", "1"]);
+    let ended = run(
+        way,
+        &folder,
+        &["pipe", "--workdir", "made/here", "--raw", "--", "bash", "-c", "pwd", ":::", "1"],
+    );
     assert_eq!(ended.expect(0).stdout, format!("{}\n", folder.file("made/here")));
 }
 
 /// A program that has processes behind it, and answers nothing until there is a file `go`.
 fn begin(way: &Way, launcher: &[&str], folder: &Folder, flags: &[&str]) -> Running {
     let answer = "until [ -e go ]; do sleep 0.05; done; echo \"got $line\"";
-    let program =
-        format!("(setsid sh -c 'trap \"\" TERM; sleep 600; sleep 600' &) ; sleep 600 & touch began.$$; {}", worker(answer));
-    let arguments = [&["pipe", "--raw", "--kill-after", "1s", "--array", "1-8", "--chunk", "1"], flags].concat();
-    let mut running =
-        start(&mut surviving(way, launcher, folder, &[&arguments[..], &["--", "bash", "-c", &program]].concat()));
+    let program = format!(
+        "(setsid sh -c 'trap \"\" TERM; sleep 600; sleep 600' &) ; sleep 600 & touch began.$$; {}",
+        worker(answer)
+    );
+    let arguments =
+        [&["pipe", "--raw", "--kill-after", "1s", "--array", "1-8", "--chunk", "1"], flags].concat();
+    let mut running = start(&mut surviving(
+        way,
+        launcher,
+        folder,
+        &[&arguments[..], &["--", "bash", "-c", &program]].concat(),
+    ));
     let slots = match way.0 {
         "serial" => 1,
         "leaders" => 4,
@@ -252,7 +276,23 @@ fn rank_0_dies(way: &Way) {
 fn resumed(way: &Way) {
     let folder = Folder::new();
     let program = worker("echo $line >> ran; sleep 0.03; echo \"got $line\"");
-    let job = |out| ["pipe", "--raw", "--array", "0-99", "-o", out, "--chunk", "1", "--resume", "--json", "--", "bash", "-c"];
+    let job = |out| {
+        [
+            "pipe",
+            "--raw",
+            "--array",
+            "0-99",
+            "-o",
+            out,
+            "--chunk",
+            "1",
+            "--resume",
+            "--report-json",
+            "--",
+            "bash",
+            "-c",
+        ]
+    };
     let job = |out| [&job(out)[..], &[&program]].concat();
     let mut running = start(&mut command(way, &folder, &job("o")));
     wait(LIMIT, Duration::from_millis(5), "some tasks", || {

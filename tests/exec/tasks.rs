@@ -29,11 +29,15 @@ fn environment(_: &Way) {
     let script = "echo $RANKPOOL_TASK_ID $RANKPOOL_TASK_COUNT $RANKPOOL_ATTEMPT $RANKPOOL_ARG_X $RANKPOOL_ARG_A_B; \
                   echo $RANKPOOL_TASK_ID $RANKPOOL_SEED >> $SEEDS; [ $RANKPOOL_ATTEMPT = 2 ]";
     for way in [SERIAL, THREADS, COMM] {
-        let seeds = format!("SEEDS={}", way.0);
+        let (out, seeds) = (format!("{}.h5", way.0), format!("SEEDS={}", way.0));
         let flags = ["exec", "--grid", "x=5:6", "--grid", "a-b=u,v", "--seed", "3", "--retries", "1"];
-        run(&way, &folder, &[&flags[..], &["--env", &seeds, "-o", way.0, "--", "bash", "-c", script]].concat())
-            .expect(0);
-        let printed = column(&folder, way.0, "stdout");
+        run(
+            &way,
+            &folder,
+            &[&flags[..], &["--env", &seeds, "-o", &out, "--", "bash", "-c", script]].concat(),
+        )
+        .expect(0);
+        let printed = column(&folder, &out, "stdout");
         assert_eq!(printed, ["0 4 2 5 u\n", "1 4 2 5 v\n", "2 4 2 6 u\n", "3 4 2 6 v\n"], "{way:?}");
     }
     let seeds = |way: Way| {
@@ -44,21 +48,25 @@ fn environment(_: &Way) {
         lines
     };
     let serial = seeds(SERIAL);
-    assert_eq!(serial.len(), 4, "a task has the same seed at every attempt, and no other task has it: {serial:?}");
+    assert_eq!(
+        serial.len(),
+        4,
+        "a task has the same seed at every attempt, and no other task has it: {serial:?}"
+    );
     assert_eq!([seeds(THREADS), seeds(COMM)], [serial.clone(), serial]);
 }
 
 fn places(way: &Way) {
     let folder = Folder::new();
     let script = "echo $RANKPOOL_RANK $RANKPOOL_SLOT {%}; sleep 0.1";
-    run(way, &folder, &["exec", "--array", "1-12", "--chunk", "1", "-o", "o", "--", "sh", "-c", script]).expect(0);
+    run(way, &folder, &["exec", "--array", "1-12", "--chunk", "1", "-o", "o", "--", "sh", "-c", script])
+        .expect(0);
     let mut found = column(&folder, "o", "stdout");
     found.sort();
     found.dedup();
     let expected: &[&str] = match way.0 {
-        "threads" => &["0 0 1\n", "0 1 2\n"],
-        "comm" => &["1 0 1\n", "2 0 1\n"],
-        _ => &["0 0 1\n", "0 1 2\n", "1 0 1\n", "1 1 2\n"],
+        "leaders" => &["0 0 1\n", "0 1 2\n", "1 0 1\n", "1 1 2\n"],
+        _ => &["1 0 1\n", "2 0 1\n"],
     };
     assert_eq!(found, expected);
 }
@@ -74,32 +82,56 @@ fn variables(way: &Way) {
     assert_eq!(run(&[], &[":::", "a b"]), "<a b> 1,nowhere,,,\n");
     assert_eq!(run(&["--compat"], &[":::", "a", "b"]), "<a> 1,nowhere,0,0,1\n<b> 2,nowhere,1,1,2\n");
     assert_eq!(run(&["--compat", "--array", "7,9"], &[]), "<7> 1,nowhere,7,7,1\n<9> 2,nowhere,9,9,2\n");
-    write(&folder, "tasks", "echo $DISBATCH_TASKID\n#DISBATCH REPEAT 2 start 5 echo r $DISBATCH_REPEAT_INDEX\n");
+    write(
+        &folder,
+        "tasks",
+        "echo $DISBATCH_TASKID\n#DISBATCH REPEAT 2 start 5 echo r $DISBATCH_REPEAT_INDEX\n",
+    );
     let ended = super::run(way, &folder, &["exec", "tasks"]).expect(0);
     assert_eq!(ended.stdout, "0\nr 5\nr 6\n");
 }
 
 fn workdir(way: &Way) {
     let folder = Folder::new();
-    run(way, &folder, &["exec", "--workdir", "runs/{#}/{}", "-o", "o", "--", "sh", "-c", "pwd; touch here", ":::", "a", "b"])
-        .expect(0);
+    run(
+        way,
+        &folder,
+        &[
+            "exec",
+            "--workdir",
+            "runs/{#}/{}",
+            "-o",
+            "o",
+            "--",
+            "sh",
+            "-c",
+            "pwd; touch here",
+            ":::",
+            "a",
+            "b",
+        ],
+    )
+    .expect(0);
     assert!(folder.path("runs/1/a/here").exists() && folder.path("runs/2/b/here").exists());
     let found = column(&folder, "o", "stdout");
     assert_eq!(found, ["runs/1/a\n", "runs/2/b\n"].map(|path| folder.file(path)));
     // A file is in the way of one of them.
     write(&folder, "runs/2/c", "");
-    let ended = run(way, &folder, &["exec", "--workdir", "runs/2/{}", "--", "pwd", ":::", "b", "c"]).expect(1);
+    let ended =
+        run(way, &folder, &["exec", "--workdir", "runs/2/{}", "--", "pwd", ":::", "b", "c"]).expect(1);
     assert_told(&ended, &["1 failed", "runs/2/c: the task cannot run in this directory: Not a directory"]);
 }
 
 fn stdin(way: &Way) {
     let folder = Folder::new();
     write(&folder, "a.txt", "of a\n");
-    let ended = run(way, &folder, &["exec", "-k", "--stdin", "{}.txt", "--", "cat", "-", "b.txt", ":::", "a", "b"]);
+    let ended = run(way, &folder, &["exec", "-k", "--stdin", "{}.txt", "--", "cat", ":::", "a", "b"]);
     assert_told(&ended.expect(1), &["b.txt: it cannot be the standard input: No such file or directory"]);
-    let ended = run(way, &folder, &["exec", "-k", "--stdin", "{}.txt", "--", "cat", ":::", "a", "a"]).expect(0);
+    let ended =
+        run(way, &folder, &["exec", "-k", "--stdin", "{}.txt", "--", "cat", ":::", "a", "a"]).expect(0);
     assert_eq!(ended.stdout, "of a\nof a\n");
-    let piped = run(way, &folder, &["exec", "-k", "--pipe-in", "--", "cat", ":::", "a b", "c", ":::", "1", "2"]);
+    let piped =
+        run(way, &folder, &["exec", "-k", "--pipe-in", "--", "cat", ":::", "a b", "c", ":::", "1", "2"]);
     assert_eq!(piped.expect(0).stdout, "a b\t1\na b\t2\nc\t1\nc\t2\n");
     // What the run itself reads is not for the tasks.
     write(&folder, "list", "1\n2\n3\n");
@@ -110,7 +142,9 @@ fn stdin(way: &Way) {
 fn outputs(way: &Way) {
     let folder = Folder::new();
     let print = ["--", "sh", "-c", "echo out of {}; echo err of {} >&2", ":::", "a", "b"];
-    let run = |flags: &[&str]| run(way, &folder, &[&["exec", "--force", "-o", "o"], flags, &print].concat()).expect(0);
+    let run = |flags: &[&str]| {
+        run(way, &folder, &[&["exec", "--force", "-o", "o"], flags, &print].concat()).expect(0)
+    };
     run(&["--stdout", "out/{#}/{}.txt", "--stderr", "none"]);
     assert_eq!(lines(&folder, "out/1/a.txt"), ["out of a"]);
     assert_eq!(lines(&folder, "out/2/b.txt"), ["out of b"]);
@@ -118,7 +152,9 @@ fn outputs(way: &Way) {
     run(&["--stdout", "both", "--stderr", "both", "--only", "0"]);
     assert_eq!(lines(&folder, "both"), ["out of a", "err of a"], "both go to one file");
     run(&["--keep-output", "5"]);
-    for (name, expected) in [("stdout", "out o"), ("stderr", "err o"), ("stdout_cut", "5"), ("stderr_cut", "5")] {
+    for (name, expected) in
+        [("stdout", "out o"), ("stderr", "err o"), ("stdout_cut", "4"), ("stderr_cut", "4")]
+    {
         assert_eq!(column(&folder, "o", name), [expected, expected], "{name}");
     }
     run(&[]);
@@ -126,12 +162,16 @@ fn outputs(way: &Way) {
         assert_eq!(column(&folder, "o", name)[0], expected, "{name}");
     }
     // All of it, where it is printed: more than the megabyte that a file would keep.
-    let ended = super::run(way, &folder, &["exec", "--", "head", "-c", "{}", "/dev/zero", ":::", "1500000"]).expect(0);
+    let ended = super::run(way, &folder, &["exec", "--", "head", "-c", "{}", "/dev/zero", ":::", "1500000"])
+        .expect(0);
     assert_eq!(ended.stdout.len(), 1_500_000);
     // What is no text, and much of it, changes nothing.
     let junk = "head -c 2000000 /dev/urandom; head -c 2000000 /dev/urandom >&2";
     super::run(way, &folder, &["exec", "-o", "junk", "--", "sh", "-c", junk, ":::", "1"]).expect(0);
-    assert_eq!([column(&folder, "junk", "stdout_cut"), column(&folder, "junk", "stderr_cut")].concat(), ["1000000"; 2]);
+    assert_eq!(
+        [column(&folder, "junk", "stdout_cut"), column(&folder, "junk", "stderr_cut")].concat(),
+        ["1000000"; 2]
+    );
 }
 
 fn ok(way: &Way) {
@@ -140,24 +180,28 @@ fn ok(way: &Way) {
     let ended = run(way, &folder, &[&["exec", "--ok", "0,3", "-o", "o"], &exits[..]].concat()).expect(1);
     assert_told(&ended, &["2 tasks ok, 1 failed", "exit code 4"]);
     assert_eq!(column(&folder, "o", "exit_code"), ["0", "3", "4"]);
-    assert_eq!(column(&folder, "o", "status"), ["done", "done", "failed"]);
+    assert_eq!(column(&folder, "o", "status"), ["ok", "ok", "failed"]);
     let ended = run(way, &folder, &[&["exec", "--ok", "3,4", "-o", "p"], &exits[..]].concat()).expect(1);
     assert_told(&ended, &["1 failed", "exit code 0"]);
 }
 
 fn failed(way: &Way) {
     let folder = Folder::new();
-    let script = "echo about to {}; echo the reason of {} >&2; {}";
-    let list = [":::", "exit 7", "kill -SEGV $$", "true", "kill $$; sleep 5"];
-    let ended = run(way, &folder, &[&["exec", "-o", "o", "--", "sh", "-c", script], &list[..]].concat()).expect(1);
-    assert_told(&ended, &["exit code 7: the reason of exit 7", "signal 11: the reason of kill -SEGV $$", "signal 15"]);
+    let script = "echo about to {}; echo the reason of {} >&2; case {} in a) exit 7;; b) kill -SEGV $$;; d) kill $$; sleep 5;; esac";
+    let list = [":::", "a", "b", "c", "d"];
+    let ended =
+        run(way, &folder, &[&["exec", "-o", "o", "--", "sh", "-c", script], &list[..]].concat()).expect(1);
+    assert_told(
+        &ended,
+        &["exit code 7: the reason of a", "signal 11: the reason of b", "signal 15: the reason of d"],
+    );
     let rows = table(&folder, "o");
     let cells = |name: &str| rows.iter().map(|row| row[name].as_str()).collect::<Vec<_>>();
-    assert_eq!(cells("status"), ["failed", "failed", "done", "failed"]);
+    assert_eq!(cells("status"), ["failed", "failed", "ok", "failed"]);
     assert_eq!(cells("exit_code"), ["7", "-1", "0", "-1"]);
     assert_eq!(cells("signal"), ["0", "11", "0", "15"]);
-    assert_eq!(cells("stdout")[0], "about to exit 7\n");
-    assert_eq!(cells("stderr")[1], "the reason of kill -SEGV $$\n");
+    assert_eq!(cells("stdout")[0], "about to a\n");
+    assert_eq!(cells("stderr")[1], "the reason of b\n");
     // What cannot be started says why.
     let ended = run(way, &folder, &["exec", "-o", "p", "--", "./{}", ":::", "nothing"]).expect(1);
     assert_told(&ended, &["nothing: there is no such program"]);
@@ -166,12 +210,14 @@ fn failed(way: &Way) {
 
 fn timed_out(way: &Way) {
     let folder = Folder::new();
-    let script = "echo so far; [ {} = quick ] || { [ {} = deaf ] && trap '' TERM; sleep 600 & sleep 600; sleep 600; }";
+    let script =
+        "echo so far; [ {} = quick ] || { [ {} = deaf ] && trap '' TERM; sleep 600 & sleep 600; sleep 600; }";
     let limits = ["--task-timeout", "500ms", "--kill-after", "300ms", "-o", "o"];
-    let arguments = [&["exec"], &limits[..], &["--", "sh", "-c", script, ":::", "quick", "slow", "deaf"]].concat();
+    let arguments =
+        [&["exec"], &limits[..], &["--", "sh", "-c", script, ":::", "quick", "slow", "deaf"]].concat();
     let ended = run(way, &folder, &arguments).expect(1);
     assert_told(&ended, &["1 tasks ok, 2 failed", "it ran longer than 500ms, and was ended"]);
-    assert_eq!(column(&folder, "o", "status"), ["done", "timed_out", "timed_out"]);
+    assert_eq!(column(&folder, "o", "status"), ["ok", "timed_out", "timed_out"]);
     assert_eq!(column(&folder, "o", "signal"), ["0", "15", "9"]);
     assert_eq!(column(&folder, "o", "stdout"), ["so far\n"; 3]);
     assert!(ended.took < Duration::from_secs(20), "{ended:?}");
@@ -180,26 +226,28 @@ fn timed_out(way: &Way) {
 fn parsed(way: &Way) {
     let folder = Folder::new();
     let run = |form: &str, line: &str, list: &[&str]| {
-        let arguments = ["exec", "--force", "-o", "o", "--parse", form, "--", "printf", "noise\\n%s\\n", line, ":::"];
+        let arguments =
+            ["exec", "--force", "-o", "o", "--parse", form, "--", "printf", "noise\\n%s\\n", line, ":::"];
         run(way, &folder, &[&arguments[..], list].concat()).expect(0);
         table(&folder, "o")
     };
     let rows = run("json", "{\"x\": {}, \"name\": \"n{}\", \"list\": [1, 2]}", &["1", "2.5"]);
-    assert_eq!([&rows[0]["x"], &rows[1]["x"]], ["1", "2.5"]);
+    assert_eq!([&rows[0]["x"], &rows[1]["x"]], ["1.0", "2.5"], "a column has one type");
     assert_eq!([&rows[0]["name"], &rows[1]["name"]], ["n1", "n2.5"]);
     let rows = run("number", "{}", &["1e3", "-7"]);
-    assert_eq!([&rows[0]["value"], &rows[1]["value"]], ["1000", "-7"]);
+    assert_eq!([&rows[0]["value"], &rows[1]["value"]], ["1000.0", "-7.0"]);
     let rows = run("csv", "{},\"a, b\",3", &["x", "y"]);
     assert_eq!([&rows[0]["c1"], &rows[1]["c1"], &rows[1]["c2"], &rows[1]["c3"]], ["x", "y", "a, b", "3"]);
 }
 
 fn not_parsed(way: &Way) {
     let folder = Folder::new();
-    let arguments = ["exec", "-o", "o", "--parse", "json", "--", "echo", "{}", ":::", "{\"a\": 1}", "nonsense", ""];
+    let arguments =
+        ["exec", "-o", "o", "--parse", "json", "--", "echo", "{}", ":::", "{\"a\": 1}", "nonsense", ""];
     let ended = run(way, &folder, &arguments).expect(1);
     let why = "the last line of its output is no JSON: \"nonsense\"";
     assert_told(&ended, &["1 tasks ok, 2 failed", why, "it printed no line that --parse could read"]);
-    assert_eq!(column(&folder, "o", "status"), ["done", "failed", "failed"]);
+    assert_eq!(column(&folder, "o", "status"), ["ok", "failed", "failed"]);
     assert_eq!(column(&folder, "o", "exit_code"), ["0", "0", "0"]);
     assert_eq!(column(&folder, "o", "stdout"), ["{\"a\": 1}\n", "nonsense\n", "\n"]);
 }
@@ -207,21 +255,27 @@ fn not_parsed(way: &Way) {
 fn memory(way: &Way) {
     let folder = Folder::new();
     let take = "print(len(bytearray({} * 1000000)))";
-    let arguments = ["exec", "--mem-per-task", "300MB", "-o", "o", "--", "python3", "-c", take, ":::", "1", "400"];
+    let arguments =
+        ["exec", "--mem-per-task", "300MB", "-o", "o", "--", "python3", "-c", take, ":::", "1", "400"];
     let ended = run(way, &folder, &arguments).expect(1);
     assert_told(&ended, &["1 tasks ok, 1 failed", "exit code 1: MemoryError"]);
     assert_eq!(column(&folder, "o", "stdout"), ["1000000\n", ""]);
     let peaks = column(&folder, "o", "peak_bytes");
-    assert!(peaks.iter().all(|peak| (1_000_000..300_000_000).contains(&peak.parse::<u64>().unwrap())), "{peaks:?}");
+    assert!(
+        peaks.iter().all(|peak| (1_000_000..300_000_000).contains(&peak.parse::<u64>().unwrap())),
+        "{peaks:?}"
+    );
 }
 
 fn at_a_time(_: &Way) {
     // One process with four threads.
     let way = ("processes", 0, &["--mode", "processes", "--workers", "1", "--threads-per-worker", "4"][..]);
-    for (cpus, expected) in [("1", 4), ("2", 2), ("3", 1)] {
+    let cpus = std::thread::available_parallelism().unwrap().get();
+    for (cpus, expected) in [("1", 4), ("2", 2)].into_iter().take(cpus) {
         let folder = Folder::new();
         let script = "echo + >> log; sleep 0.15; echo - >> log";
-        let arguments = ["exec", "--cpus-per-task", cpus, "--chunk", "1", "--array", "1-8", "--", "sh", "-c", script];
+        let arguments =
+            ["exec", "--cpus-per-task", cpus, "--chunk", "1", "--array", "1-8", "--", "sh", "-c", script];
         run(&way, &folder, &arguments).expect(0);
         let mut now = 0;
         let running = lines(&folder, "log").into_iter().map(|line| {
@@ -231,15 +285,38 @@ fn at_a_time(_: &Way) {
         assert_eq!(running.max(), Some(expected), "{cpus} CPUs each");
     }
     let folder = Folder::new();
-    let refused = run(&way, &folder, &["exec", "--cpus-per-task", "5", "--", "echo", ":::", "1"]).expect(2);
+    let refused =
+        run(&way, &folder, &["exec", "--cpus-per-task", "4096", "--", "echo", ":::", "1"]).expect(2);
     assert_told(&refused, &["--cpus-per-task"]);
 }
 
 fn injection(way: &Way) {
     let folder = Folder::new();
     let evil = [
-        "$(touch bad)", "`touch bad`", "; touch bad", "| touch bad", "&& touch bad", "> bad", "' touch bad '", "\"", "'",
-        "a\nb", "\\", "\\n", "*", "~", "!x", "{1}", "{}", "-n", "$HOME", "", " ", "\u{e9}\t", "--", "#",
+        "$(touch bad)",
+        "`touch bad`",
+        "; touch bad",
+        "| touch bad",
+        "&& touch bad",
+        "> bad",
+        "' touch bad '",
+        "\"",
+        "'",
+        "a\nb",
+        "\\",
+        "\\n",
+        "*",
+        "~",
+        "!x",
+        "{1}",
+        "{}",
+        "-n",
+        "$HOME",
+        "",
+        " ",
+        "\u{e9}\t",
+        "--",
+        "#",
     ];
     let expected: String = evil.iter().map(|value| format!("<{value}><x{value}y>\n")).collect();
     let run = |flags: &[&str], command: &[&str]| {
@@ -248,19 +325,28 @@ fn injection(way: &Way) {
     };
     assert_eq!(run(&[], &["printf", "<%s><%s>\\n", "{}", "x{}y"]), expected);
     assert_eq!(run(&["--shell"], &["printf '<%s><%s>\\n' {} x{}y"]), expected);
-    assert_eq!(run(&["--shell"], &["printf '<%s>\\n'"]).lines().count(), evil.len() + 1, "one has a newline in it");
+    assert_eq!(
+        run(&["--shell"], &["printf '<%s>\\n'"]).lines().count(),
+        evil.len() + 1,
+        "one has a newline in it"
+    );
     assert!(!folder.path("bad").exists(), "{:?}", folder.names());
 }
 
 fn mpi_inside(way: &Way) {
     let folder = Folder::new();
-    let inside = "mpiexec --oversubscribe -n 2 $RANKPOOL run pi --tasks 2 --samples 1000 --progress none --json";
+    let inside =
+        "mpiexec --oversubscribe -n 2 $RANKPOOL run pi --tasks 2 --samples 1000 --progress none --json";
     let program = format!("RANKPOOL={}", super::PROGRAM);
-    let arguments = ["exec", "--env", &program, "--shell", "-o", "o", "--", inside, ":::", "1", "2"];
+    let arguments =
+        ["exec", "--env", &program, "--shell", "--no-append", "-o", "o", "--", inside, ":::", "1", "2"];
     run(way, &folder, &arguments).expect(0);
     for printed in column(&folder, "o", "stdout") {
         let report: serde_json::Value = serde_json::from_str(&printed).unwrap();
-        assert_eq!([&report["mode"], &report["ranks"], &report["done"]], [&"comm".into(), &2.into(), &serde_json::json!(2)]);
+        assert_eq!(
+            [&report["mode"], &report["ranks"], &report["done"]],
+            [&"comm".into(), &2.into(), &serde_json::json!(2)]
+        );
     }
 }
 

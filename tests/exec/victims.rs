@@ -33,7 +33,8 @@ fn plays(pid: u32, who: Who, way: &Way, running: &Running) -> Option<bool> {
     }
     let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
     let environment = String::from_utf8_lossy(&environment).into_owned();
-    let variable = |name: &str| environment.split('\0').find_map(|entry| entry.strip_prefix(name)?.strip_prefix('='));
+    let variable =
+        |name: &str| environment.split('\0').find_map(|entry| entry.strip_prefix(name)?.strip_prefix('='));
     let child = variable("RANKPOOL_CHILD_OF").is_some();
     let rank = variable("OMPI_COMM_WORLD_RANK").or(variable("PMI_RANK"));
     let spawned = ["OMPI_PARENT_PORT", "PMI_SPAWNED"].iter().any(|name| variable(name).is_some());
