@@ -207,6 +207,9 @@ impl Job for Exec {
         let command = if self.file.is_some() { item[0].clone() } else { inputs::typed(&words) };
         let spec = self.spec(words, &filling, &task);
         let ended = with_minder(flags::environment, |minder| minder.run(&spec))??;
+        if ended.left > 0 {
+            tracing::warn!("task {}: {} of its processes could not be killed yet", task.index(), ended.left);
+        }
         let verdict = self.verdict(&ended, &task);
         let mut row = Row::new(command, &ended);
         if self.outputs.tag && self.prepared.prints {

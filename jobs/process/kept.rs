@@ -52,7 +52,7 @@ impl fmt::Display for Gone {
                 super::How::Exited(code) => write!(f, "the program ended with code {code}"),
                 super::How::Signalled(signal) => write!(f, "the program was killed by signal {signal}"),
                 super::How::TimedOut(_) => f.write_str("the program's time was over, so it was ended"),
-                super::How::Stopped(_) => f.write_str("the program was ended, since the run is stopped"),
+                super::How::Stopped(_) => f.write_str("the program was asked to end, and did"),
                 super::How::NotStarted(why) => f.write_str(why),
             },
             Gone::TimeOver => f.write_str("the program has not answered in time"),
@@ -125,11 +125,6 @@ impl Program {
         if self.to_send.len() - self.sent >= ENOUGH {
             self.write();
         }
-    }
-
-    /// Sends what the program takes at once. Never waits for it.
-    pub fn flush(&mut self) {
-        self.write();
     }
 
     /// The next line, without its end. What the program says last counts as a line without one.
@@ -225,24 +220,20 @@ impl Program {
     /// Waits until the program says something, reads something, or ends, and takes part in it. False when the time was
     /// over before.
     fn exchange(&mut self, deadline: Option<Instant>) -> io::Result<bool> {
-        let Some([answer, stop]) = self.minder.sources() else {
+        let Some(answer) = self.minder.source() else {
             return Err(io::Error::other("the program has gone with its minder"));
         };
         let mut sources = vec![PollFd::from_borrowed_fd(answer, PollFlags::IN)];
         let to_write = self.stdin.as_ref().filter(|_| !self.to_send.is_empty());
         sources.extend(to_write.map(|stdin| PollFd::new(stdin, PollFlags::OUT)));
         sources.extend(self.stdout.as_ref().map(|stdout| PollFd::new(stdout, PollFlags::IN)));
-        if !self.asked {
-            sources.push(PollFd::from_borrowed_fd(stop, PollFlags::IN));
-        }
         if !wait_on(&mut sources, deadline)? {
             return Ok(false);
         }
         let (writes, reads) = (to_write.is_some(), self.stdout.is_some());
         let mut ready = sources.iter().map(|source| !source.revents().is_empty());
         let mut next = || ready.next().unwrap_or(false);
-        let (answered, writable, readable, stop) =
-            (next(), writes && next(), reads && next(), !self.asked && next());
+        let (answered, writable, readable) = (next(), writes && next(), reads && next());
         if writable {
             self.write();
         }
@@ -253,9 +244,6 @@ impl Program {
             let answer = self.minder.answer()?;
             self.ended = Some(self.minder.ended(answer, &self.spec));
             self.read_rest();
-        } else if stop {
-            self.asked = true;
-            self.minder.ask_to_end(self.spec.kill_after)?;
         }
         Ok(true)
     }

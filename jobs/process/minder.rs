@@ -11,16 +11,12 @@ use std::{
     },
     path::Path,
     process::{Child, Command, Stdio},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use rustix::{
-    event::{EventfdFlags, PollFd, PollFlags, eventfd},
+    event::{PollFd, PollFlags},
     fs::{MemfdFlags, memfd_create},
     io::{Errno, ioctl_fionbio},
     pipe::{PipeFlags, fcntl_getpipe_size, pipe_with},
@@ -67,7 +63,6 @@ pub struct Minder {
     environment: Vec<(OsString, OsString)>,
     programs: Programs,
     connection: Option<Connection>,
-    stop: Arc<Stop>,
     message: Vec<u8>,
     scratch: Vec<u8>,
 }
@@ -78,54 +73,21 @@ struct Connection {
     socket: UnixStream,
 }
 
-/// Ends programs of one minder, from any thread.
-#[derive(Clone)]
-pub struct Stopper(Arc<Stop>);
-
-struct Stop {
-    asked: AtomicBool,
-    event: OwnedFd,
-}
-
-impl Stopper {
-    /// Asks the program that runs now to end, and lets none be started.
-    pub fn stop(&self) {
-        if !self.0.asked.swap(true, Ordering::SeqCst) {
-            // It is full only when it was told already.
-            let _ = rustix::io::write(&self.0.event, &1u64.to_ne_bytes());
-        }
-    }
-
-    /// Lets programs be started again.
-    pub fn resume(&self) {
-        if self.0.asked.swap(false, Ordering::SeqCst) {
-            let _ = rustix::io::read(&self.0.event, &mut [0; 8]);
-        }
-    }
-}
-
 impl Minder {
     /// Starts the two processes. All programs get this environment.
     ///
     /// # Errors
     /// When they cannot be started.
     pub fn start(environment: Vec<(OsString, OsString)>) -> io::Result<Minder> {
-        let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let mut minder = Minder {
             programs: Programs::new(&environment),
             environment,
             connection: None,
-            stop: Arc::new(Stop { asked: AtomicBool::new(false), event }),
             message: Vec::new(),
             scratch: vec![0; AT_A_TIME],
         };
         minder.connect()?;
         Ok(minder)
-    }
-
-    /// Ends what runs here, from another thread.
-    pub fn stopper(&self) -> Stopper {
-        Stopper(Arc::clone(&self.stop))
     }
 
     /// Runs a program, and waits for its end. What it did wrong is in the answer, not an error.
@@ -150,7 +112,7 @@ impl Minder {
         let answer = match prepared {
             Ok((order, streams)) => {
                 self.send(order, streams)?;
-                self.listen(&mut stdout, &mut stderr, spec.kill_after)?
+                self.listen(&mut stdout, &mut stderr)?
             }
             Err(error) => return Ok(not_started(started, error.to_string())),
         };
@@ -162,9 +124,6 @@ impl Minder {
 
     /// Puts together the message that starts a program.
     pub(super) fn prepare(&mut self, spec: &Spec) -> io::Result<Order> {
-        if self.stop.asked.load(Ordering::SeqCst) {
-            return Err(io::Error::new(ErrorKind::Interrupted, "the run was stopped before it was started"));
-        }
         let Some(name) = spec.words.first() else {
             return Err(io::Error::new(ErrorKind::InvalidInput, "a program needs a name; none is given"));
         };
@@ -240,27 +199,17 @@ impl Minder {
     }
 
     /// Reads outputs until the answer is there.
-    fn listen(
-        &mut self,
-        stdout: &mut Output,
-        stderr: &mut Output,
-        kill_after: Duration,
-    ) -> io::Result<Answer> {
-        let mut told = false;
+    fn listen(&mut self, stdout: &mut Output, stderr: &mut Output) -> io::Result<Answer> {
         loop {
             let Some(connection) = &self.connection else { return Err(self.lost()) };
             let outputs = [&*stdout, &*stderr].map(|output| output.pipe.is_some());
             let pipes = [&*stdout, &*stderr].into_iter().filter_map(|output| output.pipe.as_ref());
             let mut sources = vec![PollFd::new(&connection.socket, PollFlags::IN)];
             sources.extend(pipes.map(|pipe| PollFd::new(pipe, PollFlags::IN)));
-            if !told {
-                sources.push(PollFd::new(&self.stop.event, PollFlags::IN));
-            }
             wait_on(&mut sources, None)?;
             let mut ready = sources.iter().map(|source| !source.revents().is_empty());
             let mut next = || ready.next().unwrap_or(false);
-            let (answered, out, err, stop) =
-                (next(), outputs[0] && next(), outputs[1] && next(), !told && next());
+            let (answered, out, err) = (next(), outputs[0] && next(), outputs[1] && next());
             if answered {
                 return self.answer();
             }
@@ -269,10 +218,6 @@ impl Minder {
             }
             if err {
                 stderr.read(&mut self.scratch);
-            }
-            if stop {
-                told = true;
-                self.ask_to_end(kill_after)?;
             }
         }
     }
@@ -357,9 +302,9 @@ impl Minder {
         }
     }
 
-    /// What tells that the answer is there, and that the program is to be ended.
-    pub(super) fn sources(&self) -> Option<[BorrowedFd<'_>; 2]> {
-        Some([self.connection.as_ref()?.socket.as_fd(), self.stop.event.as_fd()])
+    /// What tells that the answer is there.
+    pub(super) fn source(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.connection.as_ref()?.socket.as_fd())
     }
 }
 

@@ -39,7 +39,7 @@ use std::{
 use rustix::fs::{FileType, fstat};
 
 pub use kept::{Gone, Program};
-pub use minder::{Minder, Stopper, with_minder};
+pub use minder::{Minder, with_minder};
 pub use output::Kept;
 
 /// The first argument of a minder.
@@ -143,7 +143,7 @@ pub enum How {
     Signalled(i32),
     /// Its time was over, so it was asked to end, and did like this.
     TimedOut(Status),
-    /// A [`Stopper`] has asked it to end.
+    /// The worker has asked it to end, as it does with a program that stays.
     Stopped(Status),
     /// It never ran, and this is why.
     NotStarted(String),

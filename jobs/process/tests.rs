@@ -34,7 +34,9 @@ static BEFORE_MAIN: extern "C" fn() = {
 };
 
 /// Ends this process unless the test ends in time.
-struct Watchdog(mpsc::Sender<()>);
+struct Watchdog {
+    _alive: mpsc::Sender<()>,
+}
 
 impl Watchdog {
     fn new() -> Watchdog {
@@ -45,7 +47,7 @@ impl Watchdog {
                 std::process::abort();
             }
         });
-        Watchdog(over)
+        Watchdog { _alive: over }
     }
 }
 
@@ -397,52 +399,6 @@ fn nothing_is_left_when_the_time_is_over() {
 }
 
 #[test]
-fn nothing_is_left_when_a_program_is_stopped_from_another_thread() {
-    let (_watchdog, mut minder) = minder();
-    let (stopper, mark) = (minder.stopper(), mark());
-    for nest in nests(&mark) {
-        let stop = thread::spawn({
-            let (stopper, mark) = (stopper.clone(), mark.clone());
-            move || {
-                wait_for_sleepers(&mark, 4);
-                stopper.stop();
-            }
-        });
-        let kill_after = Duration::from_millis(200);
-        let ended = run(&mut minder, &Spec { kill_after, ..shell(&format!("{nest} sleep {mark}; exit 0")) });
-        assert!(matches!(ended.how, How::Stopped(_)), "{nest}: {ended:?}");
-        assert_eq!(sleepers(&mark), 0, "{nest}");
-        stop.join().unwrap();
-        assert!(
-            matches!(run(&mut minder, &shell("true")).how, How::NotStarted(why) if why.contains("stopped"))
-        );
-        stopper.resume();
-        assert_eq!(run(&mut minder, &shell("true")).how, How::Exited(0));
-    }
-}
-
-#[test]
-fn a_program_is_stopped_when_its_minder_hears_of_both_at_once() {
-    let (_watchdog, mut minder) = minder();
-    let pid: i32 = output(&run(&mut minder, &shell("echo $PPID"))).trim().parse().unwrap();
-    let pid = rustix::process::Pid::from_raw(pid).unwrap();
-    let signal = move |signal| rustix::process::kill_process(pid, signal).unwrap();
-    signal(rustix::process::Signal::STOP);
-    let stopper = minder.stopper();
-    let stop = thread::spawn(move || {
-        // The order to start has been sent before, or it would not be sent at all.
-        thread::sleep(Duration::from_millis(300));
-        stopper.stop();
-        thread::sleep(Duration::from_millis(300));
-        signal(rustix::process::Signal::CONT);
-    });
-    // Without descriptors, both orders are read together.
-    let ended = run(&mut minder, &Spec { limit: Some(LONG / 2), ..Spec::new(["sleep", "600"]) });
-    stop.join().unwrap();
-    assert_eq!(ended.how, How::Stopped(Status::Signalled(15)));
-}
-
-#[test]
 fn nothing_is_left_when_the_minder_is_killed() {
     let (_watchdog, mut minder) = minder();
     let mark = mark();
@@ -679,22 +635,12 @@ fn why_a_program_that_stays_says_nothing_is_told() {
 }
 
 #[test]
-fn a_program_that_stays_is_stopped_and_leaves_nothing() {
+fn a_program_that_stays_leaves_nothing_when_it_is_dropped() {
     let mark = mark();
     for nest in nests(&mark) {
-        let (_watchdog, minder) = minder();
-        let stopper = minder.stopper();
         let words = ["sh".into(), "-c".into(), format!("{nest} echo ready; sleep {mark}")];
         let spec = Spec { kill_after: Duration::from_millis(100), ..Spec::new(words) };
-        let mut program = minder.keep(spec.clone()).unwrap();
-        assert_eq!(program.receive_line(None).unwrap(), b"ready");
-        stopper.stop();
-        assert!(
-            matches!(program.receive_line(None), Err(Gone::Ended(ended)) if matches!(ended.how, How::Stopped(_)))
-        );
-        assert_eq!(sleepers(&mark), 0, "{nest}");
-
-        let (_watchdog, minder) = self::minder();
+        let (_watchdog, minder) = minder();
         let mut program = minder.keep(spec).unwrap();
         assert_eq!(program.receive_line(None).unwrap(), b"ready");
         drop(program);
