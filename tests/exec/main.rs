@@ -24,10 +24,13 @@ use support::{
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_rankpool");
 
+/// Trials at a time: most of them wait, for a time to be over or for processes to end.
+const AT_A_TIME: usize = 4;
+
 fn main() -> ExitCode {
-    let exec =
-        [examples::TESTS, tasks::TESTS, printed::TESTS, halts::TESTS, ends::TESTS, resume::TESTS].concat();
-    ways::run([exec, pipe::TESTS.to_vec()].concat())
+    let exec = [tasks::TESTS, printed::TESTS, halts::TESTS, ends::TESTS, resume::TESTS];
+    let tests = [&exec[..], &[examples::TESTS, pipe::TESTS]].concat().concat();
+    support::at_a_time(AT_A_TIME, ways::trials(tests))
 }
 
 /// `rankpool`, launched in a way and in a folder. The way's flags stand behind the first argument, which is exec or pipe.

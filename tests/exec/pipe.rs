@@ -12,10 +12,14 @@ use crate::support::{
     ways::{COMM, Folder, LEADERS, NODE, PROCESSES, SERIAL, THREADS, Test, Way},
 };
 
+/// One process with two threads.
+const HYBRID: Way =
+    ("threads of a process", 0, &["--mode", "processes", "--workers", "1", "--threads-per-worker", "2"]);
+
 const ALL: &[Way] = &[SERIAL, PROCESSES, COMM];
 
 pub const TESTS: &[Test] = &[
-    ("Python answers in JSON, and says farewell", ALL, python),
+    ("Python answers in JSON, and says farewell", &[SERIAL, PROCESSES, HYBRID, COMM, NODE], python),
     ("a shell loop answers in JSON", ALL, shell),
     ("awk answers line by line, in order", ALL, awk),
     ("bc answers line by line", ALL, bc),
@@ -29,6 +33,7 @@ pub const TESTS: &[Test] = &[
     ("a program that is killed costs nothing, and neither does its worker", &[PROCESSES, NODE], worker_dies),
     ("a rank that is killed costs nothing, where the launcher lets the others live", &[COMM], rank_dies),
     ("programs that stay end with rank 0", &[SERIAL, THREADS, PROCESSES, COMM, LEADERS, NODE], rank_0_dies),
+    ("a program whose worker dies finds the end of its input first", &[SERIAL, THREADS, COMM], farewell),
     ("a run that was killed goes on", &[SERIAL, COMM], resumed),
 ];
 
@@ -273,15 +278,31 @@ fn rank_0_dies(way: &Way) {
     assert_ne!(running.end().code, 0);
 }
 
+fn farewell(way: &Way) {
+    let folder = Folder::new();
+    let program = worker("touch began.$$; echo $line; [ $n -lt 20 ] || sleep 0.5");
+    let program = format!("trap 'touch asked' TERM; {program}; sleep 0.5; touch farewell.$$");
+    let arguments = ["pipe", "--raw", "--chunk", "1", "--array", "1-10000", "--", "bash", "-c", &program];
+    let mut running = start(&mut command(way, &folder, &arguments));
+    let named = |what: &str| folder.names().iter().filter(|name| name.starts_with(what)).count();
+    let began = wait(LIMIT, Duration::from_millis(10), "programs", || match named("began") {
+        began if began == if way.0 == "serial" { 1 } else { 2 } => Ok(began),
+        _ => Err(running.stderr_so_far()),
+    });
+    kill(&mut running, way, Who::Rank0);
+    running.end();
+    assert_eq!([named("farewell"), named("asked")], [began, 0], "{:?}", folder.names());
+}
+
 fn resumed(way: &Way) {
     let folder = Folder::new();
-    let program = worker("echo $line >> ran; sleep 0.03; echo \"got $line\"");
+    let program = worker("echo $line >> ran; sleep 0.02; echo \"got $line\"");
     let job = |out| {
         [
             "pipe",
             "--raw",
             "--array",
-            "0-99",
+            "0-59",
             "-o",
             out,
             "--chunk",
@@ -297,7 +318,7 @@ fn resumed(way: &Way) {
     let mut running = start(&mut command(way, &folder, &job("o")));
     wait(LIMIT, Duration::from_millis(5), "some tasks", || {
         let ran = std::fs::read_to_string(folder.path("ran")).unwrap_or_default().lines().count();
-        if ran > 15 { Ok(()) } else { Err(running.stderr_so_far()) }
+        if ran > 10 { Ok(()) } else { Err(running.stderr_so_far()) }
     });
     kill(&mut running, way, Who::Rank0);
     running.end();

@@ -24,16 +24,16 @@ pub const TESTS: &[Test] = &[
 ];
 
 /// Text by which a task can be told from all others.
-const WORK: [&str; 4] = ["--", "sh", "-c", "echo {} >> ran; sleep 0.03; echo of {} $RANKPOOL_SEED"];
+const WORK: [&str; 4] = ["--", "sh", "-c", "echo {} >> ran; sleep 0.02; echo of {} $RANKPOOL_SEED"];
 
 fn killed(way: &Way) {
     let folder = Folder::new();
     let job =
-        |out| [&["exec", "--array", "0-99", "--seed", "2", "-o", out], &["--chunk", "1"][..], &WORK].concat();
+        |out| [&["exec", "--array", "0-59", "--seed", "2", "-o", out], &["--chunk", "1"][..], &WORK].concat();
     let mut running = start(&mut command(way, &folder, &job("o")));
     wait(LIMIT, Duration::from_millis(5), "some tasks", || {
         let ran = std::fs::read_to_string(folder.path("ran")).unwrap_or_default().lines().count();
-        if ran > 15 { Ok(()) } else { Err(running.stderr_so_far()) }
+        if ran > 10 { Ok(()) } else { Err(running.stderr_so_far()) }
     });
     kill(&mut running, way, Who::Rank0);
     running.end();
@@ -41,7 +41,7 @@ fn killed(way: &Way) {
     let ended = run(way, &folder, &[&flags[..], &job("o")[1..]].concat()).expect(0);
     assert!(ended.json()["resumed"].as_u64().unwrap() > 5, "{ended:?}");
     let ran = lines(&folder, "ran").len();
-    assert!((100..120).contains(&ran), "what was done is not done again, but {ran} ran");
+    assert!((60..70).contains(&ran), "what was done is not done again, but {ran} ran");
     run(&SERIAL, &folder, &job("whole")).expect(0);
     assert_same(&folder, "o", "whole");
 }
@@ -150,7 +150,7 @@ fn same(way: &Way) {
     let script = "case {x} in 3) exit 2;; 5) kill -9 $$;; 7) sleep 600;; 9) echo nothing; exit;; esac; \
                   echo err >&2; [ $RANKPOOL_ATTEMPT = 2 ] && [ {x} = 1 ] || [ {x} != 1 ] || exit 1; \
                   echo $RANKPOOL_SEED; echo '{\"twice\": '$(( {x} * 2 ))', \"m\": \"{m}\"}'";
-    let flags = ["exec", "--grid", "x=0:9", "--grid", "m=u,v", "--parse", "json", "--task-timeout", "1s"];
+    let flags = ["exec", "--grid", "x=0:9", "--grid", "m=u", "--parse", "json", "--task-timeout", "1s"];
     let job = |out| {
         [&flags[..], &["--retries", "1", "--seed", "5", "-o", out, "--", "bash", "-c", script]].concat()
     };
@@ -159,7 +159,6 @@ fn same(way: &Way) {
     assert_same(&folder, "o", "serial");
     let found = column(&folder, "o", "status");
     let expected = ["ok", "ok", "ok", "failed", "ok", "failed", "ok", "timed_out", "ok", "failed"];
-    let expected: Vec<&str> = expected.iter().flat_map(|status| [*status; 2]).collect();
     assert_eq!(found, expected);
 }
 

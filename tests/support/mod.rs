@@ -257,8 +257,13 @@ pub fn caught(test: impl FnOnce()) -> Result<(), libtest_mimic::Failed> {
 
 /// The end of the `main` of a test program without the standard harness: one trial after the other.
 pub fn one_by_one(trials: Vec<libtest_mimic::Trial>) -> ExitCode {
+    at_a_time(1, trials)
+}
+
+/// The same, with so many trials at a time: for those that mostly wait.
+pub fn at_a_time(trials_at_a_time: usize, trials: Vec<libtest_mimic::Trial>) -> ExitCode {
     let mut arguments = libtest_mimic::Arguments::from_args();
-    arguments.test_threads = Some(1);
+    arguments.test_threads = Some(trials_at_a_time);
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 

@@ -25,13 +25,18 @@ pub type Test = (&'static str, &'static [Way], fn(&Way));
 
 /// The end of a test program's `main`: every test in each of its ways, one after the other.
 pub fn run(tests: Vec<Test>) -> ExitCode {
+    super::one_by_one(trials(tests))
+}
+
+/// The tests in each of their ways.
+pub fn trials(tests: Vec<Test>) -> Vec<Trial> {
     let mut trials = Vec::new();
     for (name, ways, test) in tests {
         for way in ways {
             trials.push(Trial::test(format!("{}: {name}", way.0), move || super::caught(|| test(way))));
         }
     }
-    super::one_by_one(trials)
+    trials
 }
 
 /// This program, launched in a way, with these arguments. The way's flags stand behind the job, and `flags` behind
