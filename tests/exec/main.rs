@@ -52,17 +52,16 @@ fn run(way: &Way, folder: &Folder, arguments: &[&str]) -> Ended {
 
 /// The same, with a file of the folder as standard input.
 fn fed(way: &Way, folder: &Folder, file: &str, arguments: &[&str]) -> Ended {
-    let fed = command(way, folder, arguments);
+    in_shell(&format!("exec \"$@\" < {file}"), way, folder, arguments)
+}
+
+/// A line of sh, in which `"$@"` is `rankpool`, launched in a way and in a folder.
+fn in_shell(line: &str, way: &Way, folder: &Folder, arguments: &[&str]) -> Ended {
+    let inside = command(way, folder, arguments);
     let mut command = Command::new("sh");
-    command
-        .args(["-c", "exec \"$@\" < \"$0\""])
-        .arg(folder.path(file))
-        .arg(fed.get_program())
-        .args(fed.get_args());
-    command
-        .envs(fed.get_envs().filter_map(|(name, value)| Some((name, value?))))
-        .current_dir(folder.0.path());
-    start(&mut command).end()
+    command.args(["-c", line, "sh"]).arg(inside.get_program()).args(inside.get_args());
+    command.envs(inside.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    start(command.current_dir(folder.0.path())).end()
 }
 
 /// A bash that runs a line, in which `$RANKPOOL` is the program.

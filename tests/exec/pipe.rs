@@ -3,7 +3,7 @@
 use std::{process::Command, time::Duration};
 
 use super::{
-    assert_same, assert_told, column, command, fed, lines, run, surviving, table,
+    assert_same, assert_told, column, command, fed, in_shell, lines, run, surviving, table,
     victims::{Who, kill},
     write,
 };
@@ -19,7 +19,7 @@ const HYBRID: Way =
 const ALL: &[Way] = &[SERIAL, PROCESSES, COMM];
 
 pub const TESTS: &[Test] = &[
-    ("Python answers in JSON, and says farewell", &[SERIAL, PROCESSES, HYBRID, COMM, NODE], python),
+    ("Python answers in JSON, and says farewell", ALL, python),
     ("a shell loop answers in JSON", ALL, shell),
     ("awk answers line by line, in order", ALL, awk),
     ("bc answers line by line", ALL, bc),
@@ -33,6 +33,7 @@ pub const TESTS: &[Test] = &[
     ("a program that is killed costs nothing, and neither does its worker", &[PROCESSES, NODE], worker_dies),
     ("a rank that is killed costs nothing, where the launcher lets the others live", &[COMM], rank_dies),
     ("programs that stay end with rank 0", &[SERIAL, THREADS, PROCESSES, COMM, LEADERS, NODE], rank_0_dies),
+    ("a run ends when its programs have", &[SERIAL, THREADS, PROCESSES, HYBRID, COMM, NODE], waits),
     ("a program whose worker dies finds the end of its input first", &[SERIAL, THREADS, COMM], farewell),
     ("a run that was killed goes on", &[SERIAL, COMM], resumed),
 ];
@@ -276,6 +277,14 @@ fn rank_0_dies(way: &Way) {
     let mut running = begin(way, &[], &folder, &[]);
     kill(&mut running, way, Who::Rank0);
     assert_ne!(running.end().code, 0);
+}
+
+fn waits(way: &Way) {
+    let folder = Folder::new();
+    let program = format!("{}; sleep 0.5; touch farewell", worker("echo $line"));
+    let arguments = ["pipe", "--raw", "-o", "o", "--", "bash", "-c", &program, ":::", "1", "2"];
+    let ended = in_shell("\"$@\" && ls", way, &folder, &arguments).expect(0);
+    assert!(ended.stdout.contains("farewell"), "{ended:?}");
 }
 
 fn farewell(way: &Way) {
