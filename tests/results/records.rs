@@ -9,6 +9,7 @@ pub const TESTS: &[Test] = &[
     ("rows that are records are a group of columns", &[SERIAL, PROCESSES], whole),
     ("records and printed bytes are shown and exported", &[SERIAL], shown),
     ("records go through a journal, and over from an earlier file", &[SERIAL, COMM], resumed),
+    ("a task that failed has its row all the same, told from fill", &[SERIAL, COMM, LEADERS], given),
     ("what is measured is not in the digest", &[SERIAL, COMM], measured),
 ];
 
@@ -125,6 +126,36 @@ fn resumed(way: &Way) {
     let again = folder.file("again.h5");
     run(way, &["described", "--failed-from", &merged, "-o", &again]).expect(0);
     assert_same(&h5py(&again), &h5py(&merged));
+}
+
+fn given(way: &Way) {
+    let folder = Folder::new();
+    let [out, again] = ["out.h5", "again.h5"].map(|name| folder.file(name));
+    let job = ["printing", "--n", "6", "--bad", "2", "--half", "4"];
+    run(way, &[&job[..], &["-o", &out]].concat()).expect(1);
+    // A file that is made of a journal has the same rows.
+    for resumed in [false, true] {
+        if resumed {
+            run(way, &[&job[..], &["-o", &out, "--resume"]].concat()).expect(1);
+        }
+        let file = h5py(&out);
+        assert_eq!(*values(&file, "status"), json!([0, 0, 1, 0, 1, 0]));
+        assert_eq!(*values(&file, "given"), json!([true, true, false, true, true, true]));
+        assert_eq!(*values(&file, "results/exit_code"), json!([0, 1, 0, 3, 4, 5]));
+        assert_eq!(values(&file, "results/said")[4], "line \u{fffd}4");
+        let shown = tool(&["show", &out, "--json", "--rows", "6"]).expect(0).json();
+        let row =
+            |task: usize| (&shown["rows"][task]["status"], &shown["rows"][task]["value"]["result"]["steps"]);
+        assert_eq!((row(2), row(4)), ((&"failed".into(), &Value::Null), (&"failed".into(), &4.into())));
+        let csv = tool(&["export", &out, "--csv"]).expect(0).stdout;
+        assert!(
+            csv.contains("\n2,failed,1.0,caf\u{e9} 0,,,") && csv.contains("\n4,failed,2.0,caf\u{e9} 0,4,4,"),
+            "{csv}"
+        );
+    }
+    let flags = ["--failed-from", &out, "-o", &again, "--json"];
+    let report = run(way, &[&job[..], &flags].concat()).expect(1).json();
+    assert_eq!([&report["resumed"], &report["failed"]], [4, 2], "it is run again as failed");
 }
 
 fn measured(way: &Way) {
