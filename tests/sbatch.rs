@@ -195,6 +195,22 @@ fn what_would_fail_in_the_queue_is_refused_before() {
 }
 
 #[test]
+fn programs_are_submitted_as_tasks() {
+    for (command, line) in [
+        (
+            &["exec", "--grid", "x=0:1:0.5", "-o", "o.h5", "--", "./model", "{x}", "$(rm y)"][..],
+            r#"command=(rankpool exec --grid x=0:1:0.5 -o o.h5 -- ./model "{x}" "\$(rm y)")"#,
+        ),
+        (&["pipe", "--raw", "--", "bc", ":::", "1+1"], "command=(rankpool pipe --raw -- bc ::: 1+1)"),
+    ] {
+        let flags = ["slurm", "--program", "rankpool", "--"];
+        let script = rankpool(&[&flags[..], command].concat()).expect(0).stdout;
+        assert!(script.lines().any(|found| found == line), "{script}");
+    }
+    assert!(refused(&[], &["exec", "--grid", "x=0:1:0.5", "--nonsense"]).contains("--nonsense"));
+}
+
+#[test]
 fn a_variable_that_is_wrong_for_the_run_is_named() {
     let ended = |name: &str, value: &str, run: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rankpool"));

@@ -166,7 +166,7 @@ impl Job for Exec {
             digest: list.digest(),
             prints: !plan.keeps_results() && self.outputs.prints(),
         };
-        let log = self.outputs.joblog.as_deref().map(JobLog::create).transpose()?;
+        let log = self.outputs.joblog.as_deref().map(JobLog::at).transpose()?;
         let printing = self.prepared.prints || log.is_some();
         self.here =
             Here { list: Some(list), printing: printing.then(|| Printing::new(self.prepared.prints, log)) };

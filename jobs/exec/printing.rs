@@ -1,9 +1,10 @@
 //! What is told of commands while the run goes on: their outputs, each whole, and the lines of `--joblog`.
 
 use std::{
+    fmt::Display,
     fs::File,
-    io::{self, Write},
-    path::Path,
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
     sync::Mutex,
 };
 
@@ -54,24 +55,53 @@ fn whole(mut to: impl Write, bytes: &[u8]) -> io::Result<()> {
     to.flush()
 }
 
-/// The file of `--joblog`, in GNU parallel's form.
+/// The first line of a log.
+const HEAD: &str = "Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n";
+
+/// The file of `--joblog`, in GNU parallel's form. It is begun when the first command has ended; one that is there is
+/// gone on with.
 #[derive(Debug)]
-pub struct JobLog(Mutex<File>, String);
+pub struct JobLog {
+    path: PathBuf,
+    file: Mutex<Option<File>>,
+}
 
 impl JobLog {
-    /// Begins the file, or goes on in one that is there.
+    /// Makes sure, without touching it, that the file can be one.
     ///
     /// # Errors
-    /// When it cannot be written.
-    pub fn create(path: &Path) -> Result<JobLog, Error> {
-        let name = path.display().to_string();
-        let refused = |error: io::Error| Error::usage(format!("{name}: the log cannot be written: {error}"));
-        let mut file = File::options().append(true).create(true).open(path).map_err(refused)?;
-        if file.metadata().map_err(refused)?.len() == 0 {
-            let head = "Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n";
-            file.write_all(head.as_bytes()).map_err(refused)?;
+    /// When it is something else, or its folder is not there.
+    pub fn at(path: &Path) -> Result<JobLog, Error> {
+        let refused = |why: &dyn Display| Err(Error::usage(format!("{}: {why}", path.display())));
+        match path.metadata() {
+            Ok(about) if about.is_file() && about.len() > 0 => {
+                let mut head = Vec::new();
+                let read =
+                    File::open(path).and_then(|file| file.take(HEAD.len() as u64).read_to_end(&mut head));
+                match read {
+                    Ok(_) if head == HEAD.as_bytes() => {}
+                    Ok(_) => return refused(&"is no log of --joblog, and is left alone; name another file"),
+                    Err(error) => return refused(&error),
+                }
+            }
+            Ok(about) if about.is_dir() => return refused(&"is a folder; name a file for the log"),
+            Ok(_) => {}
+            Err(_) => {
+                let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+                if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+                    return refused(&format!("the folder {} is not there; make it", folder.display()));
+                }
+            }
         }
-        Ok(JobLog(Mutex::new(file), name))
+        Ok(JobLog { path: path.to_path_buf(), file: Mutex::default() })
+    }
+
+    fn begin(&self) -> io::Result<File> {
+        let mut file = File::options().append(true).create(true).open(&self.path)?;
+        if file.metadata()?.len() == 0 {
+            file.write_all(HEAD.as_bytes())?;
+        }
+        Ok(file)
     }
 
     fn write(&self, task: u64, row: &Row) -> Result<(), Error> {
@@ -86,8 +116,13 @@ impl JobLog {
             row.signal,
             row.command.replace('\n', " "),
         );
-        let mut file = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        file.write_all(line.as_bytes())
-            .map_err(|error| Error::storage(format!("{}: the log cannot be written: {error}", self.1)))
+        let mut file = self.file.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let written = match &mut *file {
+            Some(file) => file.write_all(line.as_bytes()),
+            none => self.begin().and_then(|begun| none.insert(begun).write_all(line.as_bytes())),
+        };
+        written.map_err(|error| {
+            Error::storage(format!("{}: the log cannot be written: {error}", self.path.display()))
+        })
     }
 }
