@@ -1,6 +1,6 @@
 //! `rankpool pipe`: programs that stay, in several languages, and what they may do wrong.
 
-use std::{process::Command, time::Duration};
+use std::{io::Write, process::Command, time::Duration};
 
 use super::{
     assert_same, assert_told, column, command, fed, in_shell, lines, run, surviving, table,
@@ -289,15 +289,20 @@ fn waits(way: &Way) {
 
 fn farewell(way: &Way) {
     let folder = Folder::new();
-    let program = worker("touch began.$$; echo $line; [ $n -lt 20 ] || sleep 0.5");
-    let program = format!("trap 'touch asked' TERM; {program}; sleep 0.5; touch farewell.$$");
-    let arguments = ["pipe", "--raw", "--chunk", "1", "--array", "1-10000", "--", "bash", "-c", &program];
+    // More lines may come: the programs have answered all, and wait. One that is answering finds nobody who reads it.
+    let list = folder.pipe("list");
+    let mut list = std::fs::OpenOptions::new().read(true).write(true).open(list).unwrap();
+    list.write_all(b"1\n2\n").unwrap();
+    let answers = worker("touch began.$$; echo \"got $line\"; echo $line >> answered");
+    let program = format!("trap 'touch asked' TERM; {answers}; sleep 0.5; touch farewell.$$");
+    let arguments = ["pipe", "--raw", "--chunk", "1", "-a", "list", "--", "bash", "-c", &program];
     let mut running = start(&mut command(way, &folder, &arguments));
-    let named = |what: &str| folder.names().iter().filter(|name| name.starts_with(what)).count();
-    let began = wait(LIMIT, Duration::from_millis(10), "programs", || match named("began") {
-        began if began == if way.0 == "serial" { 1 } else { 2 } => Ok(began),
-        _ => Err(running.stderr_so_far()),
+    wait(LIMIT, Duration::from_millis(10), "two answers", || {
+        let answered = std::fs::read_to_string(folder.path("answered")).unwrap_or_default();
+        if answered.lines().count() == 2 { Ok(()) } else { Err(running.stderr_so_far()) }
     });
+    let named = |what: &str| folder.names().iter().filter(|name| name.starts_with(what)).count();
+    let began = named("began");
     kill(&mut running, way, Who::Rank0);
     running.end();
     assert_eq!([named("farewell"), named("asked")], [began, 0], "{:?}", folder.names());
