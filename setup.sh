@@ -26,6 +26,7 @@ if [ "${1:-}" = tests ]; then
     need "python3 -c 'import ensurepip, venv'" python3 python3-venv
     need "command -v shellcheck" shellcheck
     need "command -v valgrind" valgrind # counts instructions
+    need "command -v ps" procps
     if command -v apt-get >/dev/null 2>&1; then
         need "command -v slurmctld && command -v slurmd && command -v sbatch" slurm-wlm
         need "command -v munged" munge
