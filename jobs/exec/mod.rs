@@ -138,9 +138,11 @@ impl Exec {
     }
 }
 
-/// What happened, and what the program said last of it.
+/// What happened, and what the program said last of it, rules of dashes left out.
 fn with_last_words(why: String, ended: &Ended) -> String {
-    let last = String::from_utf8_lossy(&ended.stderr.last_line);
+    let lines = ended.stderr.bytes.rsplit(|byte| *byte == b'\n').take(20).map(String::from_utf8_lossy);
+    let mut said = [String::from_utf8_lossy(&ended.stderr.last_line)].into_iter().chain(lines);
+    let last = said.find(|line| line.contains(char::is_alphanumeric)).unwrap_or_default();
     let last: String = last.trim().chars().take(200).collect();
     if last.is_empty() { why } else { format!("{why}: {last}") }
 }

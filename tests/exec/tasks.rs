@@ -335,11 +335,25 @@ fn injection(way: &Way) {
 
 fn mpi_inside(way: &Way) {
     let folder = Folder::new();
-    let inside =
-        "mpiexec --oversubscribe -n 2 $RANKPOOL run pi --tasks 2 --samples 1000 --progress none --json";
+    // Two at a time share no folder for temporary files, which each makes and removes.
+    let inside = "TMPDIR=$PWD mpiexec --oversubscribe -n 2 $RANKPOOL run pi --tasks 2 --samples 1000 --progress none --json";
     let program = format!("RANKPOOL={}", super::PROGRAM);
-    let arguments =
-        ["exec", "--env", &program, "--shell", "--no-append", "-o", "o", "--", inside, ":::", "1", "2"];
+    let arguments = [
+        "exec",
+        "--env",
+        &program,
+        "--workdir",
+        "{#}",
+        "--shell",
+        "--no-append",
+        "-o",
+        "o",
+        "--",
+        inside,
+        ":::",
+        "1",
+        "2",
+    ];
     run(way, &folder, &arguments).expect(0);
     for printed in column(&folder, "o", "stdout") {
         let report: serde_json::Value = serde_json::from_str(&printed).unwrap();
