@@ -308,12 +308,13 @@ fn several_sessions(cluster: &Cluster, script: &'static Script) {
 /// 45 s of work in sessions of a minute. Slurm sends its signal 10 to 40 s after the beginning of each.
 fn signalled(cluster: &Cluster, script: &'static Script) {
     let place = Place::new(cluster, script);
-    let job = "rankpool run sleep --tasks 270 --duration 500ms --seed 6";
+    let tasks = 90 * script.workers * script.threads;
+    let job = format!("rankpool run sleep --tasks {tasks} --duration 500ms --seed 6");
     // Of itself the run would not end early.
     let command = format!("{job} --output out.h5 --chunk 1 --grace 1s");
     let told = place.done(&place.submit(&command, &["--time=1", "--signal=B:USR1@20"]));
     assert!(told[0].restarts >= 1, "{told:?}\n{}", place.logs());
-    place.assert_same("out.h5", place.slept(job));
+    place.assert_same("out.h5", place.slept(&job));
 }
 
 /// The last element of an array has the array's own id.
