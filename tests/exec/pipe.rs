@@ -332,12 +332,12 @@ fn resumed(way: &Way) {
     let mut running = start(&mut command(way, &folder, &job("o")));
     wait(LIMIT, Duration::from_millis(5), "some tasks", || {
         let ran = std::fs::read_to_string(folder.path("ran")).unwrap_or_default().lines().count();
-        if ran > 10 { Ok(()) } else { Err(running.stderr_so_far()) }
+        if ran > 20 { Ok(()) } else { Err(running.stderr_so_far()) }
     });
     kill(&mut running, way, Who::Rank0);
     running.end();
     let ended = run(way, &folder, &job("o")).expect(0);
-    assert!(ended.json()["resumed"].as_u64().unwrap() > 5, "{ended:?}");
+    assert!(ended.json()["resumed"].as_u64().unwrap() > 0, "{ended:?}");
     run(&SERIAL, &folder, &job("whole")).expect(0);
     assert_same(&folder, "o", "whole");
 }
