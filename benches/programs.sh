@@ -15,9 +15,10 @@ trap 'rm -rf "$figures" "$folder"' EXIT
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 
 cargo build --release
-rankpool=$PWD/target/release/rankpool
+root=$PWD
+rankpool=$root/target/release/rankpool
 exec="$rankpool exec --progress none --stdout none --stderr none"
-peers=$PWD/target/peers
+peers=$root/target/peers
 if ! "$peers/bin/python" -c 'import hyperqueue' 2>/dev/null; then
     { python3 -m venv "$peers" && "$peers/bin/pip" install -q --disable-pip-version-check hyperqueue; } >&2 ||
         echo "HyperQueue is left out" >&2
@@ -63,7 +64,8 @@ while [ "$round" -lt "$rounds" ]; do
         measure "GNU_parallel_-j2" "$programs" sh -c "parallel -j2 /bin/true <$folder/inputs"
     fi
     if "$peers/bin/python" -c 'import hyperqueue' 2>/dev/null; then
-        "$peers/bin/python" benches/hq.py "$programs" 2>/dev/null | tail -n1 | sed 's/^/HyperQueue /' >>"$figures"
+        # It leaves files of its programs' outputs where it runs.
+        (cd "$folder" && "$peers/bin/python" "$root/benches/hq.py" "$programs" 2>/dev/null) | tail -n1 | sed 's/^/HyperQueue /' >>"$figures"
     fi
 done
 
