@@ -78,8 +78,8 @@ struct Prepared {
 #[derive(Default)]
 struct Here {
     list: Option<List>,
-    /// The answers are printed; their reader may leave.
-    prints: Mutex<bool>,
+    /// The answers are printed; there is no file for them.
+    prints: bool,
 }
 
 /// The program of each thread that runs tasks.
@@ -162,7 +162,7 @@ impl Job for Pipe {
             count: list.count(),
             digest: list.digest(),
         };
-        self.here = Here { list: Some(list), prints: Mutex::new(!plan.keeps_results()) };
+        self.here = Here { list: Some(list), prints: !plan.keeps_results() };
         Ok(())
     }
 
@@ -210,8 +210,7 @@ impl Job for Pipe {
     }
 
     fn telling(&self) -> Telling {
-        let prints = *self.here.prints.lock().unwrap_or_else(PoisonError::into_inner);
-        if prints { Telling::InOrder } else { Telling::Nothing }
+        if self.here.prints { Telling::InOrder } else { Telling::Nothing }
     }
 
     fn tell(&self, told: Told<'_, Record>) -> Result<(), Error> {
