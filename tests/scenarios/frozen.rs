@@ -287,9 +287,26 @@ fn large_items(mode: Mode) {
     assert!(ended.stdout.contains("1 worker lost"), "{ended:?}");
 }
 
+/// Stops a worker, and waits until it stands: its threads go on for a moment, and one of them may answer rank 0.
 fn stop_worker(pool: &Executor) {
-    let pid = Pid::from_raw(pool.workers()[0].pid as i32).expect("a process");
-    kill_process(pid, Signal::STOP).expect("it is there");
+    let pid = pool.workers()[0].pid;
+    kill_process(Pid::from_raw(pid as i32).expect("a process"), Signal::STOP).expect("it is there");
+    support::wait(Duration::from_secs(10), Duration::from_millis(1), "all threads to stop", || match states(
+        pid,
+    )
+    .iter()
+    .all(|state| *state == 'T')
+    {
+        true => Ok(()),
+        false => Err(format!("its threads are {:?}", states(pid))),
+    });
+}
+
+/// The states of a process's threads.
+fn states(pid: u32) -> Vec<char> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("it is there").flatten();
+    let stats = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("stat")).ok());
+    stats.filter_map(|stat| stat.rsplit_once(") ")?.1.chars().next()).collect()
 }
 
 fn freezes_at_the_end_inside(mode: Mode, workers: i64) -> Result<(), Error> {
