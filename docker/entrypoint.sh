@@ -13,4 +13,9 @@ fi
 if [ "$(id -u)" = 0 ]; then
     export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 fi
+# The launcher's daemons would try a bridge that other hosts cannot reach, and 127.0.0.1, where a daemon of a host may
+# find itself in the place of mpiexec.
+if [ -e /sys/class/net/docker0 ]; then
+    export OMPI_MCA_oob_tcp_if_exclude="${OMPI_MCA_oob_tcp_if_exclude:-lo,docker0}"
+fi
 exec "$@"

@@ -62,7 +62,7 @@ fn advice(docker: &'static Docker) {
     assert!((0..5).map(|_| small()).any(|text| told(&text)), "{}", small());
     let large = docker.run("--shm-size 1g", &format!("mpiexec -n 20 {run}")).expect(0);
     assert!(!large.stderr.contains("not enough space"), "{large:?}");
-    let without = "mpiexec --mca btl_tcp_if_exclude lo,docker0,eth1 --mca oob_tcp_if_exclude docker0,eth1";
+    let without = "mpiexec --mca btl_tcp_if_exclude lo,docker0,eth1 --mca oob_tcp_if_exclude lo,docker0,eth1";
     docker.run("", &format!("{without} -n 1 {run} --mode pool --workers 2 --oversubscribe")).expect(0);
     let pool = format!("timeout 30 mpiexec -n 1 {run} --mode pool --workers 2 --oversubscribe");
     assert_ne!(docker.run("--network none", &pool).code, 0);
