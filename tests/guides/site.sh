@@ -41,12 +41,13 @@ if [ ! -e ~/.openmpi ]; then
         >~/.openmpi/mca-params.conf
 fi
 
-# The next block goes on from here. Two variables are each block's own: its Slurm, and the mark by which the test finds
-# its processes.
+# The next block goes on from here. Some variables are each block's own: its Slurm, the mark by which the test finds
+# its processes, and the folder of its temporary files, which ends with it.
+own='RANKPOOL_TEST_MARK|SLURM_CONF|TMPDIR|OMPI_MCA_btl_vader_backing_directory'
 state=~/.state
 leave() {
     local code=$?
-    export -p | grep -vE ' (RANKPOOL_TEST_MARK|SLURM_CONF)=' >"$state"
+    export -p | grep -vE " ($own)=" >"$state"
     printf 'cd %q\n' "$PWD" >>"$state"
     exit $code
 }
