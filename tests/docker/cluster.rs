@@ -141,6 +141,9 @@ fn comm(docker: &'static Docker) {
         // No rank is bound: the containers would all choose the same CPUs.
         let cpus = std::thread::available_parallelism().unwrap().get();
         assert_eq!(started["workers"][0]["cpus"].as_array().unwrap().len(), cpus);
+        // Where mpiexec told 127.0.0.1 too, a daemon of another container could find itself there.
+        let told = cluster.head("mpiexec --report-uri - -n 1 true");
+        assert!(told.contains("tcp://") && !told.contains("127.0.0.1"), "{told}");
     });
 }
 

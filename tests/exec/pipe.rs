@@ -336,8 +336,15 @@ fn resumed(way: &Way) {
     });
     kill(&mut running, way, Who::Rank0);
     running.end();
+    let before = lines(&folder, "ran").len();
     let ended = run(way, &folder, &job("o")).expect(0);
-    assert!(ended.json()["resumed"].as_u64().unwrap() > 0, "{ended:?}");
+    let known = ended.json()["resumed"].as_u64().unwrap() as usize;
+    assert!(known > 0, "{before} were begun, and none is known: {ended:?}");
+    assert_eq!(
+        lines(&folder, "ran").len() - before,
+        60 - known,
+        "what is known is not done again: {ended:?}"
+    );
     run(&SERIAL, &folder, &job("whole")).expect(0);
     assert_same(&folder, "o", "whole");
 }

@@ -291,14 +291,9 @@ fn large_items(mode: Mode) {
 fn stop_worker(pool: &Executor) {
     let pid = pool.workers()[0].pid;
     kill_process(Pid::from_raw(pid as i32).expect("a process"), Signal::STOP).expect("it is there");
-    support::wait(Duration::from_secs(10), Duration::from_millis(1), "all threads to stop", || match states(
-        pid,
-    )
-    .iter()
-    .all(|state| *state == 'T')
-    {
-        true => Ok(()),
-        false => Err(format!("its threads are {:?}", states(pid))),
+    support::wait(Duration::from_secs(10), Duration::from_millis(1), "a stop of all threads", || {
+        let states = states(pid);
+        if states.iter().all(|state| *state == 'T') { Ok(()) } else { Err(format!("{states:?}")) }
     });
 }
 
