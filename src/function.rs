@@ -1,19 +1,28 @@
 //! Code pointers that mean the same in every process of one program, and values without memory.
 //!
-//! A call names the code that a worker is to run by its distance from the load bias of the
-//! executable, which is the same in every process that runs the same build however the loader
-//! placed it. The distance is a code pointer and never an identity: two functions may share one.
-//! It is only accepted inside an executable segment of the main image, and only after both sides
-//! agreed on the build at the handshake.
+//! A call names the code that a worker is to run by its distance from the load bias of the image that
+//! holds it, which is the same in every process that runs the same build however the loader placed it.
+//! That image is the one that holds this crate: the executable, or a shared library, such as a module
+//! that an interpreter has loaded. The distance is a code pointer and never an identity: two functions
+//! may share one. It is only accepted inside an executable segment of the image, and only after both
+//! sides agreed on the build at the handshake.
 
 #[cfg(feature = "mpi")]
 use std::io::Read;
-use std::{ptr::NonNull, sync::OnceLock};
+use std::{
+    ffi::{CStr, OsStr},
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+    ptr::NonNull,
+    sync::OnceLock,
+};
 
 use crate::error::{Error, ErrorKind};
 
-/// The executable as it lies in this process.
+/// The image that holds this crate, as it lies in this process.
 struct Image {
+    /// Of a shared library; none of the executable.
+    library: Option<PathBuf>,
     bias: usize,
     /// Executable segments, as offsets from the bias.
     code: Vec<std::ops::Range<usize>>,
@@ -26,38 +35,49 @@ fn image() -> &'static Image {
 }
 
 fn read_image() -> Image {
-    unsafe extern "C" fn first(
+    unsafe extern "C" fn visit(
         info: *mut libc::dl_phdr_info,
         _: usize,
         out: *mut libc::c_void,
     ) -> libc::c_int {
-        // SAFETY: the loader passes a valid record, whose headers stay mapped while the program
-        // runs, and `out` is the Image that `read_image` lends for the length of the walk.
+        // SAFETY: the loader passes a valid record, whose headers stay mapped while the image is
+        // loaded, and `out` is the Image that `read_image` lends for the length of the walk.
         let (info, image) = unsafe { (&*info, &mut *out.cast::<Image>()) };
-        image.bias = info.dlpi_addr as usize;
+        let bias = info.dlpi_addr as usize;
         // SAFETY: `dlpi_phdr` points to `dlpi_phnum` program headers.
         let headers = unsafe { std::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) };
+        let own = (read_image as fn() -> Image as usize).wrapping_sub(bias);
+        let mut loaded = headers.iter().filter(|header| header.p_type == libc::PT_LOAD);
+        if !loaded.any(|header| own.wrapping_sub(header.p_vaddr as usize) < header.p_memsz as usize) {
+            return 0;
+        }
+        image.bias = bias;
+        if !info.dlpi_name.is_null() {
+            // SAFETY: the name is terminated, and lives as long as the image is loaded.
+            let name = unsafe { CStr::from_ptr(info.dlpi_name) }.to_bytes();
+            image.library = (!name.is_empty()).then(|| OsStr::from_bytes(name).into());
+        }
         for header in headers {
             let start = header.p_vaddr as usize;
             let segment = start..start + header.p_memsz as usize;
             if header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_X != 0 {
                 image.code.push(segment);
             } else if header.p_type == libc::PT_NOTE && image.build.is_empty() {
-                // SAFETY: a note segment of the main image is mapped and readable.
+                // SAFETY: a note segment of a loaded image is mapped and readable.
                 let notes = unsafe {
                     std::slice::from_raw_parts((image.bias + segment.start) as *const u8, segment.len())
                 };
                 image.build = build_id(notes).unwrap_or_default();
             }
         }
-        1 // The main program comes first; stop there.
+        1 // There is one; stop there.
     }
 
-    let mut image = Image { bias: 0, code: Vec::new(), build: String::new() };
+    let mut image = Image { library: None, bias: 0, code: Vec::new(), build: String::new() };
     // SAFETY: the callback has the type that is asked for, and `image` outlives the walk.
-    unsafe { libc::dl_iterate_phdr(Some(first), std::ptr::from_mut(&mut image).cast()) };
+    unsafe { libc::dl_iterate_phdr(Some(visit), std::ptr::from_mut(&mut image).cast()) };
     if image.build.is_empty() {
-        image.build = file_hash().unwrap_or_else(|| "unknown".into());
+        image.build = file_hash(image.library.as_deref()).unwrap_or_else(|| "unknown".into());
     }
     image
 }
@@ -77,27 +97,34 @@ fn build_id(mut notes: &[u8]) -> Option<String> {
     }
 }
 
-fn file_hash() -> Option<String> {
-    let bytes =
-        std::fs::read("/proc/self/exe").ok().or_else(|| std::fs::read(std::env::current_exe().ok()?).ok())?;
-    Some(hash(&bytes))
+fn file_hash(library: Option<&Path>) -> Option<String> {
+    let bytes = match library {
+        Some(file) => std::fs::read(file),
+        None => std::fs::read("/proc/self/exe").or_else(|_| std::fs::read(std::env::current_exe()?)),
+    };
+    Some(hash(&bytes.ok()?))
 }
 
 fn hash(bytes: &[u8]) -> String {
     format!("xxh3-{:032x}", xxhash_rust::xxh3::xxh3_128(bytes))
 }
 
-/// The notes of an executable are among its first bytes.
+/// The notes of an image are among its first bytes.
 #[cfg(feature = "mpi")]
 const NOTES_BYTES: u64 = 1 << 20;
 
-/// Whether a file that can be executed is of this build.
+/// Whether a program that can be executed is of this build: its file, or that of the shared library that holds this crate.
 ///
 /// # Errors
-/// When it cannot be read or executed.
+/// When they cannot be read or executed.
 #[cfg(feature = "mpi")]
-pub(crate) fn is_this_build(file: &std::path::Path) -> std::io::Result<bool> {
-    rustix::fs::access(file, rustix::fs::Access::EXEC_OK)?;
+pub(crate) fn is_this_build(program: &Path) -> std::io::Result<bool> {
+    rustix::fs::access(program, rustix::fs::Access::EXEC_OK)?;
+    has_this_build(image().library.as_deref().unwrap_or(program))
+}
+
+#[cfg(feature = "mpi")]
+fn has_this_build(file: &Path) -> std::io::Result<bool> {
     let digits = build().as_bytes().chunks(2);
     let id: Option<Vec<u8>> =
         digits.map(|two| u8::from_str_radix(std::str::from_utf8(two).ok()?, 16).ok()).collect();
@@ -107,7 +134,7 @@ pub(crate) fn is_this_build(file: &std::path::Path) -> std::io::Result<bool> {
     Ok(beginning.windows(id.len()).any(|window| window == id))
 }
 
-/// Names this build of the executable: the linker's build id, else a hash of the file.
+/// Names this build of the image: the linker's build id, else a hash of the file.
 pub(crate) fn build() -> &'static str {
     &image().build
 }
@@ -115,7 +142,7 @@ pub(crate) fn build() -> &'static str {
 /// The offset that stands for the code at this address in every process of this build.
 ///
 /// # Errors
-/// When the code is not in the executable itself but in a shared library.
+/// When the code is not in the image that holds this crate, but in another one.
 pub(crate) fn to_offset(address: usize) -> Result<u64, Error> {
     let offset = address.wrapping_sub(image().bias);
     if image().code.iter().any(|segment| segment.contains(&offset)) {
@@ -123,13 +150,13 @@ pub(crate) fn to_offset(address: usize) -> Result<u64, Error> {
     } else {
         Err(Error::new(
             ErrorKind::Usage,
-            "the function lies outside the executable, in a shared library; link it in statically \
-             so that every rank finds it",
+            "the function and rankpool lie in different files, one of them in a shared library; link them \
+             statically into one, so that every rank finds it",
         ))
     }
 }
 
-/// The address in this process that `offset` stands for; `None` outside the executable's code.
+/// The address in this process that `offset` stands for; `None` outside of the image's code.
 pub(crate) fn from_offset(offset: u64) -> Option<usize> {
     let offset = usize::try_from(offset).ok()?;
     let inside = image().code.iter().any(|segment| segment.contains(&offset));

@@ -162,3 +162,27 @@ examples! {
         "[-7]"
     }
 }
+
+#[test]
+fn code_in_a_shared_library_is_found_by_every_worker() {
+    let library = command("libin_a_library.so", 0).get_program().to_owned();
+    let script = "import ctypes, sys; print(ctypes.CDLL(sys.argv[1]).sum_of_squares(1000))";
+    for (world, mode, told) in [
+        (0, "threads", "2 workers in mode threads"),
+        (0, "processes", "2 workers in mode processes"),
+        (3, "auto", "2 workers in mode comm"),
+        (1, "pool", "2 workers in mode pool"),
+    ] {
+        let mut command = support::under(world, &[], "python3");
+        command.args(["-c", script]).arg(&library).env("RANKPOOL_MODE", mode);
+        if world != 3 {
+            command.env("RANKPOOL_WORKERS", "2");
+        }
+        if world == 1 {
+            command.env("OMPI_MCA_rmaps_base_oversubscribe", "1");
+        }
+        let ended = support::start(&mut command).end().expect(0);
+        assert_eq!(ended.stdout, "332833500\n", "{mode}: {ended:?}");
+        assert!(ended.stderr.contains(told), "{mode}: {ended:?}");
+    }
+}
