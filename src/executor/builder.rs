@@ -1,7 +1,9 @@
 //! How an executor is started.
 
 use std::{
+    ffi::OsString,
     fmt::Display,
+    path::Path,
     str::FromStr,
     sync::{Arc, Mutex, OnceLock, atomic::AtomicU64, mpsc},
     thread,
@@ -22,6 +24,7 @@ use crate::{
     launch::{self, Bind, Choice, GpusPerTask, Launcher, Mode, Siblings, choose},
     leader,
     scheduler::Chunk,
+    wire::Program,
 };
 
 /// How much longer than the fabric the start is waited for.
@@ -65,6 +68,7 @@ impl Default for Builder {
                 workers: None,
                 threads_per_worker: 1,
                 processes_per_worker: None,
+                program: None,
                 cpus_per_task: 1,
                 bind: Bind::None,
                 gpus_per_task: GpusPerTask::default(),
@@ -165,6 +169,31 @@ impl Builder {
     /// at the start.
     pub fn gpus_per_task(mut self, gpus: GpusPerTask) -> Builder {
         self.wanted.gpus_per_task = gpus;
+        self
+    }
+
+    /// What a worker is that is started in `processes` and `pool`, and a child of a leader: this program, with these
+    /// arguments, in the place of the running program with its own. A program without a slash in its name is looked
+    /// for on PATH, for `pool` on the host of the worker.
+    ///
+    /// It is to start an executor as the running program does, from the same build of the code: it may be that program
+    /// itself with other arguments, a wrapper that executes it (`nice`, a profiler, a container), or an interpreter
+    /// that loads the same shared library. Where nothing is started it is not used; a mode that is named, and starts
+    /// nothing, refuses it.
+    ///
+    /// ```no_run
+    /// use rankpool::{Executor, Mode};
+    /// let itself = std::env::current_exe().unwrap();
+    /// let profiled = ["record".into(), "--output".into(), "worker.perf".into(), itself.into_os_string()];
+    /// let pool = Executor::builder().mode(Mode::Processes).worker_program("perf", profiled).start()?;
+    /// # Ok::<(), rankpool::Error>(())
+    /// ```
+    pub fn worker_program(
+        mut self,
+        program: impl AsRef<Path>,
+        arguments: impl IntoIterator<Item = impl Into<OsString>>,
+    ) -> Builder {
+        self.wanted.program = Some(Program::new(program.as_ref(), arguments));
         self
     }
 
@@ -343,6 +372,7 @@ impl Builder {
             )));
         }
         self.check_leaders(mode)?;
+        self.check_program()?;
         if let Some(stall) = self.wanted.stall.filter(|stall| *stall < SHORTEST_STALL) {
             return Err(Error::usage(format!(
                 "a stall of {stall:?} would give up workers that are only busy: {SHORTEST_STALL:?} is the shortest"
@@ -360,6 +390,27 @@ impl Builder {
             )));
         }
         Ok(())
+    }
+
+    fn check_program(&self) -> Result<(), Error> {
+        let Some(program) = &self.wanted.program else { return Ok(()) };
+        let children = self.wanted.processes_per_worker.is_some();
+        if !children && matches!(self.mode, Mode::Serial | Mode::Threads | Mode::Comm) {
+            return Err(Error::usage(format!(
+                "mode {} starts no worker: a worker's program is for modes processes and pool, and for the children \
+                 of leaders",
+                self.mode
+            )));
+        }
+        // A launcher that cannot start it may wait for it for ever.
+        let file = program.file();
+        let there = match launch::on_path(file) {
+            Some(file) => {
+                rustix::fs::access(&file, rustix::fs::Access::EXEC_OK).map_err(|error| error.to_string())
+            }
+            None => Err("there is no such file".into()),
+        };
+        there.map_err(|why| Error::usage(format!("{}, the workers' program: {why}", file.display())))
     }
 
     fn check_leaders(&self, mode: Mode) -> Result<(), Error> {

@@ -21,7 +21,7 @@ use crate::{
     function,
     launch::{self, Policy, Siblings, count_workers},
     mpi::{Communicator, Spawn, Spawning, World},
-    wire::Frame,
+    wire::{Frame, Program},
 };
 
 pub(crate) struct Pool {
@@ -33,6 +33,8 @@ pub(crate) struct Pool {
     ranks: BTreeMap<(u32, u32), u32>,
     /// The rank of the next worker. A port has the number of its first one.
     next_rank: u32,
+    /// What they are, if they are not this program.
+    program: Option<Program>,
     info: Vec<(String, String)>,
     /// Replacements that are being spawned. One that hangs may stay here for ever.
     spawning: Vec<Spawning>,
@@ -116,13 +118,14 @@ pub(crate) fn count(asked: Option<i64>, slots: Option<u32>, oversubscribe: bool)
 }
 
 impl Pool {
-    /// Spawns `count` workers: copies of this program with the same arguments.
+    /// Spawns `count` workers: copies of `program`, or of this one with the same arguments.
     ///
     /// # Errors
     /// When the spawn fails.
     pub(crate) fn spawn(
         world: World,
         count: u32,
+        program: Option<Program>,
         mut info: Vec<(String, String)>,
         oversubscribe: bool,
     ) -> Result<Pool, Error> {
@@ -135,6 +138,7 @@ impl Pool {
             places: BTreeMap::new(),
             ranks: BTreeMap::new(),
             next_rank: 1,
+            program,
             info,
             spawning: Vec::new(),
         };
@@ -158,8 +162,12 @@ impl Pool {
         self.places.keys().copied().collect()
     }
 
-    /// What is spawned: this program, with the same arguments.
+    /// What is spawned: the program that the user has named, or this one with the same arguments.
     fn order(&self, count: u32) -> Result<Spawn, Error> {
+        if let Some(program) = &self.program {
+            let arguments = program.arguments().iter().map(|argument| argument.as_bytes().to_vec());
+            return Spawn::new(program.file().as_bytes(), arguments, count, &self.info);
+        }
         // No other slot and no other launcher helps then.
         let failed = |why: &dyn std::fmt::Display| {
             Error::new(ErrorKind::Spawn, format!("{count} workers could not be spawned: {why}"))

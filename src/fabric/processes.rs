@@ -1,6 +1,6 @@
 //! Workers that are child processes of this program, over socket pairs: mode `processes`, and the children of leaders.
 //!
-//! A child is the same executable with the same arguments, in a process group of its own. Its standard input is its end
+//! A child is the same executable with the same arguments, or the program that the user has named, in a process group of its own. Its standard input is its end
 //! of the socket; it recognises itself by an environment variable that names its parent.
 
 use std::{
@@ -30,7 +30,7 @@ use super::{
 use crate::{
     error::{Error, ErrorKind},
     launch::{self, Policy},
-    wire::{Frame, ToRank0, ToWorker},
+    wire::{Frame, Program, ToRank0, ToWorker},
     worker::{Link, LinkError},
 };
 
@@ -60,6 +60,8 @@ pub(crate) struct Processes {
     /// Children that were killed, and have not been seen to end.
     killed: Vec<Group>,
     next_rank: u32,
+    /// What they are, if they are not this program.
+    program: Option<Program>,
     /// Where children sit; one that replaces a lost one takes its seat.
     seats: Vec<Seat>,
     /// Tasks at a time on this host.
@@ -82,7 +84,7 @@ struct Connected {
 
 impl Processes {
     /// Starts a child for each seat, as workers 1 and up. `tasks` run at a time on the CPUs of this process.
-    pub(crate) fn start(seats: Vec<Seat>, tasks: u32) -> Result<Processes, Error> {
+    pub(crate) fn start(program: Option<Program>, seats: Vec<Seat>, tasks: u32) -> Result<Processes, Error> {
         let arrivals = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|error| {
             Error::new(ErrorKind::Launch, format!("worker processes cannot be listened to: {error}"))
         })?;
@@ -90,6 +92,7 @@ impl Processes {
             children: BTreeMap::new(),
             killed: Vec::new(),
             next_rank: 1,
+            program,
             tasks,
             seats,
             shared: HashMap::new(),
@@ -119,11 +122,8 @@ impl Processes {
             Some(cpus) => launch::library_threads(cpus.len(), 1),
             None => launch::library_threads(launch::here().cpus.len(), self.tasks),
         };
-        let mut arguments = std::env::args_os();
-        let mut command = Command::new(launch::same_executable().map_err(failed)?);
+        let mut command = self.command().map_err(failed)?;
         command
-            .arg0(arguments.next().unwrap_or_default())
-            .args(arguments)
             .env(launch::CHILD, std::process::id().to_string())
             .envs(threads)
             .envs(seat.variables)
@@ -146,6 +146,20 @@ impl Processes {
         self.children.insert(rank, Connected { group, slot, stream });
         self.next_rank += 1;
         Ok(rank)
+    }
+
+    /// What a child is started by.
+    fn command(&self) -> std::io::Result<Command> {
+        let mut command;
+        if let Some(program) = &self.program {
+            command = Command::new(program.file());
+            command.args(program.arguments());
+        } else {
+            let mut arguments = std::env::args_os();
+            command = Command::new(launch::same_executable()?);
+            command.arg0(arguments.next().unwrap_or_default()).args(arguments);
+        }
+        Ok(command)
     }
 
     fn free_slot(&self) -> u32 {

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     error::Error,
     launch::{self, Bind, Choice, GpusPerTask, Mode, count_workers, places},
-    wire::{Place, Team},
+    wire::{Place, Program, Team},
 };
 #[cfg(feature = "mpi")]
 use crate::{
@@ -42,6 +42,8 @@ pub(crate) struct Wanted {
     pub(crate) threads_per_worker: u32,
     /// Each rank leads so many children, as in [`count_workers`].
     pub(crate) processes_per_worker: Option<i64>,
+    /// What a worker that is started is, if it is not this program.
+    pub(crate) program: Option<Program>,
     /// How many CPUs a task has.
     pub(crate) cpus_per_task: u32,
     /// How children are bound to CPUs.
@@ -139,7 +141,7 @@ fn start_processes(wanted: &Wanted) -> Result<Started, Error> {
     // A socket pair's end and a lifeline for each.
     files::make_room(count, 2, true)?;
     let tasks = (count as u32).saturating_mul(wanted.threads_per_worker);
-    let processes = Processes::start(vec![Seat::default(); count], tasks)?;
+    let processes = Processes::start(wanted.program.clone(), vec![Seat::default(); count], tasks)?;
     let ranks = processes.ranks();
     let (started, _) = take_in(processes, ranks, settings, Mode::Processes)?;
     Ok(started)
@@ -175,6 +177,7 @@ impl Wanted {
     /// What leaders are told, but for their places.
     fn team(&self) -> Option<Team> {
         self.processes_per_worker.map(|processes| Team {
+            program: self.program.clone(),
             processes,
             cpus_per_task: self.cpus_per_task,
             bind: self.bind.to_string(),
@@ -287,7 +290,8 @@ fn start_pool(world: World, wanted: Wanted, lead: Lead, turns_out: &dyn Fn(Role)
     if !wanted.has_hint(|key| key.contains("host")) {
         turns_out(Role::Spawner { workers });
     }
-    let pool = Pool::spawn(world, workers, wanted.spawn_info.clone(), wanted.oversubscribe)?;
+    let (program, info) = (wanted.program.clone(), wanted.spawn_info.clone());
+    let pool = Pool::spawn(world, workers, program, info, wanted.oversubscribe)?;
     let ranks = pool.ranks();
     let started = take_in(pool, ranks, settings, Mode::Pool)?;
     wanted.lead_here_too(Some(started), lead)

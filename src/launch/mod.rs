@@ -203,9 +203,12 @@ pub(crate) fn same_executable() -> io::Result<&'static Path> {
     Ok(if mine.is_some() && mine != file(path) { Path::new(MINE) } else { path })
 }
 
-/// The file that `program` names on PATH.
-#[cfg(any(feature = "mpi", feature = "cli"))]
-pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
+/// The file that `program` names: on PATH, if there is no slash in it.
+pub(crate) fn on_path(program: impl AsRef<Path>) -> Option<PathBuf> {
+    let program = program.as_ref();
+    if program.as_os_str().as_bytes().contains(&b'/') {
+        return Some(program.into()).filter(|file: &PathBuf| file.is_file());
+    }
     let paths = std::env::var_os("PATH")?;
     std::env::split_paths(&paths).map(|folder| folder.join(program)).find(|path| path.is_file())
 }

@@ -38,7 +38,7 @@ pub(crate) fn lead(team: &wire::Team, rank: u32) -> Result<(Box<dyn Leads>, Vec<
         launch::keep_descriptors_from_children();
     }
     let tasks = (count as u32).saturating_mul(team.cpus.of);
-    let processes = Processes::start(seats(team, rank, count)?, tasks)?;
+    let processes = Processes::start(team.program.clone(), seats(team, rank, count)?, tasks)?;
     let ranks = processes.ranks();
     let (fabric, workers) = Remote::start(processes, ranks, settings)?;
     let leader = Leader::new(fabric, workers);

@@ -13,6 +13,7 @@ mod frame;
 mod handshake;
 mod message;
 mod parts;
+mod program;
 mod raw_text;
 #[cfg(feature = "cli")]
 mod record;
@@ -30,6 +31,7 @@ pub(crate) use frame::{Frame, HEADER_BYTES, Header};
 pub(crate) use handshake::{Hello, NotStarted, PROTOCOL, Ready, Surroundings, Welcome};
 pub(crate) use message::{ChunkMessage, ResultMessage, ToRank0, ToWorker};
 pub(crate) use parts::Parts;
+pub(crate) use program::Program;
 pub use raw_text::RawText;
 #[cfg(feature = "cli")]
 pub use record::Record;

@@ -4,9 +4,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::Program;
+
 /// What a leader is told to start.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Team {
+    /// What a child is, if it is not the leader's own program.
+    pub(crate) program: Option<Program>,
     /// How many children, as the user has said it: -1 for all CPUs.
     pub(crate) processes: i64,
     /// How many CPUs a task has: all CPUs are so many children.

@@ -5,6 +5,7 @@
 mod frozen;
 mod inside;
 mod leaders;
+mod programs;
 mod strangers;
 #[path = "../support/mod.rs"]
 mod support;
@@ -86,13 +87,14 @@ fn main() -> ExitCode {
         if leaders::inside(scenario) {
             return ExitCode::SUCCESS;
         }
-        if !frozen::inside(scenario, mode, workers) && !strangers::inside(scenario, mode, workers) {
+        let elsewhere = [frozen::inside, programs::inside, strangers::inside];
+        if !elsewhere.iter().any(|inside| inside(scenario, mode, workers)) {
             inside::run(scenario, mode, workers);
         }
         return ExitCode::SUCCESS;
     }
     let mut trials = Vec::new();
-    for (name, modes, test) in TESTS.iter().chain(frozen::TESTS) {
+    for (name, modes, test) in TESTS.iter().chain(frozen::TESTS).chain(programs::TESTS) {
         for mode in *modes {
             trials.push(Trial::test(format!("{mode}: {name}"), || support::caught(|| test(*mode))));
         }
