@@ -122,6 +122,11 @@ impl TaskError {
         &self.failure.message
     }
 
+    /// The bytes that the function gave beside the text, by [`Tasks::fail_with`](crate::Tasks::fail_with).
+    pub fn details(&self) -> Option<&[u8]> {
+        self.failure.value.as_deref()
+    }
+
     /// The rank that ran the task, if it ran at all.
     pub fn rank(&self) -> Option<u32> {
         self.failure.place.as_ref().map(|place| place.rank)

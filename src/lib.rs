@@ -93,4 +93,4 @@ pub use serde_json;
 #[cfg(feature = "cli")]
 pub use wire::Record;
 pub use wire::{Block, Child, RawText};
-pub use worker::{Function, Returned, Task};
+pub use worker::{Function, Returned, Task, Tasks};

@@ -2,6 +2,7 @@
 
 mod builder;
 mod call;
+mod chunks;
 mod command;
 mod courier;
 mod engine;
@@ -314,10 +315,15 @@ impl Executor {
         A: Serialize + DeserializeOwned + 'static,
         R: 'static,
     {
+        Call::new(self, Executor::encoded(shared))
+    }
+
+    /// A shared value as it is sent.
+    fn encoded<S: Serialize>(shared: &S) -> Result<Option<Bytes>, Failure> {
         let encoded = catch(|| encode(shared)).and_then(|encoded| {
             encoded.map_err(|error| Failure::new(FailureKind::Codec, format!("the shared value {error}")))
         });
-        Call::new(self, encoded.map(|bytes| Some(Bytes::from(bytes))))
+        encoded.map(|bytes| Some(Bytes::from(bytes)))
     }
 
     /// `f(&mut state, item)` as a call, with a state that `init()` builds once on each worker (once

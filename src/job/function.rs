@@ -9,7 +9,7 @@ use crate::{
     error::{Failure, FailureKind},
     executor::{Call, Executor},
     wire::encode,
-    worker::{ChunkRun, Function, Task, catch},
+    worker::{ChunkRun, Numbering, PerTask, Task, catch},
 };
 
 /// The error of a task that failed, and has something to show all the same: the output that it came with stands in the
@@ -80,7 +80,7 @@ impl<J: Job> JobTask<J> {
     }
 }
 
-impl<J: Job> Function for JobTask<J> {
+impl<J: Job> PerTask for JobTask<J> {
     type Item = J::Item;
     type Value = J::Output;
     type State = Arc<Sent<J>>;
@@ -89,8 +89,8 @@ impl<J: Job> Function for JobTask<J> {
         run.build(|| run.shared())?
     }
 
-    fn ahead(sent: &mut Arc<Sent<J>>, run: &ChunkRun<'_>, k: usize) {
-        let item = |at| Some((Self::index(run, at), Self::item(run, at).ok()?));
+    fn ahead<N: Numbering>(sent: &mut Arc<Sent<J>>, run: &ChunkRun<'_>, k: usize) {
+        let item = |at| Some((N::index(run, at), N::item(run, at).ok()?));
         sent.0.ahead((k + 1..run.len()).map_while(item));
     }
 

@@ -154,7 +154,7 @@ thread_local! {
 }
 
 /// Collects the outcomes of a chunk, task by task, in order.
-pub(crate) struct ReplyBuilder {
+pub struct ReplyBuilder {
     first: u64,
     /// The first task of the open segment.
     start: u64,

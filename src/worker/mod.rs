@@ -8,6 +8,7 @@ mod run;
 mod sink;
 mod slot;
 mod task;
+mod tasks;
 mod threaded;
 mod unwind;
 
@@ -25,11 +26,14 @@ pub(crate) use board::{Board, Limited, Seen, now_nanos};
 pub(crate) use entry::{EntryPoint, to_program};
 pub(crate) use prints::let_out_from_now;
 pub(crate) use program::run_chunk;
-pub use program::{AsItIs, Each, Fallible, Function, Init, Numbered, Returned, Verdict, With};
+pub use program::{
+    AsItIs, Each, Fallible, Function, Init, Numbered, Numbering, PerTask, Returned, Verdict, With,
+};
 pub use run::ChunkRun;
 use run::{LISTEN_NANOS, Seat, SharedValue, States, Surroundings, run_message};
 pub(crate) use sink::{Collect, Fold, Node, append};
 pub use task::Task;
+pub use tasks::{Chunks, ChunksWith, Tasks};
 pub(crate) use unwind::{catch, install_hook, or_end};
 
 use crate::wire::{ChunkMessage, ToRank0, ToWorker};

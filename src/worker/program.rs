@@ -26,75 +26,136 @@ pub trait Function: 'static {
     #[doc(hidden)]
     type State: Send + 'static;
 
-    /// Builds the state; what is not this library's code in it runs in [`ChunkRun::build`].
+    /// The entry: runs the tasks of a chunk, whose values go to `K`.
     #[doc(hidden)]
-    fn prepare(run: &ChunkRun<'_>) -> Result<Self::State, Failure>;
-    #[doc(hidden)]
-    fn run(state: &mut Self::State, item: Self::Item) -> Result<Self::Value, Failure>;
-
-    /// The index of task `k` of a chunk.
-    #[doc(hidden)]
-    #[inline]
-    fn index(run: &ChunkRun<'_>, k: usize) -> u64 {
-        run.first() + k as u64
-    }
-    /// Task `k` of the chunk is about to run: those behind it may be looked at.
-    #[doc(hidden)]
-    #[inline]
-    fn ahead(_: &mut Self::State, _: &ChunkRun<'_>, _: usize) {}
-    #[doc(hidden)]
-    #[inline]
-    fn item(run: &ChunkRun<'_>, k: usize) -> Result<Self::Item, CodecError> {
-        run.items.decode(k)
-    }
+    fn run_chunk<N: Numbering, K: Sink<Self::Value>>(run: &mut ChunkRun<'_>);
 }
 
 /// The entry of function `P` whose values go to `K`.
 pub(crate) fn run_chunk<P: Function, K: Sink<P::Value>>(run: &mut ChunkRun<'_>) {
-    let mut state = run.take_state::<P::State>();
-    let mut sink = K::default();
-    for k in 0..run.items.len() {
-        run.enter(P::index(run, k));
-        let mut prepared = match state.take() {
-            Some(state) => Ok(state),
-            None => P::prepare(run).map_err(|failure| Failure { kind: FailureKind::Init, ..failure }),
-        };
-        run.begin(k);
-        let outcome = match &mut prepared {
-            Ok(state) => catch(|| {
-                let item = P::item(run, k)
-                    .map_err(|error| Failure::new(FailureKind::Codec, format!("the item {error}")))?;
-                P::ahead(state, run, k);
-                P::run(state, item)
-            }),
-            Err(failure) => Ok(Err(failure.clone())),
-        };
-        // State that a panic has gone through is not trusted: the next task builds it anew.
-        let panicked = outcome.is_err();
-        match outcome.and_then(|outcome| outcome) {
-            Ok(value) => sink.push(run.first() + k as u64, value, &mut run.reply),
-            Err(failure) => {
-                sink.close(&mut run.reply);
-                run.reply.failed(failure);
+    P::run_chunk::<InOrder, K>(run);
+}
+
+/// How the items of a chunk name their tasks.
+pub trait Numbering {
+    /// The index of task `k` of a chunk.
+    fn index(run: &ChunkRun<'_>, k: usize) -> u64;
+    fn item<A: DeserializeOwned>(run: &ChunkRun<'_>, k: usize) -> Result<A, CodecError>;
+}
+
+/// One task follows another.
+pub struct InOrder;
+
+impl Numbering for InOrder {
+    #[inline]
+    fn index(run: &ChunkRun<'_>, k: usize) -> u64 {
+        run.first() + k as u64
+    }
+
+    #[inline]
+    fn item<A: DeserializeOwned>(run: &ChunkRun<'_>, k: usize) -> Result<A, CodecError> {
+        run.items.decode(k)
+    }
+}
+
+/// Items come with the indices of their tasks: they are handed out in another order.
+pub struct ByNumber;
+
+impl Numbering for ByNumber {
+    fn index(run: &ChunkRun<'_>, k: usize) -> u64 {
+        // An item that could not be encoded is empty, and what comes of it is not seen.
+        run.items.first_number(k).unwrap_or_default()
+    }
+
+    fn item<A: DeserializeOwned>(run: &ChunkRun<'_>, k: usize) -> Result<A, CodecError> {
+        let numbered = run.items.decode::<(u64, A)>(k);
+        // What is said of it is what is said of one without its index.
+        numbered.map(|(_, item)| item).map_err(CodecError::of_type::<A>)
+    }
+}
+
+/// `P` on items that come with the indices of their tasks.
+pub struct Numbered<P>(Marker<P>);
+
+impl<P: Function> Function for Numbered<P> {
+    type Item = (u64, P::Item);
+    type Value = P::Value;
+    type State = P::State;
+
+    fn run_chunk<N: Numbering, K: Sink<P::Value>>(run: &mut ChunkRun<'_>) {
+        P::run_chunk::<ByNumber, K>(run);
+    }
+}
+
+/// A function that is called for one task at a time.
+pub trait PerTask: 'static {
+    type Item: Serialize + DeserializeOwned + 'static;
+    type Value: Serialize + DeserializeOwned + 'static;
+    type State: Send + 'static;
+
+    /// Builds the state; what is not this library's code in it runs in [`ChunkRun::build`].
+    fn prepare(run: &ChunkRun<'_>) -> Result<Self::State, Failure>;
+    fn run(state: &mut Self::State, item: Self::Item) -> Result<Self::Value, Failure>;
+
+    /// Task `k` of the chunk is about to run: those behind it may be looked at.
+    #[inline]
+    fn ahead<N: Numbering>(_: &mut Self::State, _: &ChunkRun<'_>, _: usize) {}
+}
+
+impl<P: PerTask> Function for P {
+    type Item = P::Item;
+    type Value = P::Value;
+    type State = P::State;
+
+    fn run_chunk<N: Numbering, K: Sink<P::Value>>(run: &mut ChunkRun<'_>) {
+        let mut state = run.take_state::<P::State>();
+        let mut sink = K::default();
+        for k in 0..run.items.len() {
+            run.enter(N::index(run, k));
+            let mut prepared = match state.take() {
+                Some(state) => Ok(state),
+                None => P::prepare(run).map_err(|failure| Failure { kind: FailureKind::Init, ..failure }),
+            };
+            run.begin(k);
+            let outcome = match &mut prepared {
+                Ok(state) => catch(|| {
+                    let item = N::item(run, k).map_err(not_decoded)?;
+                    P::ahead::<N>(state, run, k);
+                    P::run(state, item)
+                }),
+                Err(failure) => Ok(Err(failure.clone())),
+            };
+            // State that a panic has gone through is not trusted: the next task builds it anew.
+            let panicked = outcome.is_err();
+            match outcome.and_then(|outcome| outcome) {
+                Ok(value) => sink.push(run.first() + k as u64, value, &mut run.reply),
+                Err(failure) => {
+                    sink.close(&mut run.reply);
+                    run.reply.failed(failure);
+                }
+            }
+            state = match prepared {
+                Ok(state) if panicked => {
+                    // Its Drop may panic too; the task has failed already.
+                    let _ = catch(|| drop(state));
+                    None
+                }
+                other => other.ok(),
+            };
+            if !run.goes_on(k as u64 + 1) {
+                break;
             }
         }
-        state = match prepared {
-            Ok(state) if panicked => {
-                // Its Drop may panic too; the task has failed already.
-                let _ = catch(|| drop(state));
-                None
-            }
-            other => other.ok(),
-        };
-        if !run.goes_on(k as u64 + 1) {
-            break;
+        run.leave();
+        sink.close(&mut run.reply);
+        if let Some(state) = state {
+            run.keep_state(state);
         }
     }
-    run.leave();
-    sink.close(&mut run.reply);
-    if let Some(state) = state {
-        run.keep_state(state);
-    }
+}
+
+pub(super) fn not_decoded(error: CodecError) -> Failure {
+    Failure::new(FailureKind::Codec, format!("the item {error}"))
 }
 
 /// What a user's function returns, as the value of the task or its failure.
@@ -181,12 +242,12 @@ fn settle<V: Verdict<R>, R>(returned: R) -> Result<V::Value, Failure> {
 }
 
 /// Types without values.
-type Marker<T> = PhantomData<fn(T)>;
+pub(super) type Marker<T> = PhantomData<fn(T)>;
 
 /// `f(item)`
 pub struct Each<V, F, A, R>(Marker<(V, F, A, R)>);
 
-impl<V, F, A, R> Function for Each<V, F, A, R>
+impl<V, F, A, R> PerTask for Each<V, F, A, R>
 where
     V: Verdict<R>,
     F: Fn(A) -> R + Copy + 'static,
@@ -209,7 +270,7 @@ where
 /// `f(&shared, item)`
 pub struct With<V, F, S, A, R>(Marker<(V, F, S, A, R)>);
 
-impl<V, F, S, A, R> Function for With<V, F, S, A, R>
+impl<V, F, S, A, R> PerTask for With<V, F, S, A, R>
 where
     V: Verdict<R>,
     F: Fn(&S, A) -> R + Copy + 'static,
@@ -233,7 +294,7 @@ where
 /// `f(&mut state, item)`, with `state` from `init()`
 pub struct Init<V, I, F, S, A, R>(Marker<(V, I, F, S, A, R)>);
 
-impl<V, I, F, S, A, R> Function for Init<V, I, F, S, A, R>
+impl<V, I, F, S, A, R> PerTask for Init<V, I, F, S, A, R>
 where
     V: Verdict<R>,
     I: Fn() -> S + Copy + 'static,
@@ -252,32 +313,5 @@ where
 
     fn run(state: &mut S, item: A) -> Result<V::Value, Failure> {
         settle::<V, R>(conjure::<F>()(state, item))
-    }
-}
-
-/// `P` on items that come with the indices of their tasks: they are handed out in another order.
-pub struct Numbered<P>(Marker<P>);
-
-impl<P: Function> Function for Numbered<P> {
-    type Item = (u64, P::Item);
-    type Value = P::Value;
-    type State = P::State;
-
-    fn prepare(run: &ChunkRun<'_>) -> Result<P::State, Failure> {
-        P::prepare(run)
-    }
-
-    fn run(state: &mut P::State, (_, item): (u64, P::Item)) -> Result<P::Value, Failure> {
-        P::run(state, item)
-    }
-
-    fn index(run: &ChunkRun<'_>, k: usize) -> u64 {
-        // An item that could not be encoded is empty, and what comes of it is not seen.
-        run.items.first_number(k).unwrap_or_default()
-    }
-
-    fn item(run: &ChunkRun<'_>, k: usize) -> Result<(u64, P::Item), CodecError> {
-        // What is said of it is what is said of one without its index.
-        run.items.decode(k).map_err(CodecError::of_type::<P::Item>)
     }
 }

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Takes the values of consecutive tasks; [`close`](Sink::close) comes before a gap and at the end.
-pub(crate) trait Sink<T>: Default {
+pub trait Sink<T>: Default {
     fn push(&mut self, task: u64, value: T, reply: &mut ReplyBuilder);
     fn close(&mut self, reply: &mut ReplyBuilder);
 }

@@ -1,5 +1,6 @@
 //! The checks: each is given a running executor, in whatever mode, and leaves it usable.
 
+mod chunks;
 mod costs;
 mod failures;
 mod futures;
@@ -22,7 +23,7 @@ use checks;
 
 /// Every check there is.
 pub fn all() -> impl Iterator<Item = Check> {
-    [maps::CHECKS, costs::CHECKS, futures::CHECKS, failures::CHECKS].concat().into_iter()
+    [maps::CHECKS, chunks::CHECKS, costs::CHECKS, futures::CHECKS, failures::CHECKS].concat().into_iter()
 }
 
 fn same(n: u64) -> u64 {
