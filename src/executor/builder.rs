@@ -14,7 +14,8 @@ use super::{
     Executor, Shared,
     engine::{Engine, Reason},
     options::EMPTY_CHUNK,
-    progress::Progress,
+    progress::{Progress, Share},
+    session::{self, Session},
 };
 #[cfg(feature = "cli")]
 use crate::fabric::timing::Timing;
@@ -24,6 +25,7 @@ use crate::{
     launch::{self, Bind, Choice, GpusPerTask, Launcher, Mode, Siblings, choose},
     leader,
     scheduler::Chunk,
+    sync::lock,
     wire::Program,
 };
 
@@ -453,8 +455,44 @@ impl Builder {
         Ok(())
     }
 
-    /// Starts the engine's thread, which starts the fabric; waits until the workers are ready.
+    /// Starts the engine's thread, which starts the fabric; waits until the workers are ready. Under MPI they may wait
+    /// already, for the second executor of the program.
     fn launch(self, choice: Choice) -> Result<Executor, Error> {
+        let Choice::Mpi(_) = choice else { return self.launch_new(choice) };
+        let wanted = self.wanted.clone();
+        match session::take(self.mode, &wanted)? {
+            Some(session) => Ok(self.take_over(session)),
+            None => {
+                let mut executor = self.launch_new(choice).inspect_err(|_| session::is_over())?;
+                executor.session = Some(wanted);
+                Ok(executor)
+            }
+        }
+    }
+
+    /// An executor whose workers have waited for it.
+    fn take_over(self, session: Session) -> Executor {
+        let Session { mode, wanted, workers, commands, thread, next_call, progress, broken } = session;
+        let shares =
+            workers.iter().map(|worker| (worker.rank, Share { host: worker.host.clone(), tasks: 0 }));
+        *lock(&progress) = Progress { by_rank: shares.collect(), ..Progress::default() };
+        let shared = Shared {
+            commands,
+            engine: thread.thread().clone(),
+            next_call: AtomicU64::new(next_call),
+            next_task: AtomicU64::new(0),
+            chunk: self.chunk,
+            seed: self.seed,
+            progress,
+            callbacks: OnceLock::new(),
+            courier: OnceLock::new(),
+            mode,
+            broken,
+        };
+        Executor { shared: Arc::new(shared), workers, thread: Some(thread), session: Some(wanted) }
+    }
+
+    fn launch_new(self, choice: Choice) -> Result<Executor, Error> {
         fabric::set_variables(choice, &self.wanted);
         let (commands, orders) = mpsc::channel();
         let (report, reported) = mpsc::channel();
@@ -510,7 +548,7 @@ impl Builder {
             mode,
             broken: reason,
         };
-        Ok(Executor { shared: Arc::new(shared), workers, thread: Some(thread) })
+        Ok(Executor { shared: Arc::new(shared), workers, thread: Some(thread), session: None })
     }
 }
 

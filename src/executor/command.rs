@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    sync::Arc,
+    sync::{Arc, mpsc},
     time::{Duration, Instant},
 };
 
@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::{items::Items, turns::Order, watch::Watching};
 use crate::{
+    fabric::WorkerInfo,
     scheduler::{CallId, CallSpec, End},
     wire::{Batch, Piece},
 };
@@ -86,6 +87,12 @@ pub(super) enum Command {
     Limit(Instant),
     /// Begin nothing more; what runs is waited for until then.
     Drain(Instant),
+    /// When all is done, tell who works then, and go on. Nothing is told when the fabric is broken.
+    Rest {
+        /// Drop what has not started.
+        cancel: bool,
+        rested: mpsc::Sender<Vec<WorkerInfo>>,
+    },
     End(Farewell),
 }
 

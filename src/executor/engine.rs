@@ -52,6 +52,8 @@ pub(super) struct Engine {
     outbox: Outbox,
     actions: Vec<Action>,
     farewell: Option<(Farewell, Instant)>,
+    /// Who is told when all is done.
+    resting: Option<mpsc::Sender<Vec<WorkerInfo>>>,
     idle: Idle,
     cost_nanos: f64,
     returned: u32,
@@ -93,6 +95,7 @@ impl Engine {
             outbox: Outbox::default(),
             actions: Vec::new(),
             farewell: None,
+            resting: None,
             idle,
             cost_nanos: 2_000.0,
             returned: 0,
@@ -142,6 +145,7 @@ impl Engine {
             if let Some(ending) = self.ending() {
                 return self.end(ending);
             }
+            self.rest();
             match self.idle.next(self.expecting()) {
                 Pause::Spin => std::hint::spin_loop(),
                 Pause::Yield => thread::yield_now(),
@@ -185,9 +189,23 @@ impl Engine {
         // It breaks once.
         let _ = self.reason.set(error.to_string());
         self.broken = Some(error);
+        self.resting = None;
         self.tell(Event::Deserted);
         let workers: Vec<u32> = self.workers.drain().map(|(rank, _)| rank).collect();
         workers.into_iter().for_each(|rank| self.tell(Event::Lost { worker: WorkerId(rank) }));
+    }
+
+    /// Tells whoever waits for it that all is done.
+    fn rest(&mut self) {
+        if self.scheduler.is_done()
+            && let Some(rested) = self.resting.take()
+        {
+            self.watching = None;
+            let mut workers: Vec<_> = self.workers.values().cloned().collect();
+            workers.sort_unstable_by_key(|worker| worker.rank);
+            // Whoever waited may have given up.
+            let _ = rested.send(workers);
+        }
     }
 
     /// Leaves the workers, and ends the program if it is to end with a code.
@@ -269,20 +287,29 @@ impl Engine {
                 self.drain_until = Some(until);
                 self.tell(Event::Drained);
             }
+            Command::Rest { cancel, rested } => {
+                if cancel {
+                    self.cancel(false);
+                }
+                self.resting = self.broken.is_none().then_some(rested);
+            }
             Command::End(farewell) => {
                 if farewell.cancel {
-                    let mut open: Vec<CallId> = self.calls.keys().copied().collect();
-                    open.sort_unstable();
-                    let by_force = farewell.patience.is_some();
-                    for call in open {
-                        // A task that has started is waited for, unless there is no time.
-                        let started = self.calls.get(&call).is_some_and(|open| open.started);
-                        if by_force || !started {
-                            self.tell(Event::Cancelled { call });
-                        }
-                    }
+                    self.cancel(farewell.patience.is_some());
                 }
                 self.farewell = Some((farewell, Instant::now()));
+            }
+        }
+    }
+
+    /// Cancels all calls. A task that has started is waited for, unless there is no time.
+    fn cancel(&mut self, by_force: bool) {
+        let mut open: Vec<CallId> = self.calls.keys().copied().collect();
+        open.sort_unstable();
+        for call in open {
+            let started = self.calls.get(&call).is_some_and(|open| open.started);
+            if by_force || !started {
+                self.tell(Event::Cancelled { call });
             }
         }
     }

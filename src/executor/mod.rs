@@ -15,6 +15,7 @@ mod options;
 mod outbox;
 mod outcome;
 mod progress;
+mod session;
 mod stream;
 mod turns;
 mod wait;
@@ -43,6 +44,7 @@ use engine::Reason;
 pub use future::{Future, Status};
 pub use longest_first::LongestFirst;
 pub use progress::{Progress, Share};
+use session::Session;
 pub use stream::{Stream, Unordered};
 pub use wait::{WaitFor, Waited, as_completed, wait};
 use watch::Watching;
@@ -55,7 +57,7 @@ pub(crate) use {
 
 use crate::{
     error::{Error, ErrorKind, Failure, FailureKind},
-    fabric::WorkerInfo,
+    fabric::{Wanted, WorkerInfo},
     launch::{self, Mode},
     scheduler::{CallId, Chunk},
     sync::lock,
@@ -187,13 +189,16 @@ fn has_ended() -> Error {
 /// All methods can be called from several threads at a time; maps in flight share the workers.
 ///
 /// Dropping an executor waits for what was submitted and then ends the workers, like
-/// [`shutdown`](Executor::shutdown). When a panic drops it, the program goes on unwinding, and workers are ended
+/// [`shutdown`](Executor::shutdown). A program may start one executor after another. MPI starts once in a program, so
+/// in `comm` and `pool` the workers wait in between: all executors have the same ones, and the settings of the first. When a panic drops it, the program goes on unwinding, and workers are ended
 /// within a second; under a launcher that would end the program for it, with the program.
 #[derive(Debug)]
 pub struct Executor {
     shared: Arc<Shared>,
     workers: Vec<WorkerInfo>,
     thread: Option<thread::JoinHandle<Result<(), Error>>>,
+    /// The workers are MPI's, which were started so: they wait for the next executor.
+    session: Option<Wanted>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -527,7 +532,7 @@ impl Executor {
     }
 
     /// Waits for everything submitted, then ends the workers. Dropping does the same, but cannot
-    /// return an error.
+    /// return an error. In `comm` and `pool` the workers wait for the next executor of this program, and end with it.
     ///
     /// # Errors
     /// When the workers could not be ended in order; they have ended all the same.
@@ -572,14 +577,50 @@ impl Executor {
     }
 
     fn end(&mut self, farewell: Farewell) -> Result<(), Error> {
-        let Some(thread) = self.thread.take() else {
+        let Some(mut thread) = self.thread.take() else {
             return Ok(());
         };
+        if let Some(wanted) = self.session.take() {
+            let in_order = farewell.patience.is_none() && farewell.code.is_none();
+            match if in_order { self.rest(thread, wanted, farewell.cancel) } else { Err(thread) } {
+                Ok(()) => return Ok(()),
+                Err(unrested) => thread = unrested,
+            }
+            session::is_over();
+        }
         // If the thread has ended already, joining it tells why.
         let _ = self.shared.command(Command::End(farewell));
         let ended = thread.join();
         self.shared.flush_callbacks();
         ended.unwrap_or_else(|_| Err(Error::new(ErrorKind::Internal, "the engine's thread panicked")))
+    }
+}
+
+impl Executor {
+    /// Has the workers wait for the next executor, when all is done; the thread back when nobody works any more.
+    fn rest(
+        &mut self,
+        thread: thread::JoinHandle<Result<(), Error>>,
+        wanted: Wanted,
+        cancel: bool,
+    ) -> Result<(), thread::JoinHandle<Result<(), Error>>> {
+        let (rested, resting) = mpsc::channel();
+        let asked = self.shared.command(Command::Rest { cancel, rested });
+        let Ok(workers) = asked.and_then(|()| resting.recv().map_err(|_| has_ended())) else {
+            return Err(thread);
+        };
+        self.shared.flush_callbacks();
+        session::rest(Session {
+            mode: self.shared.mode,
+            wanted,
+            workers,
+            commands: self.shared.commands.clone(),
+            thread,
+            next_call: self.shared.next_call.load(Ordering::Relaxed),
+            progress: self.shared.progress.clone(),
+            broken: self.shared.broken.clone(),
+        });
+        Ok(())
     }
 }
 

@@ -161,6 +161,24 @@ fn take_in(
 }
 
 impl Wanted {
+    /// The first setting of the workers that is not the same.
+    pub(crate) fn differs_from(&self, other: &Wanted) -> Option<&'static str> {
+        let same = [
+            ("the number of workers", self.workers == other.workers),
+            ("the number of threads in each", self.threads_per_worker == other.threads_per_worker),
+            ("the number of processes in each", self.processes_per_worker == other.processes_per_worker),
+            ("the workers' program", self.program == other.program),
+            ("the number of CPUs of a task", self.cpus_per_task == other.cpus_per_task),
+            ("the binding", self.bind == other.bind),
+            ("the number of GPUs of a task", self.gpus_per_task == other.gpus_per_task),
+            ("the oversubscription", self.oversubscribe == other.oversubscribe),
+            ("a spawn hint", self.spawn_info == other.spawn_info),
+            ("the stall", self.stall == other.stall),
+            ("the timing", self.timing.is_none()),
+        ];
+        same.into_iter().find_map(|(setting, same)| (!same).then_some(setting))
+    }
+
     /// For workers whose start begins now.
     fn settings(&self) -> Settings {
         Settings {

@@ -85,6 +85,13 @@ pub(crate) fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// Has this run when the program ends in order: when its main returns, or by exit.
+pub(crate) fn at_exit(handler: extern "C" fn()) {
+    // SAFETY: the handler is a function, which stays as long as its image is loaded. Where there is no room for one
+    // more, the workers find that rank 0 is gone.
+    unsafe { libc::atexit(handler) };
+}
+
 /// Ends a worker whose rank 0 is gone, or a child whose leader is. If rank 0 has left no code, it was killed.
 pub(crate) fn end_orphaned() -> ! {
     if !ENDS_ALONE.load(Ordering::Acquire) {

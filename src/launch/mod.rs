@@ -42,7 +42,8 @@ pub(crate) use gpus::{gpus, visible_gpus};
 #[cfg(feature = "mpi")]
 pub(crate) use leave::mpi_is_finalised;
 pub(crate) use leave::{
-    end_orphaned, end_run, exit, exit_now, forget_old_code, leave_code, leave_the_word_to_rank_0, tell_code,
+    at_exit, end_orphaned, end_run, exit, exit_now, forget_old_code, leave_code, leave_the_word_to_rank_0,
+    tell_code,
 };
 #[cfg(feature = "mpi")]
 pub(crate) use library_threads::workers_here;

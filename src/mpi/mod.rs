@@ -98,8 +98,8 @@ impl World {
             ffi::MPI_Initialized(&mut initialised);
             if begun || initialised != 0 {
                 return Err(Error::usage(
-                    "MPI can be initialised once in a program, and it has been: keep one executor for all maps, \
-                     or use mode threads or processes for a second one",
+                    "MPI has been initialised by another part of this program, and can be once only: start the first \
+                     executor before it",
                 ));
             }
             let code =

@@ -6,6 +6,7 @@ mod frozen;
 mod inside;
 mod leaders;
 mod programs;
+mod sessions;
 mod strangers;
 #[path = "../support/mod.rs"]
 mod support;
@@ -87,14 +88,15 @@ fn main() -> ExitCode {
         if leaders::inside(scenario) {
             return ExitCode::SUCCESS;
         }
-        let elsewhere = [frozen::inside, programs::inside, strangers::inside];
+        let elsewhere = [frozen::inside, programs::inside, sessions::inside, strangers::inside];
         if !elsewhere.iter().any(|inside| inside(scenario, mode, workers)) {
             inside::run(scenario, mode, workers);
         }
         return ExitCode::SUCCESS;
     }
     let mut trials = Vec::new();
-    for (name, modes, test) in TESTS.iter().chain(frozen::TESTS).chain(programs::TESTS) {
+    for (name, modes, test) in TESTS.iter().chain(frozen::TESTS).chain(programs::TESTS).chain(sessions::TESTS)
+    {
         for mode in *modes {
             trials.push(Trial::test(format!("{mode}: {name}"), || support::caught(|| test(*mode))));
         }

@@ -1,0 +1,125 @@
+//! Workers that outlive an executor: MPI can be started once in a program, so the ranks wait for the next executor, and
+//! end with rank 0.
+
+use std::{
+    process,
+    sync::{
+        Arc, Mutex, Once,
+        atomic::{AtomicU32, Ordering},
+        mpsc,
+    },
+    thread::JoinHandle,
+};
+
+use super::{
+    command::{Command, Farewell},
+    engine::Reason,
+    progress::Progress,
+};
+use crate::{
+    error::{Error, ErrorKind},
+    fabric::{Wanted, WorkerInfo},
+    launch::{self, Mode},
+    sync::lock,
+};
+
+/// An engine whose workers are MPI's.
+pub(super) struct Session {
+    pub(super) mode: Mode,
+    pub(super) wanted: Wanted,
+    pub(super) workers: Vec<WorkerInfo>,
+    pub(super) commands: mpsc::Sender<Command>,
+    pub(super) thread: JoinHandle<Result<(), Error>>,
+    /// Workers know calls by their numbers.
+    pub(super) next_call: u64,
+    pub(super) progress: Arc<Mutex<Progress>>,
+    pub(super) broken: Reason,
+}
+
+/// Where the one session of this program is.
+enum Place {
+    Nowhere,
+    /// An executor has it, or starts it.
+    Taken,
+    Resting(Session),
+    Over,
+}
+
+static PLACE: Mutex<Place> = Mutex::new(Place::Nowhere);
+
+/// The session that rests, if there was one before; the caller has MPI now.
+///
+/// # Errors
+/// When another executor has it, when it has ended, and when its workers are other ones than are wanted.
+pub(super) fn take(mode: Mode, wanted: &Wanted) -> Result<Option<Session>, Error> {
+    let mut place = lock(&PLACE);
+    match &*place {
+        Place::Nowhere => {}
+        Place::Taken => {
+            return Err(Error::usage(
+                "another executor of this program has the MPI ranks: share it, since its methods can be called from several \
+                 threads, or drop it first",
+            ));
+        }
+        Place::Over => {
+            return Err(Error::usage(
+                "MPI has ended in this program, with an executor that could not leave its workers in order, and can be \
+                 started once only",
+            ));
+        }
+        Place::Resting(session) => {
+            if let Some(reason) = session.broken.get() {
+                return Err(Error::new(
+                    ErrorKind::Launch,
+                    format!("the workers cannot be reached any more: {reason}"),
+                ));
+            }
+            let other = (!matches!(mode, Mode::Auto) && mode != session.mode).then_some("mode");
+            if let Some(setting) = other.or_else(|| wanted.differs_from(&session.wanted)) {
+                return Err(Error::usage(format!(
+                    "the ranks of this program wait with the settings of its first executor, and {setting} is another \
+                     one now: start all executors with the same"
+                )));
+            }
+        }
+    }
+    match std::mem::replace(&mut *place, Place::Taken) {
+        Place::Resting(session) => Ok(Some(session)),
+        _ => Ok(None),
+    }
+}
+
+/// The caller has no workers any more, and nobody will.
+pub(super) fn is_over() {
+    *lock(&PLACE) = Place::Over;
+}
+
+/// The workers wait for the next executor, or for the end of the program.
+pub(super) fn rest(session: Session) {
+    static AT_EXIT: Once = Once::new();
+    AT_EXIT.call_once(|| {
+        OWNER.store(process::id(), Ordering::Relaxed);
+        launch::at_exit(end);
+    });
+    *lock(&PLACE) = Place::Resting(session);
+}
+
+/// The process that has the engine: one that it forks has the handler alone.
+static OWNER: AtomicU32 = AtomicU32::new(0);
+
+/// The program ends: so does the session that rests.
+extern "C" fn end() {
+    if process::id() != OWNER.load(Ordering::Relaxed) {
+        return;
+    }
+    let Place::Resting(session) = std::mem::replace(&mut *lock(&PLACE), Place::Over) else { return };
+    let farewell = Farewell { cancel: false, patience: None, code: None };
+    // If the engine has ended, joining it tells why.
+    let _ = session.commands.send(Command::End(farewell));
+    session.thread.thread().unpark();
+    match session.thread.join() {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!("{error}"),
+        Err(_) => tracing::error!("the engine's thread panicked"),
+    }
+}
