@@ -44,7 +44,6 @@ use engine::Reason;
 pub use future::{Future, Status};
 pub use longest_first::LongestFirst;
 pub use progress::{Progress, Share};
-use session::Session;
 pub use stream::{Stream, Unordered};
 pub use wait::{WaitFor, Waited, as_completed, wait};
 use watch::Watching;
@@ -593,34 +592,6 @@ impl Executor {
         let ended = thread.join();
         self.shared.flush_callbacks();
         ended.unwrap_or_else(|_| Err(Error::new(ErrorKind::Internal, "the engine's thread panicked")))
-    }
-}
-
-impl Executor {
-    /// Has the workers wait for the next executor, when all is done; the thread back when nobody works any more.
-    fn rest(
-        &mut self,
-        thread: thread::JoinHandle<Result<(), Error>>,
-        wanted: Wanted,
-        cancel: bool,
-    ) -> Result<(), thread::JoinHandle<Result<(), Error>>> {
-        let (rested, resting) = mpsc::channel();
-        let asked = self.shared.command(Command::Rest { cancel, rested });
-        let Ok(workers) = asked.and_then(|()| resting.recv().map_err(|_| has_ended())) else {
-            return Err(thread);
-        };
-        self.shared.flush_callbacks();
-        session::rest(Session {
-            mode: self.shared.mode,
-            wanted,
-            workers,
-            commands: self.shared.commands.clone(),
-            thread,
-            next_call: self.shared.next_call.load(Ordering::Relaxed),
-            progress: self.shared.progress.clone(),
-            broken: self.shared.broken.clone(),
-        });
-        Ok(())
     }
 }
 

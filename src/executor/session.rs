@@ -12,8 +12,10 @@ use std::{
 };
 
 use super::{
+    Executor,
     command::{Command, Farewell},
     engine::Reason,
+    has_ended,
     progress::Progress,
 };
 use crate::{
@@ -41,7 +43,7 @@ enum Place {
     Nowhere,
     /// An executor has it, or starts it.
     Taken,
-    Resting(Session),
+    Resting(Box<Session>),
     Over,
 }
 
@@ -84,7 +86,7 @@ pub(super) fn take(mode: Mode, wanted: &Wanted) -> Result<Option<Session>, Error
         }
     }
     match std::mem::replace(&mut *place, Place::Taken) {
-        Place::Resting(session) => Ok(Some(session)),
+        Place::Resting(session) => Ok(Some(*session)),
         _ => Ok(None),
     }
 }
@@ -94,14 +96,42 @@ pub(super) fn is_over() {
     *lock(&PLACE) = Place::Over;
 }
 
+impl Executor {
+    /// Has the workers wait for the next executor, when all is done; the thread back when nobody works any more.
+    pub(super) fn rest(
+        &mut self,
+        thread: JoinHandle<Result<(), Error>>,
+        wanted: Wanted,
+        cancel: bool,
+    ) -> Result<(), JoinHandle<Result<(), Error>>> {
+        let (rested, resting) = mpsc::channel();
+        let asked = self.shared.command(Command::Rest { cancel, rested });
+        let Ok(workers) = asked.and_then(|()| resting.recv().map_err(|_| has_ended())) else {
+            return Err(thread);
+        };
+        self.shared.flush_callbacks();
+        rest(Session {
+            mode: self.shared.mode,
+            wanted,
+            workers,
+            commands: self.shared.commands.clone(),
+            thread,
+            next_call: self.shared.next_call.load(Ordering::Relaxed),
+            progress: self.shared.progress.clone(),
+            broken: self.shared.broken.clone(),
+        });
+        Ok(())
+    }
+}
+
 /// The workers wait for the next executor, or for the end of the program.
-pub(super) fn rest(session: Session) {
+fn rest(session: Session) {
     static AT_EXIT: Once = Once::new();
     AT_EXIT.call_once(|| {
         OWNER.store(process::id(), Ordering::Relaxed);
         launch::at_exit(end);
     });
-    *lock(&PLACE) = Place::Resting(session);
+    *lock(&PLACE) = Place::Resting(Box::new(session));
 }
 
 /// The process that has the engine: one that it forks has the handler alone.
