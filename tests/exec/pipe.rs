@@ -3,7 +3,9 @@
 use std::{io::Write, process::Command, time::Duration};
 
 use super::{
-    assert_same, assert_told, column, command, fed, in_shell, lines, run, surviving, table,
+    assert_same, assert_told, column, command, fed, in_shell, lines,
+    resume::killed_and_resumed,
+    run, surviving, table,
     victims::{Who, kill},
     write,
 };
@@ -329,22 +331,7 @@ fn resumed(way: &Way) {
         ]
     };
     let job = |out| [&job(out)[..], &[&program]].concat();
-    let mut running = start(&mut command(way, &folder, &job("o")));
-    wait(LIMIT, Duration::from_millis(5), "some tasks", || {
-        let ran = std::fs::read_to_string(folder.path("ran")).unwrap_or_default().lines().count();
-        if ran > 20 { Ok(()) } else { Err(running.stderr_so_far()) }
-    });
-    kill(&mut running, way, Who::Rank0);
-    running.end();
-    let before = lines(&folder, "ran").len();
-    let ended = run(way, &folder, &job("o")).expect(0);
-    let known = ended.json()["resumed"].as_u64().unwrap() as usize;
-    assert!(known > 0, "{before} were begun, and none is known: {ended:?}");
-    assert_eq!(
-        lines(&folder, "ran").len() - before,
-        60 - known,
-        "what is known is not done again: {ended:?}"
-    );
+    killed_and_resumed(way, &folder, &job("o"), &job("o"));
     run(&SERIAL, &folder, &job("whole")).expect(0);
     assert_same(&folder, "o", "whole");
 }

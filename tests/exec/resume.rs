@@ -26,27 +26,29 @@ pub const TESTS: &[Test] = &[
 /// Text by which a task can be told from all others.
 const WORK: [&str; 4] = ["--", "sh", "-c", "echo {} >> ran; sleep 0.02; echo of {} $RANKPOOL_SEED"];
 
-fn killed(way: &Way) {
-    let folder = Folder::new();
-    let job =
-        |out| [&["exec", "--array", "0-59", "--seed", "2", "-o", out], &["--chunk", "1"][..], &WORK].concat();
-    let mut running = start(&mut command(way, &folder, &job("o")));
+/// Kills rank 0 of a run of 60 tasks, each of which writes a line into the file `ran`, when some have been begun; then
+/// it is `resumed`, and what is known is not done again.
+pub(super) fn killed_and_resumed(way: &Way, folder: &Folder, first: &[&str], resumed: &[&str]) {
+    let mut running = start(&mut command(way, folder, first));
     wait(LIMIT, Duration::from_millis(5), "some tasks", || {
         let ran = std::fs::read_to_string(folder.path("ran")).unwrap_or_default().lines().count();
         if ran > 20 { Ok(()) } else { Err(running.stderr_so_far()) }
     });
     kill(&mut running, way, Who::Rank0);
     running.end();
-    let before = lines(&folder, "ran").len();
-    let flags = ["exec", "--resume", "--report-json"];
-    let ended = run(way, &folder, &[&flags[..], &job("o")[1..]].concat()).expect(0);
+    let before = lines(folder, "ran").len();
+    let ended = run(way, folder, resumed).expect(0);
     let known = ended.json()["resumed"].as_u64().unwrap() as usize;
     assert!(known > 0, "{before} were begun, and none is known: {ended:?}");
-    assert_eq!(
-        lines(&folder, "ran").len() - before,
-        60 - known,
-        "what is known is not done again: {ended:?}"
-    );
+    assert_eq!(lines(folder, "ran").len() - before, 60 - known, "what is known is not done again: {ended:?}");
+}
+
+fn killed(way: &Way) {
+    let folder = Folder::new();
+    let job =
+        |out| [&["exec", "--array", "0-59", "--seed", "2", "-o", out], &["--chunk", "1"][..], &WORK].concat();
+    let resumed = [&["exec", "--resume", "--report-json"], &job("o")[1..]].concat();
+    killed_and_resumed(way, &folder, &job("o"), &resumed);
     run(&SERIAL, &folder, &job("whole")).expect(0);
     assert_same(&folder, "o", "whole");
 }
