@@ -13,6 +13,7 @@ use super::{
     inside::{first, marker, nap},
     rank_0,
     support::{self, Ended, LIMIT, Running, program, start, under},
+    told,
 };
 
 const PROCESSES: &[Mode] = &[Mode::Processes, Mode::Comm, Mode::Pool];
@@ -95,10 +96,7 @@ pub fn inside(scenario: &str, mode: Mode, workers: i64) -> bool {
         "never_starts" => never_starts_inside,
         _ => return false,
     };
-    if let Err(error) = scenario(mode, workers) {
-        eprintln!("error: {error}");
-        std::process::exit(error.exit_code().into());
-    }
+    told(scenario(mode, workers));
     true
 }
 

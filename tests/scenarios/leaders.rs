@@ -13,6 +13,7 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use super::{
     inside::nap,
     support::{self, Ended, LIMIT, mpiexec, program, skipped, start, under},
+    told,
 };
 
 /// Children of each rank.
@@ -120,10 +121,7 @@ pub fn inside(scenario: &str) -> bool {
         scenario(&pool)?;
         pool.shutdown()
     });
-    if let Err(error) = ended {
-        eprintln!("error: {error}");
-        std::process::exit(error.exit_code().into());
-    }
+    told(ended);
     true
 }
 

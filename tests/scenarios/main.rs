@@ -77,6 +77,14 @@ const TESTS: &[(&str, &[Mode], Test)] = {
     ]
 };
 
+/// Says what a scenario has ended with, and ends the program if that is an error.
+fn told(ended: Result<(), rankpool::Error>) {
+    if let Err(error) = ended {
+        eprintln!("error: {error}");
+        std::process::exit(error.exit_code().into());
+    }
+}
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
     if arguments.get(1).is_some_and(|first| first == "inside") {

@@ -3,7 +3,7 @@
 use rankpool::{Builder, Error, Executor, Mode};
 use rustix::process::getpriority_process;
 
-use super::{Test, command, support::start};
+use super::{Test, command, support::start, told};
 
 pub const TESTS: &[(&str, &[Mode], Test)] = &[
     ("the workers are the program that was named", &[Mode::Processes, Mode::Pool, Mode::Comm], nice),
@@ -21,10 +21,7 @@ pub fn inside(scenario: &str, mode: Mode, workers: i64) -> bool {
         "program_in_vain" => Executor::builder().mode(mode).worker_program("nice", [""; 0]).start().map(drop),
         _ => return false,
     };
-    if let Err(error) = started {
-        eprintln!("error: {error}");
-        std::process::exit(error.exit_code().into());
-    }
+    told(started);
     true
 }
 

@@ -3,7 +3,7 @@
 use rankpool::{Builder, Error, Executor, Mode, Task};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{Test, command, inside::nap, losing, rank_0, support, support::start};
+use super::{Test, command, inside::nap, losing, rank_0, support, support::start, told};
 
 const EVERYWHERE: &[Mode] = &[Mode::Serial, Mode::Threads, Mode::Processes, Mode::Comm, Mode::Pool];
 const MPI: &[Mode] = &[Mode::Comm, Mode::Pool];
@@ -31,10 +31,7 @@ pub fn inside(scenario: &str, mode: Mode, workers: i64) -> bool {
         }),
         _ => return false,
     };
-    if let Err(error) = ended {
-        eprintln!("error: {error}");
-        std::process::exit(error.exit_code().into());
-    }
+    told(ended);
     true
 }
 

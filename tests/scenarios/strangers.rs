@@ -15,6 +15,7 @@ use super::{
     inside::nap,
     rank_0,
     support::{self, Stack, program, start, under},
+    told,
 };
 
 pub const TESTS: &[(&str, fn())] = &[
@@ -33,10 +34,7 @@ pub fn inside(scenario: &str, mode: Mode, workers: i64) -> bool {
         _ => return false,
     };
     let ended = Executor::builder().mode(mode).workers(workers).start().and_then(|pool| scenario(&pool));
-    if let Err(error) = ended {
-        eprintln!("error: {error}");
-        std::process::exit(error.exit_code().into());
-    }
+    told(ended);
     true
 }
 
