@@ -114,7 +114,7 @@ impl<P: PerTask> Function for P {
             run.enter(N::index(run, k));
             let mut prepared = match state.take() {
                 Some(state) => Ok(state),
-                None => P::prepare(run).map_err(|failure| Failure { kind: FailureKind::Init, ..failure }),
+                None => P::prepare(run).map_err(not_set_up),
             };
             run.begin(k);
             let outcome = match &mut prepared {
@@ -127,13 +127,7 @@ impl<P: PerTask> Function for P {
             };
             // State that a panic has gone through is not trusted: the next task builds it anew.
             let panicked = outcome.is_err();
-            match outcome.and_then(|outcome| outcome) {
-                Ok(value) => sink.push(run.first() + k as u64, value, &mut run.reply),
-                Err(failure) => {
-                    sink.close(&mut run.reply);
-                    run.reply.failed(failure);
-                }
-            }
+            sink.take(run.first() + k as u64, outcome.and_then(|outcome| outcome), &mut run.reply);
             state = match prepared {
                 Ok(state) if panicked => {
                     // Its Drop may panic too; the task has failed already.
@@ -152,6 +146,11 @@ impl<P: PerTask> Function for P {
             run.keep_state(state);
         }
     }
+}
+
+/// The failure of a task whose state or shared value could not be had.
+pub(super) fn not_set_up(failure: Failure) -> Failure {
+    Failure { kind: FailureKind::Init, ..failure }
 }
 
 pub(super) fn not_decoded(error: CodecError) -> Failure {

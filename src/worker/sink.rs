@@ -15,6 +15,18 @@ use crate::{
 pub trait Sink<T>: Default {
     fn push(&mut self, task: u64, value: T, reply: &mut ReplyBuilder);
     fn close(&mut self, reply: &mut ReplyBuilder);
+
+    /// Takes what came of the next task: its value, or the gap that its failure leaves.
+    #[inline]
+    fn take(&mut self, task: u64, outcome: Result<T, Failure>, reply: &mut ReplyBuilder) {
+        match outcome {
+            Ok(value) => self.push(task, value, reply),
+            Err(failure) => {
+                self.close(reply);
+                reply.failed(failure);
+            }
+        }
+    }
 }
 
 fn not_encoded(error: impl std::fmt::Display) -> Failure {

@@ -6,7 +6,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     ChunkRun,
-    program::{Function, Marker, Numbering, not_decoded},
+    program::{Function, Marker, Numbering, not_decoded, not_set_up},
     sink::Sink,
     unwind::catch,
 };
@@ -119,13 +119,7 @@ impl<A: DeserializeOwned, R, N: Numbering, K: Sink<R>> Chunk<A, R> for Course<'_
         if !std::mem::take(&mut self.open) {
             return;
         }
-        match outcome {
-            Ok(value) => self.sink.push(self.run.first() + self.ended as u64, value, &mut self.run.reply),
-            Err(failure) => {
-                self.sink.close(&mut self.run.reply);
-                self.run.reply.failed(failure);
-            }
-        }
+        self.sink.take(self.run.first() + self.ended as u64, outcome, &mut self.run.reply);
         self.ended += 1;
         self.revoked = !self.run.goes_on(self.ended as u64);
     }
@@ -168,8 +162,7 @@ where
 
     fn run_chunk<N: Numbering, K: Sink<R>>(run: &mut ChunkRun<'_>) {
         run.enter(N::index(run, 0)); // It is the first task that needs it.
-        let shared = run.build(|| run.shared::<S>()).and_then(|shared| shared);
-        let shared = shared.map_err(|failure| Failure { kind: FailureKind::Init, ..failure });
+        let shared = run.build(|| run.shared::<S>()).and_then(|shared| shared).map_err(not_set_up);
         run_whole::<N, K, A, R>(run, |tasks| {
             conjure::<F>()(shared.as_ref().map_err(Failure::clone)?, tasks);
             Ok(())
