@@ -14,7 +14,7 @@ use super::{
     Executor, Shared,
     engine::{Engine, Reason},
     options::EMPTY_CHUNK,
-    progress::{Progress, Share},
+    progress::Progress,
     session::{self, Session},
 };
 #[cfg(feature = "cli")]
@@ -455,27 +455,22 @@ impl Builder {
         Ok(())
     }
 
-    /// Starts the engine's thread, which starts the fabric; waits until the workers are ready. Under MPI they may wait
-    /// already, for the second executor of the program.
+    /// Has an engine and its workers: those that wait, under MPI, for the second executor of the program, or new ones.
     fn launch(self, choice: Choice) -> Result<Executor, Error> {
-        let Choice::Mpi(_) = choice else { return self.launch_new(choice) };
-        let wanted = self.wanted.clone();
-        match session::take(self.mode, &wanted)? {
-            Some(session) => Ok(self.take_over(session)),
-            None => {
-                let mut executor = self.launch_new(choice).inspect_err(|_| session::is_over())?;
-                executor.session = Some(wanted);
-                Ok(executor)
+        let Choice::Mpi(_) = choice else { return Ok(self.executor(self.start_session(choice)?, false)) };
+        let session = match session::take(self.mode, &self.wanted)? {
+            Some(session) => {
+                *lock(&session.progress) = Progress::of(&session.workers);
+                session
             }
-        }
+            None => self.start_session(choice).inspect_err(|_| session::is_over())?,
+        };
+        Ok(self.executor(session, true))
     }
 
-    /// An executor whose workers have waited for it.
-    fn take_over(self, session: Session) -> Executor {
+    /// An executor that nothing has been asked of; its workers wait for the next one in the end if they are to `rest`.
+    fn executor(&self, session: Session, rest: bool) -> Executor {
         let Session { mode, wanted, workers, commands, thread, next_call, progress, broken } = session;
-        let shares =
-            workers.iter().map(|worker| (worker.rank, Share { host: worker.host.clone(), tasks: 0 }));
-        *lock(&progress) = Progress { by_rank: shares.collect(), ..Progress::default() };
         let shared = Shared {
             commands,
             engine: thread.thread().clone(),
@@ -489,10 +484,11 @@ impl Builder {
             mode,
             broken,
         };
-        Executor { shared: Arc::new(shared), workers, thread: Some(thread), session: Some(wanted) }
+        Executor { shared: Arc::new(shared), workers, thread: Some(thread), session: rest.then_some(wanted) }
     }
 
-    fn launch_new(self, choice: Choice) -> Result<Executor, Error> {
+    /// Starts the engine's thread, which starts the fabric; waits until the workers are ready.
+    fn start_session(&self, choice: Choice) -> Result<Session, Error> {
         fabric::set_variables(choice, &self.wanted);
         let (commands, orders) = mpsc::channel();
         let (report, reported) = mpsc::channel();
@@ -500,14 +496,13 @@ impl Builder {
         let reason = Reason::default();
         let (watched, told) = (progress.clone(), reason.clone());
         let mut siblings = Siblings::watch();
-        let (chunk, seed) = (self.chunk, self.seed);
-        let limit = self.wanted.start_timeout;
+        let wanted = self.wanted.clone();
         let thread = thread::Builder::new()
             .name("rankpool".into())
             .stack_size(launch::STACK_BYTES)
             .spawn(move || {
                 let turns_out = |role| drop(report.send(Ok(Report::Role(role))));
-                match fabric::start(choice, self.wanted, leader::lead, &turns_out) {
+                match fabric::start(choice, wanted, leader::lead, &turns_out) {
                     Ok(Started { fabric, workers, spin, mode }) => {
                         let engine = Engine::new(orders, fabric, &workers, spin, watched, told);
                         // When the caller has given up waiting, the engine finds its commands closed.
@@ -521,7 +516,7 @@ impl Builder {
                 }
             })
             .map_err(|error| Error::new(ErrorKind::Launch, format!("no thread for the engine: {error}")))?;
-        let (workers, mode) = match started_within(limit, &reported, &mut siblings) {
+        let (workers, mode) = match started_within(self.wanted.start_timeout, &reported, &mut siblings) {
             Ok(Report::Ready { workers, mode }) => {
                 if !launch::is_worker() {
                     launch::set_rank(0);
@@ -535,20 +530,8 @@ impl Builder {
             }
             Err(error) => return Err(error),
         };
-        let shared = Shared {
-            commands,
-            engine: thread.thread().clone(),
-            next_call: AtomicU64::new(0),
-            next_task: AtomicU64::new(0),
-            chunk,
-            seed,
-            progress,
-            callbacks: OnceLock::new(),
-            courier: OnceLock::new(),
-            mode,
-            broken: reason,
-        };
-        Ok(Executor { shared: Arc::new(shared), workers, thread: Some(thread), session: None })
+        let wanted = self.wanted.clone();
+        Ok(Session { mode, wanted, workers, commands, thread, next_call: 0, progress, broken: reason })
     }
 }
 

@@ -371,8 +371,7 @@ impl Engine {
         if let Some(watching) = &mut self.watching {
             watching.tell(Happening::Joined(&info));
         }
-        let share = Share { host: info.host.clone(), tasks: 0 };
-        lock(&self.progress).by_rank.insert(info.rank, share);
+        lock(&self.progress).by_rank.insert(info.rank, Share::of(&info));
         let worker = WorkerId(info.rank);
         let (slots, width) =
             if info.children.is_empty() { (info.threads, 1) } else { (1, info.children.len() as u32) };

@@ -189,8 +189,9 @@ fn has_ended() -> Error {
 ///
 /// Dropping an executor waits for what was submitted and then ends the workers, like
 /// [`shutdown`](Executor::shutdown). A program may start one executor after another. MPI starts once in a program, so
-/// in `comm` and `pool` the workers wait in between: all executors have the same ones, and the settings of the first. When a panic drops it, the program goes on unwinding, and workers are ended
-/// within a second; under a launcher that would end the program for it, with the program.
+/// in `comm` and `pool` the workers wait in between: all executors have the same ones, and the settings of the first.
+/// When a panic drops it, the program goes on unwinding, and workers are ended within a second; under a launcher that
+/// would end the program for it, with the program.
 #[derive(Debug)]
 pub struct Executor {
     shared: Arc<Shared>,
@@ -576,17 +577,16 @@ impl Executor {
     }
 
     fn end(&mut self, farewell: Farewell) -> Result<(), Error> {
-        let Some(mut thread) = self.thread.take() else {
-            return Ok(());
-        };
         if let Some(wanted) = self.session.take() {
             let in_order = farewell.patience.is_none() && farewell.code.is_none();
-            match if in_order { self.rest(thread, wanted, farewell.cancel) } else { Err(thread) } {
-                Ok(()) => return Ok(()),
-                Err(unrested) => thread = unrested,
+            if in_order && self.rest(wanted, farewell.cancel) {
+                return Ok(());
             }
             session::is_over();
         }
+        let Some(thread) = self.thread.take() else {
+            return Ok(());
+        };
         // If the thread has ended already, joining it tells why.
         let _ = self.shared.command(Command::End(farewell));
         let ended = thread.join();

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Mutex};
 
-use crate::sync::lock;
+use crate::{fabric::WorkerInfo, sync::lock};
 
 /// What has been done so far, for those who watch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,6 +30,21 @@ pub struct Share {
     pub host: String,
     /// Tasks that it ran to an end.
     pub tasks: u64,
+}
+
+impl Share {
+    /// Of a worker that has done nothing yet.
+    pub(super) fn of(worker: &WorkerInfo) -> Share {
+        Share { host: worker.host.clone(), tasks: 0 }
+    }
+}
+
+impl Progress {
+    /// That of an executor that has these workers, and has done nothing yet.
+    pub(super) fn of(workers: &[WorkerInfo]) -> Progress {
+        let by_rank = workers.iter().map(|worker| (worker.rank, Share::of(worker))).collect();
+        Progress { by_rank, ..Progress::default() }
+    }
 }
 
 /// What was done since it was last published: a lock for each task would cost more than many a task.

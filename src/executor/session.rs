@@ -15,7 +15,6 @@ use super::{
     Executor,
     command::{Command, Farewell},
     engine::Reason,
-    has_ended,
     progress::Progress,
 };
 use crate::{
@@ -97,18 +96,12 @@ pub(super) fn is_over() {
 }
 
 impl Executor {
-    /// Has the workers wait for the next executor, when all is done; the thread back when nobody works any more.
-    pub(super) fn rest(
-        &mut self,
-        thread: JoinHandle<Result<(), Error>>,
-        wanted: Wanted,
-        cancel: bool,
-    ) -> Result<(), JoinHandle<Result<(), Error>>> {
+    /// Has the workers wait for the next executor, when all is done; false when nobody works any more.
+    pub(super) fn rest(&mut self, wanted: Wanted, cancel: bool) -> bool {
         let (rested, resting) = mpsc::channel();
         let asked = self.shared.command(Command::Rest { cancel, rested });
-        let Ok(workers) = asked.and_then(|()| resting.recv().map_err(|_| has_ended())) else {
-            return Err(thread);
-        };
+        let Some(workers) = asked.ok().and_then(|()| resting.recv().ok()) else { return false };
+        let Some(thread) = self.thread.take() else { return false };
         self.shared.flush_callbacks();
         rest(Session {
             mode: self.shared.mode,
@@ -120,7 +113,7 @@ impl Executor {
             progress: self.shared.progress.clone(),
             broken: self.shared.broken.clone(),
         });
-        Ok(())
+        true
     }
 }
 

@@ -1,7 +1,8 @@
 //! Workers that are child processes of this program, over socket pairs: mode `processes`, and the children of leaders.
 //!
-//! A child is the same executable with the same arguments, or the program that the user has named, in a process group of its own. Its standard input is its end
-//! of the socket; it recognises itself by an environment variable that names its parent.
+//! A child is the same executable with the same arguments, or the program that the user has named, in a process group
+//! of its own. Its standard input is its end of the socket; it recognises itself by an environment variable that names
+//! its parent.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
