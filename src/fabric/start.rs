@@ -59,7 +59,6 @@ pub(crate) struct Wanted {
     /// How long a worker may leave rank 0 without an answer.
     pub(crate) stall: Option<Duration>,
     /// How messages are timed before the workers serve.
-    #[cfg_attr(not(any(feature = "mpi", feature = "cli")), expect(dead_code, reason = "nothing is timed"))]
     pub(crate) timing: Option<Timing>,
 }
 
