@@ -320,6 +320,7 @@ impl Call {
 
     /// Takes the next chunk for `worker`: what came back first, then fresh tasks; no more of them than are
     /// expected to end within `time_left`.
+    #[inline]
     pub(super) fn take(
         &mut self,
         worker: WorkerId,
@@ -415,6 +416,7 @@ impl Call {
         &self.times
     }
 
+    #[inline]
     pub(super) fn measured(&mut self, cost: f64, busy_nanos: u64, overhead_nanos: u64) {
         self.times.measured(cost, busy_nanos, overhead_nanos);
     }
@@ -430,6 +432,7 @@ impl Call {
     }
 
     /// Records the outcome of tasks for good, and emits what has its turn.
+    #[inline]
     pub(super) fn commit(&mut self, piece: Piece, mut emit: impl FnMut(Piece)) {
         self.held_bytes += piece.size();
         self.sized += piece.amount();
