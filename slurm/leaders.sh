@@ -18,6 +18,9 @@ command=(rankpool run pi --tasks 1000 --output pi.h5)
 # A child for each CPU that Slurm gives the rank; on nodes that are the job's alone, for each CPU of the node.
 export RANKPOOL_PROCESSES_PER_WORKER="${SLURM_CPUS_PER_TASK:--1}"
 
+# Without it Slurm 22.05 lets the ranks of a node leave MPI_Init before those of the others are ready: they may crash.
+export SLURM_PMIX_FENCE=ring
+
 # The others go on when a rank has ended. Since 22.05 srun does not take over --cpus-per-task.
 launch=(srun --mpi=pmix --wait=0 --kill-on-bad-exit=0
     ${SLURM_CPUS_PER_TASK:+--cpus-per-task="$SLURM_CPUS_PER_TASK"})
@@ -53,10 +56,9 @@ fi
 
 # 75: the run has stopped in time, and goes on from its journal when the job starts again. 137: its ranks were killed,
 # as srun does with all of them when one dies. The limits end a job that never gets further.
-# 139: rank 0 has died as MPI started, of a message that came too early. It is rare, and the next start goes well.
 case $code in
 75) restarts=100 ;;
-137 | 139) restarts=3 ;;
+137) restarts=3 ;;
 *) restarts=0 ;;
 esac
 if [ -z "$stopped" ] && [ "${SLURM_RESTART_COUNT:-0}" -lt "$restarts" ]; then

@@ -64,6 +64,9 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
+# Where it is above the number of a job's nodes, 50 by default, the tree has no branches: then the barrier in MPI_Init
+# holds within each node only, and now and then a rank dies of a message that comes too early.
+TreeWidth=2
 # Queues are looked at every second, not every minute.
 SchedulerParameters=sched_interval=1,bf_interval=1,batch_sched_delay=0
 ReturnToService=2
