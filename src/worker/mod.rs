@@ -142,6 +142,9 @@ pub(crate) fn serve(link: &mut dyn Link, identity: &Identity) -> Result<Goodbye,
         };
         match message {
             ToWorker::Chunk(chunk) => {
+                if results.leave_before(chunk.call) {
+                    link.flush()?;
+                }
                 let shared = desk.shared.get(&chunk.call).cloned();
                 let mut here = Here { link, desk: &mut desk, dispatch: chunk.dispatch, broken: None };
                 let place = Seat {
@@ -180,7 +183,7 @@ pub(crate) fn serve(link: &mut dyn Link, identity: &Identity) -> Result<Goodbye,
 
 /// A chunk that takes no longer is short.
 const SHORT_NANOS: u64 = 10_000;
-/// After so many short chunks the next one is believed to be short, too.
+/// After so many short chunks of a call its next one is believed to be short, too.
 const CALM: u32 = 8;
 /// The result of a short chunk waits no longer for the next ones, with which it leaves.
 const WAIT_NANOS: u64 = 50_000;
@@ -188,10 +191,12 @@ const WAIT_NANOS: u64 = 50_000;
 /// that it was sent ahead.
 const TOGETHER: u32 = 32;
 
-/// Results that leave together: of short chunks, while there are more at hand.
+/// Results that leave together: of short chunks of one call, while there are more at hand.
 #[derive(Default)]
 struct Results {
-    /// Short chunks in a row.
+    /// The call of the last chunk.
+    call: Option<u64>,
+    /// Its short chunks in a row.
     short: u32,
     /// When the first of those that wait was there.
     since: Option<u64>,
@@ -200,6 +205,17 @@ struct Results {
 }
 
 impl Results {
+    /// A chunk of this call begins: whether those that wait leave before. Of another call's chunk nobody knows how long
+    /// it takes.
+    fn leave_before(&mut self, call: u64) -> bool {
+        if self.call == Some(call) {
+            return false;
+        }
+        let waited = self.waiting > 0;
+        *self = Results { call: Some(call), ..Results::default() };
+        waited
+    }
+
     /// Whether the result of a chunk that has taken `busy` may wait; `more`: other chunks are at hand.
     fn may_wait(&mut self, busy: u64, now: u64, more: bool) -> bool {
         self.short = if busy < SHORT_NANOS { self.short.saturating_add(1) } else { 0 };
@@ -298,10 +314,14 @@ mod tests {
     use crate::wire::BatchBuilder;
 
     /// Rank 0, which says the rest while the first chunk runs.
+    #[derive(Default)]
     struct Script {
         now: VecDeque<ToWorker>,
         meanwhile: VecDeque<ToWorker>,
         results: Vec<(u64, u64)>,
+        /// How many results had left when each one was posted, and have left.
+        left: Vec<usize>,
+        leaves: usize,
     }
 
     impl Link for Script {
@@ -310,7 +330,7 @@ mod tests {
         }
 
         fn has_arrived(&self) -> bool {
-            false
+            !self.now.is_empty()
         }
 
         fn recv(&mut self) -> Result<ToWorker, LinkError> {
@@ -320,21 +340,27 @@ mod tests {
         fn post(&mut self, message: ToRank0) {
             if let ToRank0::Result(result) = message {
                 self.results.push((result.dispatch, result.count));
+                self.left.push(self.leaves);
                 self.now.append(&mut self.meanwhile);
             }
         }
 
         fn flush(&mut self) -> Result<(), LinkError> {
+            self.leaves = self.results.len();
             Ok(())
         }
     }
 
-    fn chunk<F: Fn(u64) -> u64 + Copy + 'static>(_: F, dispatch: u64) -> ToWorker {
+    fn identity() -> Identity {
+        Identity { rank: 1, slot: 0, threads: 1, board: Arc::new(Board::new(1)) }
+    }
+
+    fn chunk<F: Fn(u64) -> u64 + Copy + 'static>(_: F, call: u64, dispatch: u64) -> ToWorker {
         let mut items = BatchBuilder::default();
         items.push(&5u64).unwrap();
         let program = to_program(run_chunk::<Each<Plain, F, u64, u64>, Collect>).unwrap();
         let items = Some(items.finish());
-        let (call, start, count, attempt, seed, limit_nanos) = (1, dispatch, 1, 1, 0, 0);
+        let (start, count, attempt, seed, limit_nanos) = (dispatch, 1, 1, 0, 0);
         ToWorker::Chunk(ChunkMessage {
             call,
             dispatch,
@@ -358,18 +384,28 @@ mod tests {
             millis
         };
         let mut link = Script {
-            now: [chunk(long, 1)].into(),
+            now: [chunk(long, 1, 1)].into(),
             meanwhile: [
-                chunk(long, 2),
-                chunk(long, 3),
+                chunk(long, 1, 2),
+                chunk(long, 1, 3),
                 ToWorker::Revoke { call: 1, dispatch: 2 },
                 ToWorker::Shutdown { finalise: true },
             ]
             .into(),
-            results: Vec::new(),
+            ..Script::default()
         };
-        let identity = Identity { rank: 1, slot: 0, threads: 1, board: Arc::new(Board::new(1)) };
-        assert_eq!(serve(&mut link, &identity).unwrap(), Goodbye { finalise: true });
+        assert_eq!(serve(&mut link, &identity()).unwrap(), Goodbye { finalise: true });
         assert_eq!(link.results, [(1, 1), (2, 0), (3, 1)]);
+    }
+
+    #[test]
+    fn a_result_does_not_wait_for_a_chunk_of_another_call() {
+        let (short, other) = (|value| value, |value| value + 1);
+        let mut now: VecDeque<ToWorker> = (1..=12).map(|dispatch| chunk(short, 1, dispatch)).collect();
+        now.extend([chunk(other, 2, 13), chunk(other, 2, 14), ToWorker::Shutdown { finalise: true }]);
+        let mut link = Script { now, ..Script::default() };
+        serve(&mut link, &identity()).unwrap();
+        // The next call's chunks are not known to be short either.
+        assert_eq!(link.left[12..], [12, 13]);
     }
 }
