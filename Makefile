@@ -16,8 +16,9 @@ run: setup
 test: setup-tests python check features unit stacks package
 	@echo "all checks passed"
 
-# What test runs, and more than a sample of what dies when, and on the other MPI libraries.
-test-all: STACK_TESTS += --test cli --test scenarios
+# What test runs, and more than a sample of what dies when, and on both other MPI libraries.
+test-all: STACK_TESTS += cli scenarios
+test-all: STACK_KILLS := openmpi mpich
 test-all: STACK_BEHAVIOURS :=
 test-all: export RANKPOOL_TEST_KILLS := all
 test-all: test
@@ -49,24 +50,45 @@ features:
 	cargo test --no-default-features --features cli --lib --bins
 	@! cargo tree --no-default-features --features cli --edges normal,build | grep -E "mpi-sys|hdf5|clang-sys"
 
+# A suite waits most of its time, for processes that end and for limits: two run at a time, the longest first, and each
+# prints when it ends. Instructions are counted where nothing else runs.
+LONGEST := docker results kills
+ALONE := counts
+SUITES := $(basename $(notdir $(wildcard tests/*.rs))) $(notdir $(patsubst %/main.rs,%,$(wildcard tests/*/main.rs)))
+SUITES := $(LONGEST) $(filter-out $(LONGEST) $(ALONE),$(SUITES))
+
+# Runs the suites whose names it reads, one a line.
+TWO_AT_A_TIME := mkdir -p target/suites && xargs -P 2 -I% sh -c \
+    'cargo test --test % >target/suites/% 2>&1; code=$$?; cat target/suites/%; exit $$code'
+
 unit:
-	cargo test --no-fail-fast
+	cargo test --no-run
+	@code=0; \
+	printf '%s\n' $(SUITES) | { $(TWO_AT_A_TIME); } || code=1; \
+	cargo test --no-fail-fast --lib --bins $(ALONE:%=--test %) || code=1; \
+	cargo test --doc || code=1; \
+	exit $$code
 
 # Launches, what dies, and a sample of the behaviours, on the MPI libraries that setup.sh has installed beside the system's.
 STACK_BEHAVIOURS := comm-3-ranks
-STACK_TESTS := --test launches --test kills
+STACK_TESTS := launches
+STACK_KILLS := openmpi
 
 stacks: setup-tests
 	for mpiexec in target/stacks/*/bin/mpiexec; do \
 	    bin=$(CURDIR)/$${mpiexec%/mpiexec}; \
 	    echo "on the MPI in $$bin"; \
 	    export PATH="$$bin:$(PATH)" MPICC="$$bin/mpicc" CARGO_TARGET_DIR="$${bin%/bin}/build"; \
-	    cargo build --examples && cargo test --no-fail-fast $(STACK_TESTS) && \
+	    suites="$(STACK_TESTS)"; \
+	    case " $(STACK_KILLS) " in *" $$(basename $${bin%/bin}) "*) suites="kills $$suites" ;; esac; \
+	    cargo build --examples && cargo test --no-run $$(printf -- '--test %s ' behaviours $$suites) && \
+	    printf '%s\n' $$suites | { $(TWO_AT_A_TIME); } && \
 	    cargo test --test behaviours -- $(STACK_BEHAVIOURS) || exit 1; \
 	done
 
+# In the folder of the tests, where the dependencies are built already.
 package:
-	cargo package --allow-dirty
+	CARGO_TARGET_DIR=$(CURDIR)/target cargo package --allow-dirty
 
 bench: setup
 	benches/run.sh
