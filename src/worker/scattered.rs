@@ -93,6 +93,17 @@ impl Original {
     pub(crate) fn within(&self) -> &Originals {
         &self.within
     }
+
+    /// What has to be there where it is decoded.
+    fn at_hand(&self) -> AtHand {
+        self.within.values().map(|original| (original.number, original.value.clone())).collect()
+    }
+}
+
+impl fmt::Debug for Original {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Original").field("number", &self.number).finish_non_exhaustive()
+    }
 }
 
 impl Drop for Original {
@@ -194,9 +205,11 @@ impl<S: DeserializeOwned + Send + Sync + 'static> Deref for Scattered<S> {
     type Target = S;
 
     fn deref(&self) -> &S {
-        let within = self.original.iter().flat_map(|original| original.within.values());
-        let within = within.map(|original| (original.number, original.value.clone())).collect();
-        match offering(within, || self.value.get()) {
+        let value = match &self.original {
+            Some(original) => offering(original.at_hand(), || self.value.get()),
+            None => self.value.get(),
+        };
+        match value {
             Ok(value) => value,
             Err(failure) => panic!("a scattered value cannot be read: {}", failure.message),
         }
@@ -234,5 +247,83 @@ impl<'de, S: DeserializeOwned + Send + Sync + 'static> Deserialize<'de> for Scat
         let value = value.ok_or_else(|| de::Error::custom("a scattered value can be had in a task only"))?;
         value.get::<S>().map_err(|failure| de::Error::custom(failure.message))?;
         Ok(Scattered { number, value, original: None, of: PhantomData })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        sync::lock,
+        wire::{decode, encode},
+    };
+    use std::sync::Mutex;
+
+    /// Takes down what is dropped.
+    #[derive(Default)]
+    struct Noted(Mutex<Vec<u64>>);
+
+    impl Home for Noted {
+        fn dropped(&self, number: u64) {
+            lock(&self.0).push(number);
+        }
+    }
+
+    fn scattered<S: Serialize>(home: &Arc<Noted>, number: u64, value: &S) -> Scattered<S> {
+        let mut within = Originals::new();
+        let bytes = noting(&**home, &mut within, || encode(value)).unwrap();
+        Scattered::of(Original::new(number, bytes.into(), within, home.clone()))
+    }
+
+    /// What a worker has of these.
+    fn arrived(originals: &Originals) -> AtHand {
+        originals
+            .values()
+            .map(|original| (original.number(), Arc::new(SharedValue::new(original.bytes().clone()))))
+            .collect()
+    }
+
+    #[test]
+    fn a_handle_brings_its_value_along_and_those_inside_of_it() {
+        let home = Arc::new(Noted::default());
+        let inner = scattered(&home, 1, &"inner".to_string());
+        let outer = scattered(&home, 2, &(inner.clone(), 7u8));
+        let other = scattered(&home, 3, &9u64);
+        let mut found = Originals::new();
+        let item = noting(&*home, &mut found, || encode(&(outer.clone(), 5u64))).unwrap();
+        assert_eq!(item.len(), 16, "a handle is sent as a number");
+        assert!(found.keys().eq(&[1, 2]), "and the value goes along");
+        noting(&*home, &mut found, || encode(&other)).unwrap();
+        assert!(found.keys().eq(&[1, 2, 3]), "those of all items gather");
+
+        type Item = (Scattered<(Scattered<String>, u8)>, u64);
+        let read = || decode::<Item>(&item);
+        let (value, number) = offering(arrived(&found), read).unwrap();
+        assert_eq!((&*value.0, value.1, number), (&"inner".to_string(), 7, 5));
+        assert!(read().is_err(), "outside of a task nothing is at hand");
+        let wrong = offering(arrived(&found), || decode::<(Scattered<u8>, u64)>(&item)).unwrap_err();
+        assert!(wrong.to_string().contains("left over"), "{wrong}");
+
+        assert!(encode(&outer).is_err(), "nobody would send the value");
+        assert!(noting(&*Arc::new(Noted::default()), &mut Originals::new(), || encode(&outer)).is_err());
+        assert!(offering(arrived(&found), || encode(&value)).is_err(), "a task cannot send it either");
+    }
+
+    #[test]
+    fn a_value_is_dropped_once_with_all_that_hold_it() {
+        let home = Arc::new(Noted::default());
+        let inner = scattered(&home, 1, &4u64);
+        let outer = scattered(&home, 2, &inner);
+        let mut of_a_call = Originals::new();
+        noting(&*home, &mut of_a_call, || encode(&outer)).unwrap();
+        drop(inner);
+        assert_eq!(**outer, 4, "what is inside of it is held by it");
+        drop(outer.clone());
+        drop(outer);
+        assert!(lock(&home.0).is_empty(), "the call has it");
+        drop(of_a_call);
+        let mut dropped = lock(&home.0).clone();
+        dropped.sort_unstable();
+        assert_eq!(dropped, [1, 2]);
     }
 }
