@@ -370,7 +370,9 @@ impl Engine {
     }
 
     fn lost(&mut self, worker: &WorkerInfo, reason: &str) {
-        self.shared.values_mut().for_each(|known_to| drop(known_to.remove(&worker.rank)));
+        for known_to in self.shared.values_mut() {
+            known_to.remove(&worker.rank);
+        }
         lock(&self.progress).lost += 1;
         if let Some(watching) = &mut self.watching {
             watching.tell(Happening::Lost { worker, reason });

@@ -170,7 +170,9 @@ impl Leader {
     /// Tells rank 0 that a child is gone; false when it was known.
     fn lost(&mut self, child: u32, reason: String, link: &mut dyn Link) -> bool {
         let Some(Child { slot, pid, .. }) = self.children.remove(&child) else { return false };
-        self.known_to.values_mut().for_each(|children| drop(children.remove(&child)));
+        for known_to in self.known_to.values_mut() {
+            known_to.remove(&child);
+        }
         tracing::debug!("child {slot} (pid {pid}) was lost: {reason}");
         link.post(ToRank0::Team(TeamNews::Lost { slot, pid, reason }));
         true
