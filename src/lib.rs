@@ -23,6 +23,7 @@
 //!   [`submit`](Executor::submit).
 //! - [`Call`]: the same with options, made by [`Executor::call`]: chunk, retries, time limits, window;
 //!   [`stream`](Call::stream) for results as they come, [`cost`](Call::cost) for the longest tasks first.
+//! - [`Executor::scatter`]: a value that is sent once, and used by any number of calls.
 //! - [`Future`], [`wait`] and [`as_completed`]: single tasks.
 //! - [`Task`]: what a task may know about itself, and its own random numbers.
 //! - [`TaskError`] and [`Error`]: what went wrong, where. [`main`] ends a program with the exit code that an error
@@ -93,4 +94,4 @@ pub use serde_json;
 #[cfg(feature = "cli")]
 pub use wire::Record;
 pub use wire::{Block, Child, RawText};
-pub use worker::{Function, Returned, Task, Tasks};
+pub use worker::{Function, Returned, Scattered, Task, Tasks};

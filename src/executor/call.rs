@@ -1,8 +1,6 @@
 //! A function with its options, ready to be mapped, streamed, reduced or submitted.
 
-use std::{marker::PhantomData, time::Duration};
-
-use bytes::Bytes;
+use std::{marker::PhantomData, sync::Arc, time::Duration};
 
 use super::{
     Executor, Future, Stream, Unordered,
@@ -19,7 +17,10 @@ use crate::{
     launch::Mode,
     scheduler::{CallSpec, Chunk},
     wire::{BatchBuilder, nanos},
-    worker::{Collect, EntryPoint, Fold, Function, Node, Numbered, append, catch, run_chunk, to_program},
+    worker::{
+        Collect, EntryPoint, Fold, Function, Node, Numbered, Original, Originals, append, catch, noting,
+        run_chunk, to_program,
+    },
 };
 
 /// A function and its options; [`Executor::call`] and its relatives make one.
@@ -44,13 +45,13 @@ use crate::{
 #[derive(Debug)]
 pub struct Call<'p, T> {
     pool: &'p Executor,
-    shared: Result<Option<Bytes>, Failure>,
+    shared: Result<Option<Arc<Original>>, Failure>,
     pub(super) options: CallOptions,
     function: PhantomData<fn(T)>,
 }
 
 impl<'p, T: Function> Call<'p, T> {
-    pub(crate) fn new(pool: &'p Executor, shared: Result<Option<Bytes>, Failure>) -> Call<'p, T> {
+    pub(crate) fn new(pool: &'p Executor, shared: Result<Option<Arc<Original>>, Failure>) -> Call<'p, T> {
         let options = CallOptions { chunk: pool.shared.chunk, ..CallOptions::default() };
         Call { pool, shared, options, function: PhantomData }
     }
@@ -348,7 +349,8 @@ impl<'p, T: Function> Call<'p, T> {
     /// future's to tell.
     pub fn submit(self, item: T::Item) -> Result<Future<T::Value>, Error> {
         let mut items = BatchBuilder::default();
-        let pushed = catch(|| items.push(&item));
+        let mut scattered = Originals::new();
+        let pushed = noting(&*self.pool.shared, &mut scattered, || catch(|| items.push(&item)));
         let work = self.work(entry::<T>())?;
         let spec = self.options.spec(true, Some(1))?;
         let shared = &self.pool.shared;
@@ -365,7 +367,7 @@ impl<'p, T: Function> Call<'p, T> {
             return Ok(Future::new(cell));
         }
         let items = Items::single(index, items.finish());
-        let open = OpenCall::new(work, Answer(cell.clone()), items);
+        let open = OpenCall::new(work, Answer(cell.clone()), items, scattered);
         shared.command(Command::Task { call, spec, open })?;
         Ok(Future::new(cell))
     }

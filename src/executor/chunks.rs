@@ -51,6 +51,6 @@ impl Executor {
         A: Serialize + DeserializeOwned + 'static,
         R: Serialize + DeserializeOwned + 'static,
     {
-        Call::<ChunksWith<F, S, A, R>>::new(self, Executor::encoded(shared))
+        Call::<ChunksWith<F, S, A, R>>::new(self, self.original("the shared value", shared).map(Some))
     }
 }

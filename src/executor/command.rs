@@ -6,13 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-
 use super::{items::Items, turns::Order, watch::Watching};
 use crate::{
     fabric::WorkerInfo,
     scheduler::{CallId, CallSpec, End},
     wire::{Batch, Piece},
+    worker::{Original, Originals},
 };
 
 /// Who waits for the outcomes of a call.
@@ -39,7 +38,7 @@ impl Drop for Answer {
 /// What workers need to know of a call.
 pub(super) struct Work {
     pub(super) program: u64,
-    pub(super) shared: Option<Bytes>,
+    pub(super) shared: Option<Arc<Original>>,
     /// Workers build a state for this call.
     pub(super) stateful: bool,
     pub(super) seed: u64,
@@ -65,6 +64,8 @@ pub(super) enum Command {
     Feed {
         call: CallId,
         items: Batch,
+        /// The scattered values in them.
+        scattered: Originals,
     },
     Skip {
         call: CallId,
@@ -80,6 +81,10 @@ pub(super) enum Command {
     },
     Cancel {
         call: CallId,
+    },
+    /// Nobody uses this shared value any more.
+    Dropped {
+        number: u64,
     },
     /// Tell what happens from now on; `None` ends the watch.
     Watch(Option<Watching>),
@@ -112,19 +117,27 @@ pub(super) struct OpenCall {
     pub(super) work: Work,
     pub(super) answer: Answer,
     pub(super) items: Items,
+    /// The scattered values that its tasks may use.
+    pub(super) scattered: Originals,
     /// A chunk of it has left.
     pub(super) started: bool,
-    /// Workers that keep something of this call.
+    /// Workers that keep a state for this call.
     pub(super) known_to: BTreeSet<u32>,
 }
 
 impl OpenCall {
-    pub(super) fn new(work: Work, answer: Answer, items: Items) -> Box<OpenCall> {
-        Box::new(OpenCall { work, answer, items, started: false, known_to: BTreeSet::new() })
+    pub(super) fn new(work: Work, answer: Answer, items: Items, scattered: Originals) -> Box<OpenCall> {
+        let known_to = BTreeSet::new();
+        let mut open = Box::new(OpenCall { work, answer, items, scattered, started: false, known_to });
+        if let Some(shared) = &open.work.shared {
+            let within = shared.within().iter().map(|(number, value)| (*number, value.clone()));
+            open.scattered.extend(within);
+        }
+        open
     }
 
-    /// True when workers keep nothing of such a call.
-    pub(super) fn is_stateless(&self) -> bool {
-        self.work.shared.is_none() && !self.work.stateful
+    /// The values that its tasks share: that of the call first.
+    pub(super) fn shared(&self) -> impl Iterator<Item = &Arc<Original>> {
+        self.work.shared.iter().chain(self.scattered.values())
     }
 }

@@ -16,7 +16,7 @@ use std::{
 };
 
 use super::{command::Command, has_ended};
-use crate::{error::Error, scheduler::CallId, sync::lock, wire::BatchBuilder};
+use crate::{error::Error, scheduler::CallId, sync::lock, wire::BatchBuilder, worker::Originals};
 
 /// Items of a slow iterator do not wait longer than this for their block to fill.
 pub(super) const BLOCK_TIME: Duration = Duration::from_millis(2);
@@ -34,13 +34,16 @@ pub(super) struct Tray {
 /// A block of items that fills.
 pub(super) struct Filling {
     pub(super) items: BatchBuilder,
+    /// The scattered values in them.
+    pub(super) scattered: Originals,
     /// When the first of them was asked for.
     pub(super) began: Instant,
 }
 
 impl Tray {
     pub(super) fn new(call: CallId, commands: mpsc::Sender<Command>, engine: Thread) -> Arc<Tray> {
-        let block = Mutex::new(Filling { items: BatchBuilder::default(), began: Instant::now() });
+        let (items, scattered) = Default::default();
+        let block = Mutex::new(Filling { items, scattered, began: Instant::now() });
         Arc::new(Tray { call, commands, engine, block, wanted: AtomicBool::new(false) })
     }
 
@@ -59,8 +62,8 @@ impl Tray {
     /// # Errors
     /// When the executor has ended.
     pub(super) fn send(&self, block: &mut Filling) -> Result<(), Error> {
-        let items = block.items.finish();
-        let sent = self.commands.send(Command::Feed { call: self.call, items });
+        let (items, scattered) = (block.items.finish(), std::mem::take(&mut block.scattered));
+        let sent = self.commands.send(Command::Feed { call: self.call, items, scattered });
         self.engine.unpark();
         sent.map_err(|_| has_ended())
     }

@@ -5,7 +5,7 @@
 mod tests;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, OnceLock, mpsc},
     thread,
     time::{Duration, Instant},
@@ -43,6 +43,8 @@ pub(super) struct Engine {
     fabric: Box<dyn Fabric>,
     scheduler: Scheduler,
     calls: FxHashMap<CallId, Box<OpenCall>>,
+    /// The workers that have a shared value, by its number.
+    shared: FxHashMap<u64, BTreeSet<u32>>,
     /// There was a burst of calls, whose memory has not been given back yet.
     burst: bool,
     workers: HashMap<u32, WorkerInfo>,
@@ -88,6 +90,7 @@ impl Engine {
             fabric,
             scheduler: Scheduler::new(),
             calls: FxHashMap::default(),
+            shared: FxHashMap::default(),
             burst: false,
             workers: HashMap::new(),
             progress,
@@ -259,10 +262,11 @@ impl Engine {
                 self.keep(call, open);
                 self.tell(Event::Assigned { call, spec, tasks: 1, kind });
             }
-            Command::Feed { call, items } => {
+            Command::Feed { call, items, scattered } => {
                 let tasks = items.len() as u64;
                 if let Some(open) = self.calls.get_mut(&call) {
                     open.items.feed(items);
+                    open.scattered.extend(scattered);
                     self.tell(Event::Fed { call, tasks });
                 }
             }
@@ -275,6 +279,11 @@ impl Engine {
             Command::Close { call } => self.tell(Event::Closed { call }),
             Command::Consumed { call, tasks, bytes } => self.tell(Event::Consumed { call, tasks, bytes }),
             Command::Cancel { call } => self.tell(Event::Cancelled { call }),
+            Command::Dropped { number } => {
+                for rank in self.shared.remove(&number).unwrap_or_default() {
+                    self.fabric.post(rank, ToWorker::Forget { number });
+                }
+            }
             Command::Watch(watching) => {
                 self.watching = watching;
                 self.sent.clear();
@@ -361,6 +370,9 @@ impl Engine {
     }
 
     fn lost(&mut self, worker: &WorkerInfo, reason: &str) {
+        for known_to in self.shared.values_mut() {
+            known_to.remove(&worker.rank);
+        }
         lock(&self.progress).lost += 1;
         if let Some(watching) = &mut self.watching {
             watching.tell(Happening::Lost { worker, reason });
@@ -474,12 +486,16 @@ impl Engine {
                     watching.tell(Happening::Dispatched { rank, start, count, attempt });
                 }
                 open.started = true;
-                let keeps = !open.is_stateless();
-                if keeps
-                    && open.known_to.insert(rank)
-                    && let Some(value) = &open.work.shared
-                {
-                    self.fabric.share(rank, dispatch.call.0, value);
+                let mut shared = Vec::new();
+                for value in open.shared() {
+                    shared.push(value.number());
+                    if self.shared.entry(value.number()).or_default().insert(rank) {
+                        self.fabric.share(rank, value.number(), value.bytes());
+                    }
+                }
+                let keeps = open.work.stateful;
+                if keeps {
+                    open.known_to.insert(rank);
                 }
                 let chunk = ChunkMessage {
                     call: dispatch.call.0,
@@ -493,6 +509,7 @@ impl Engine {
                     share: dispatch.share,
                     keeps,
                     traced: self.watching.is_some(),
+                    shared,
                     items: Some(open.items.slice(dispatch.start, dispatch.count)),
                 };
                 self.fabric.post(rank, ToWorker::Chunk(chunk));
@@ -533,7 +550,7 @@ impl Engine {
             }
             Action::Forget { call } => {
                 if let Some(open) = self.calls.remove(&call) {
-                    let forget = |rank: &u32| self.fabric.post(*rank, ToWorker::Forget { call: call.0 });
+                    let forget = |rank: &u32| self.fabric.post(*rank, ToWorker::Forget { number: call.0 });
                     open.known_to.iter().for_each(forget);
                 }
             }

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::{
     Shared,
     command::{Answer, Command, OpenCall, Work},
-    courier::{BLOCK_TIME, Tray},
+    courier::{BLOCK_TIME, Filling, Tray},
     items::Items,
     mailbox::Mailbox,
     options::CallOptions,
@@ -23,7 +23,7 @@ use crate::{
     scheduler::{CallId, CallSpec, End},
     task_set::TaskSet,
     wire::{Amount, Piece},
-    worker::catch,
+    worker::{Originals, catch, noting},
 };
 
 /// Items are handed over in blocks of about this size.
@@ -114,7 +114,7 @@ where
         let mailbox = Arc::new(Mailbox::default());
         let CallSpec { window_tasks, window_bytes, stop_at_error, .. } = spec;
         let turns = options.order.clone().map(|order| Turns::new(order, ordered, stop_at_error));
-        let open = OpenCall::new(work, Answer(mailbox.clone()), Items::default());
+        let open = OpenCall::new(work, Answer(mailbox.clone()), Items::default(), Originals::new());
         shared.command(Command::Map { call, spec, open })?;
         Ok(Flow {
             shared,
@@ -338,7 +338,9 @@ where
                     closed = true;
                     break;
                 };
-                let encoded = catch(|| block.items.push(&item)).and_then(|pushed| {
+                let Filling { items: batch, scattered, .. } = &mut *block;
+                let pushed = noting(self.shared, scattered, || catch(|| batch.push(&item)));
+                let encoded = pushed.and_then(|pushed| {
                     pushed.map_err(|error| Failure::new(FailureKind::Codec, format!("the item {error}")))
                 });
                 if let Err(failure) = encoded {

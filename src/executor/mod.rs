@@ -15,6 +15,7 @@ mod options;
 mod outbox;
 mod outcome;
 mod progress;
+mod scatter;
 mod session;
 mod stream;
 mod turns;
@@ -31,7 +32,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
 pub use builder::Builder;
@@ -55,13 +55,12 @@ pub(crate) use {
 };
 
 use crate::{
-    error::{Error, ErrorKind, Failure, FailureKind},
+    error::{Error, ErrorKind},
     fabric::{Wanted, WorkerInfo},
     launch::{self, Mode},
     scheduler::{CallId, Chunk},
     sync::lock,
-    wire::encode,
-    worker::{AsItIs, Each, Fallible, Function, Init, Returned, Verdict, With, catch},
+    worker::{AsItIs, Each, Fallible, Function, Init, Returned, Verdict, With},
 };
 
 /// How long running tasks are waited for when there is no time: at a panic, a signal, an exit.
@@ -320,15 +319,7 @@ impl Executor {
         A: Serialize + DeserializeOwned + 'static,
         R: 'static,
     {
-        Call::new(self, Executor::encoded(shared))
-    }
-
-    /// A shared value as it is sent.
-    fn encoded<S: Serialize>(shared: &S) -> Result<Option<Bytes>, Failure> {
-        let encoded = catch(|| encode(shared)).and_then(|encoded| {
-            encoded.map_err(|error| Failure::new(FailureKind::Codec, format!("the shared value {error}")))
-        });
-        encoded.map(|bytes| Some(Bytes::from(bytes)))
+        Call::new(self, self.original("the shared value", shared).map(Some))
     }
 
     /// `f(&mut state, item)` as a call, with a state that `init()` builds once on each worker (once

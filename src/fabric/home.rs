@@ -116,10 +116,10 @@ impl Fabric for Home {
         }
     }
 
-    fn share(&mut self, rank: u32, call: u64, value: &Bytes) {
+    fn share(&mut self, rank: u32, number: u64, value: &Bytes) {
         match &mut self.others {
-            Some(others) if rank != RANK => others.share(rank, call, value),
-            _ => self.post(rank, ToWorker::Share { call, value: value.clone() }),
+            Some(others) if rank != RANK => others.share(rank, number, value),
+            _ => self.post(rank, ToWorker::Share { number, value: value.clone() }),
         }
     }
 

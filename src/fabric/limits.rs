@@ -72,6 +72,7 @@ mod tests {
             share: 0,
             keeps: false,
             traced: false,
+            shared: Vec::new(),
             items: None,
         }
     }

@@ -156,9 +156,9 @@ pub(crate) trait Fabric {
     /// Queues a message for a worker; for one that is lost it does nothing.
     fn post(&mut self, rank: u32, message: ToWorker);
 
-    /// Queues the shared value of a call for a worker.
-    fn share(&mut self, rank: u32, call: u64, value: &Bytes) {
-        self.post(rank, ToWorker::Share { call, value: value.clone() });
+    /// Queues a shared value for a worker.
+    fn share(&mut self, rank: u32, number: u64, value: &Bytes) {
+        self.post(rank, ToWorker::Share { number, value: value.clone() });
     }
 
     /// Sends what is queued.

@@ -67,7 +67,7 @@ pub(crate) struct Processes {
     seats: Vec<Seat>,
     /// Tasks at a time on this host.
     tasks: u32,
-    /// Shared values, by their calls.
+    /// Shared values, by their numbers.
     shared: HashMap<u64, NodeMemory>,
     /// Knows which children have sent something: a round does not ask them all.
     arrivals: OwnedFd,
@@ -174,14 +174,14 @@ impl Processes {
         (slot, self.seats.get(slot as usize).cloned().unwrap_or_default())
     }
 
-    /// Keeps the shared value of a call, for children that are going to need it.
-    pub(crate) fn keep(&mut self, call: u64, value: Bytes) {
-        self.shared.insert(call, NodeMemory::of(value));
+    /// Keeps a shared value, for children that are going to need it.
+    pub(crate) fn keep(&mut self, number: u64, value: Bytes) {
+        self.shared.insert(number, NodeMemory::of(value));
     }
 
     /// Its children have no need of that any more.
-    pub(crate) fn drop_shared(&mut self, call: u64) {
-        self.shared.remove(&call);
+    pub(crate) fn drop_shared(&mut self, number: u64) {
+        self.shared.remove(&number);
     }
 
     /// Sleeps until a child has sent something, for so long at most.
@@ -228,13 +228,13 @@ impl Transport for Processes {
         self.children.get(&rank).map_or(0, |child| child.slot)
     }
 
-    fn share(&mut self, rank: u32, call: u64, value: &Bytes) {
-        let memory = self.shared.entry(call).or_insert_with(|| NodeMemory::of(value.clone()));
+    fn share(&mut self, rank: u32, number: u64, value: &Bytes) {
+        let memory = self.shared.entry(number).or_insert_with(|| NodeMemory::of(value.clone()));
         match memory.clone() {
-            NodeMemory::Small(value) => self.post(rank, ToWorker::Share { call, value }.pack()),
+            NodeMemory::Small(value) => self.post(rank, ToWorker::Share { number, value }.pack()),
             NodeMemory::Mapped { file, length } => {
                 if let Some(connected) = self.children.get_mut(&rank) {
-                    let frame = ToWorker::Mapped { call, length: length as u64 }.pack();
+                    let frame = ToWorker::Mapped { number, length: length as u64 }.pack();
                     connected.stream.post_with(&frame, file);
                     self.leaving.insert(rank);
                 }
@@ -242,8 +242,8 @@ impl Transport for Processes {
         }
     }
 
-    fn forget(&mut self, call: u64) {
-        self.drop_shared(call);
+    fn forget(&mut self, number: u64) {
+        self.drop_shared(number);
     }
 
     fn post(&mut self, rank: u32, frame: Frame) {
@@ -354,10 +354,10 @@ impl Link for Socket {
     fn try_recv(&mut self) -> Result<Option<ToWorker>, LinkError> {
         let Some(frame) = self.stream.try_read().map_err(broken)? else { return Ok(None) };
         match ToWorker::unpack(frame).ok_or_else(LinkError::of_noise)? {
-            ToWorker::Mapped { call, length } => {
+            ToWorker::Mapped { number, length } => {
                 let file = self.stream.file().ok_or_else(LinkError::of_noise)?;
                 let value = node_memory::map(&file, length).map_err(broken)?;
-                Ok(Some(ToWorker::Share { call, value }))
+                Ok(Some(ToWorker::Share { number, value }))
             }
             message => Ok(Some(message)),
         }

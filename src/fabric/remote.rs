@@ -326,12 +326,12 @@ impl<T> Remote<T> {
         &mut self.transport
     }
 
-    /// Queues the shared value of a call, which the transport keeps.
-    pub(crate) fn share_kept(&mut self, rank: u32, call: u64)
+    /// Queues a shared value, which the transport keeps.
+    pub(crate) fn share_kept(&mut self, rank: u32, number: u64)
     where
         T: Transport,
     {
-        Fabric::share(self, rank, call, &Bytes::new());
+        Fabric::share(self, rank, number, &Bytes::new());
     }
 
     /// A rank may use these CPUs of its host, and see these GPUs.
@@ -374,6 +374,9 @@ impl<T: Transport> Fabric for Remote<T> {
         if self.broken {
             return;
         }
+        if let ToWorker::Forget { number } = message {
+            self.transport.forget(number);
+        }
         if let Some(Member { stage: Stage::Working, limits, stirred, asleep, .. }) =
             self.members.get_mut(&rank)
         {
@@ -381,24 +384,21 @@ impl<T: Transport> Fabric for Remote<T> {
             if std::mem::take(asleep) {
                 self.to_wake.push(rank);
             }
-            match &message {
-                // A leader sees to the limits of its children.
-                ToWorker::Chunk(chunk) if self.settings.team.is_none() => {
-                    if let Some(limit) = limits.sent(chunk) {
-                        self.lifelines.limit(rank, limit);
-                    }
-                }
-                ToWorker::Forget { call } => self.transport.forget(*call),
-                _ => {}
+            // A leader sees to the limits of its children.
+            if let ToWorker::Chunk(chunk) = &message
+                && self.settings.team.is_none()
+                && let Some(limit) = limits.sent(chunk)
+            {
+                self.lifelines.limit(rank, limit);
             }
             self.transport.post(rank, message.pack());
         }
     }
 
-    fn share(&mut self, rank: u32, call: u64, value: &Bytes) {
+    fn share(&mut self, rank: u32, number: u64, value: &Bytes) {
         let works = |member: &Member| matches!(member.stage, Stage::Working);
         if !self.broken && self.members.get(&rank).is_some_and(works) {
-            self.transport.share(rank, call, value);
+            self.transport.share(rank, number, value);
         }
     }
 

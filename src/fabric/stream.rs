@@ -247,7 +247,7 @@ mod tests {
         let sizes = [0usize, 1, 100, 3_000_000, 7, 70_000, 0];
         for size in sizes {
             let body: Vec<u8> = (0..size).map(|byte| byte as u8).collect();
-            here.post(&ToWorker::Share { call: 0, value: body.into() }.pack());
+            here.post(&ToWorker::Share { number: 0, value: body.into() }.pack());
         }
         let mut arrived = Vec::new();
         while arrived.len() < sizes.len() {
@@ -276,10 +276,10 @@ mod tests {
         for round in 0..20u64 {
             let file = tempfile::tempfile().unwrap();
             files.push(std::os::unix::fs::MetadataExt::ino(&file.metadata().unwrap()));
-            here.post(&ToWorker::Forget { call: round }.pack());
-            here.post_with(&ToWorker::Mapped { call: round, length: 0 }.pack(), Arc::new(file.into()));
+            here.post(&ToWorker::Forget { number: round }.pack());
+            here.post_with(&ToWorker::Mapped { number: round, length: 0 }.pack(), Arc::new(file.into()));
             here.post(
-                &ToWorker::Share { call: round, value: vec![7; 10_000 * round as usize].into() }.pack(),
+                &ToWorker::Share { number: round, value: vec![7; 10_000 * round as usize].into() }.pack(),
             );
             here.flush().unwrap();
             if round % 3 == 0 {

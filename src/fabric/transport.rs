@@ -39,13 +39,13 @@ pub(crate) trait Transport {
         0
     }
 
-    /// Queues the shared value of a call for a worker.
-    fn share(&mut self, rank: u32, call: u64, value: &Bytes) {
-        self.post(rank, ToWorker::Share { call, value: value.clone() }.pack());
+    /// Queues a shared value for a worker.
+    fn share(&mut self, rank: u32, number: u64, value: &Bytes) {
+        self.post(rank, ToWorker::Share { number, value: value.clone() }.pack());
     }
 
-    /// A call is over: its shared value need not be kept for others.
-    fn forget(&mut self, _call: u64) {}
+    /// A shared value need not be kept for others.
+    fn forget(&mut self, _number: u64) {}
 
     /// Queues a frame for a worker: it leaves at the next [`flush`](Transport::flush), or before.
     fn post(&mut self, rank: u32, frame: Frame);

@@ -81,7 +81,7 @@ fn mean(trips: &[Duration]) -> Duration {
 fn frame_trips(port: &mut Port, worker: u32, bytes: usize, time: Duration) -> Result<Vec<Duration>, Error> {
     let body = Bytes::from(vec![1; bytes]);
     let mut trip = || {
-        send(port, worker, &ToWorker::Share { call: 0, value: body.clone() }.pack())?;
+        send(port, worker, &ToWorker::Share { number: 0, value: body.clone() }.pack())?;
         receive(port).map(drop)
     };
     trip()?;

@@ -2,14 +2,12 @@
 
 use std::{error::Error as StdError, fmt, marker::PhantomData, sync::Arc, time::Duration};
 
-use bytes::Bytes;
-
 use super::Job;
 use crate::{
     error::{Failure, FailureKind},
     executor::{Call, Executor},
     wire::encode,
-    worker::{ChunkRun, Numbering, PerTask, Task, catch},
+    worker::{ChunkRun, Numbering, PerTask, Task},
 };
 
 /// The error of a task that failed, and has something to show all the same: the output that it came with stands in the
@@ -73,10 +71,7 @@ pub(crate) struct JobTask<J>(PhantomData<fn(J)>);
 impl<J: Job> JobTask<J> {
     /// The call of the job's task, whose tasks keep to `limit` themselves.
     pub(super) fn call<'p>(pool: &'p Executor, job: &J, limit: Option<Duration>) -> Call<'p, JobTask<J>> {
-        let sent = catch(|| encode(&(job, limit))).and_then(|sent| {
-            sent.map_err(|error| Failure::new(FailureKind::Codec, format!("the job {error}")))
-        });
-        Call::new(pool, sent.map(|sent| Some(Bytes::from(sent))))
+        Call::new(pool, pool.original("the job", &(job, limit)).map(Some))
     }
 }
 

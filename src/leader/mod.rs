@@ -29,20 +29,12 @@ use crate::{
 /// How long a leader rests that has nothing to do.
 const REST: Duration = Duration::from_millis(2);
 
-/// What children keep of a call.
-#[derive(Default)]
-struct Kept {
-    /// There is a shared value.
-    shared: bool,
-    known_to: BTreeSet<u32>,
-}
-
 pub(crate) struct Leader {
     fabric: Remote<Processes>,
     team: Team,
     children: HashMap<u32, Child>,
-    /// Calls of which children keep something.
-    calls: HashMap<u64, Kept>,
+    /// The children that keep something of a call, or have a shared value; by its number.
+    known_to: HashMap<u64, BTreeSet<u32>>,
     deeds: Vec<Deed>,
     /// Results that came since the time of a round was last taken.
     returned: u32,
@@ -56,7 +48,7 @@ impl Leader {
             fabric,
             team: Team::new(),
             children: HashMap::new(),
-            calls: HashMap::new(),
+            known_to: HashMap::new(),
             deeds: Vec::new(),
             returned: 0,
             cost_nanos: 2_000.0,
@@ -129,16 +121,12 @@ impl Leader {
         match message {
             ToWorker::Chunk(chunk) => self.team.take(chunk, &mut self.deeds),
             ToWorker::Revoke { dispatch, .. } => self.team.recall(dispatch, &mut self.deeds),
-            ToWorker::Share { call, value } => {
-                self.fabric.transport().keep(call, value);
-                self.calls.entry(call).or_default().shared = true;
-            }
-            ToWorker::Forget { call } => {
-                if let Some(kept) = self.calls.remove(&call) {
-                    let mut forget = |child: &u32| self.fabric.post(*child, ToWorker::Forget { call });
-                    kept.known_to.iter().for_each(&mut forget);
-                    self.fabric.transport().drop_shared(call);
+            ToWorker::Share { number, value } => self.fabric.transport().keep(number, value),
+            ToWorker::Forget { number } => {
+                for child in self.known_to.remove(&number).unwrap_or_default() {
+                    self.fabric.post(child, ToWorker::Forget { number });
                 }
+                self.fabric.transport().drop_shared(number);
             }
             ToWorker::Shutdown { finalise } => return Some(Goodbye { finalise }),
             // Rank 0 does not say it to a worker at work.
@@ -182,6 +170,9 @@ impl Leader {
     /// Tells rank 0 that a child is gone; false when it was known.
     fn lost(&mut self, child: u32, reason: String, link: &mut dyn Link) -> bool {
         let Some(Child { slot, pid, .. }) = self.children.remove(&child) else { return false };
+        for known_to in self.known_to.values_mut() {
+            known_to.remove(&child);
+        }
         tracing::debug!("child {slot} (pid {pid}) was lost: {reason}");
         link.post(ToRank0::Team(TeamNews::Lost { slot, pid, reason }));
         true
@@ -194,9 +185,11 @@ impl Leader {
             match deed {
                 Deed::Send { child, chunk } => {
                     if chunk.keeps {
-                        let kept = self.calls.entry(chunk.call).or_default();
-                        if kept.known_to.insert(child) && kept.shared {
-                            self.fabric.share_kept(child, chunk.call);
+                        self.known_to.entry(chunk.call).or_default().insert(child);
+                    }
+                    for number in &chunk.shared {
+                        if self.known_to.entry(*number).or_default().insert(child) {
+                            self.fabric.share_kept(child, *number);
                         }
                     }
                     self.fabric.post(child, ToWorker::Chunk(chunk));

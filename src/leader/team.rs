@@ -266,8 +266,10 @@ impl Team {
                 if whole.traced {
                     self.sent.insert(dispatch.epoch, self.now);
                 }
-                let chunk = ChunkMessage { dispatch: dispatch.epoch, start, count, items, ..*whole };
-                deeds.push(Deed::Send { child: dispatch.worker.0, chunk });
+                let (dispatch, child) = (dispatch.epoch, dispatch.worker.0);
+                let shared = whole.shared.clone();
+                let chunk = ChunkMessage { dispatch, start, count, shared, items, ..*whole };
+                deeds.push(Deed::Send { child, chunk });
             }
             Action::Revoke { worker, call, dispatch } => {
                 if let Some(part) = self.parts.get(&call.0) {

@@ -157,6 +157,7 @@ impl World {
             share,
             keeps: false,
             traced: true,
+            shared: Vec::new(),
             items: None,
         };
         if let Some(led) = self.leaders.get_mut(&dispatch.worker.0) {

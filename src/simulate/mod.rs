@@ -447,6 +447,7 @@ impl Simulation<'_> {
             share,
             keeps: false,
             traced: false,
+            shared: Vec::new(),
             items: None,
         };
         self.foretell(arrives, What::Taken { leader: worker.0 as usize - 1, chunk: Box::new(chunk) });

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    Batch, Frame, Hello, Piece, Pieces, Ready, SlotRun, TeamNews, Welcome, decode, encode,
+    Batch, Frame, Hello, Parts, Piece, Pieces, Ready, SlotRun, TeamNews, Welcome, decode, encode,
     frame::{Kind, WORDS},
     reply,
 };
@@ -20,6 +20,8 @@ const LED: u8 = 3;
 const KEEPS: u8 = 2;
 /// Who runs what is to be told.
 const TRACED: u8 = 4;
+/// Behind the items are the numbers of the shared values, and how many they are.
+const SHARED: u8 = 8;
 
 /// From rank 0.
 #[derive(Debug)]
@@ -28,14 +30,14 @@ pub(crate) enum ToWorker {
     Welcome(Welcome),
     /// You are not.
     Refuse,
-    /// The shared value of a call.
+    /// A shared value; calls and shared values are numbered together.
     Share {
-        call: u64,
+        number: u64,
         value: Bytes,
     },
     /// The same, for a child: the value lies in memory whose descriptor comes with this message.
     Mapped {
-        call: u64,
+        number: u64,
         length: u64,
     },
     Chunk(ChunkMessage),
@@ -44,9 +46,9 @@ pub(crate) enum ToWorker {
         call: u64,
         dispatch: u64,
     },
-    /// The call is over: forget its shared value and state.
+    /// This call is over, or nobody uses this shared value any more: forget the state, or the value.
     Forget {
-        call: u64,
+        number: u64,
     },
     /// Leave.
     Shutdown {
@@ -92,10 +94,12 @@ pub(crate) struct ChunkMessage {
     pub(crate) limit_nanos: u64,
     /// Tasks that a leader hands to a child at a time; 0 where that is to be found out.
     pub(crate) share: u64,
-    /// The worker keeps something of this call, until it is told to forget it.
+    /// The worker keeps a state for this call, until it is told to forget it.
     pub(crate) keeps: bool,
     /// A leader is to tell what each child has run.
     pub(crate) traced: bool,
+    /// The numbers of the shared values that its tasks may use, which the worker has: first that of the call.
+    pub(crate) shared: Vec<u64>,
     /// The items; `None` when what arrived contradicts itself.
     pub(crate) items: Option<Batch>,
 }
@@ -136,23 +140,31 @@ impl ToWorker {
         match self {
             ToWorker::Welcome(welcome) => packed(Kind::Welcome, &welcome),
             ToWorker::Refuse => Frame::new(Kind::Refuse, 0, 0, [0; WORDS], nothing()),
-            ToWorker::Share { call, value } => Frame::new(Kind::Share, 0, 0, words([call]), value),
-            ToWorker::Mapped { call, length } => {
-                Frame::new(Kind::Mapped, 0, 0, words([call, length]), nothing())
+            ToWorker::Share { number, value } => Frame::new(Kind::Share, 0, 0, words([number]), value),
+            ToWorker::Mapped { number, length } => {
+                Frame::new(Kind::Mapped, 0, 0, words([number, length]), nothing())
             }
             ToWorker::Chunk(chunk) => {
                 let ChunkMessage { call, dispatch, start, count, program, seed, limit_nanos, share, .. } =
                     chunk;
                 let items = chunk.items.unwrap_or_else(|| Batch::join(&[]));
-                let flags = [(items.needs_table(), TABLE), (chunk.keeps, KEEPS), (chunk.traced, TRACED)];
+                let shares = !chunk.shared.is_empty();
+                let flags = [
+                    (items.needs_table(), TABLE),
+                    (chunk.keeps, KEEPS),
+                    (chunk.traced, TRACED),
+                    (shares, SHARED),
+                ];
                 let layout = flags.into_iter().filter(|(set, _)| *set).map(|(_, flag)| flag).sum();
                 let words = words([call, dispatch, start, count, program, seed, limit_nanos, share]);
-                Frame::new(Kind::Chunk, layout, chunk.attempt, words, items.to_wire())
+                let body = items.to_wire();
+                let body = if shares { behind(body, &chunk.shared) } else { body };
+                Frame::new(Kind::Chunk, layout, chunk.attempt, words, body)
             }
             ToWorker::Revoke { call, dispatch } => {
                 Frame::new(Kind::Revoke, 0, 0, words([call, dispatch]), nothing())
             }
-            ToWorker::Forget { call } => Frame::new(Kind::Forget, 0, 0, words([call]), nothing()),
+            ToWorker::Forget { number } => Frame::new(Kind::Forget, 0, 0, words([number]), nothing()),
             ToWorker::Shutdown { finalise } => {
                 Frame::new(Kind::Shutdown, 0, 0, words([u64::from(finalise)]), nothing())
             }
@@ -172,18 +184,19 @@ impl ToWorker {
                 ToWorker::Refuse
             }
             Kind::Share => {
-                let [call] = used(words)?;
-                ToWorker::Share { call, value: body }
+                let [number] = used(words)?;
+                ToWorker::Share { number, value: body }
             }
             Kind::Mapped if bare => {
-                let [call, length] = used(words)?;
-                ToWorker::Mapped { call, length }
+                let [number, length] = used(words)?;
+                ToWorker::Mapped { number, length }
             }
             Kind::Chunk => {
                 let [call, dispatch, start, count, program, seed, limit_nanos, share] = used(words)?;
                 let (keeps, traced) = (layout & KEEPS != 0, layout & TRACED != 0);
+                let (body, shared) = if layout & SHARED != 0 { cut(body)? } else { (body, Vec::new()) };
                 let items = usize::try_from(count).ok();
-                let table = || table(layout & !(KEEPS | TRACED));
+                let table = || table(layout & !(KEEPS | TRACED | SHARED));
                 let items = items.and_then(|count| Batch::from_wire(body, count, table()?));
                 ToWorker::Chunk(ChunkMessage {
                     call,
@@ -197,6 +210,7 @@ impl ToWorker {
                     share,
                     keeps,
                     traced,
+                    shared,
                     items,
                 })
             }
@@ -205,8 +219,8 @@ impl ToWorker {
                 ToWorker::Revoke { call, dispatch }
             }
             Kind::Forget if bare => {
-                let [call] = used(words)?;
-                ToWorker::Forget { call }
+                let [number] = used(words)?;
+                ToWorker::Forget { number }
             }
             Kind::Shutdown if bare => match used(words)? {
                 [finalise @ (0 | 1)] => ToWorker::Shutdown { finalise: finalise == 1 },
@@ -331,6 +345,25 @@ fn table(layout: u8) -> Option<bool> {
     }
 }
 
+/// The body with these numbers behind it.
+fn behind(body: Parts, numbers: &[u64]) -> Parts {
+    let count = numbers.len() as u64;
+    let tail: Vec<u8> = numbers.iter().chain([&count]).flat_map(|number| number.to_le_bytes()).collect();
+    body.iter().cloned().chain([tail.into()]).collect()
+}
+
+/// The body and the numbers [behind](behind) it.
+fn cut(mut body: Bytes) -> Option<(Bytes, Vec<u64>)> {
+    let (_, count) = body.split_last_chunk()?;
+    let size = usize::try_from(u64::from_le_bytes(*count)).ok()?.checked_add(1)?.checked_mul(8)?;
+    let mut numbers = Vec::new();
+    for number in body.get(body.len().checked_sub(size)?..body.len() - 8)?.chunks_exact(8) {
+        numbers.push(u64::from_le_bytes(number.try_into().ok()?));
+    }
+    body.truncate(body.len() - size);
+    Some((body, numbers))
+}
+
 fn words<const N: usize>(used: [u64; N]) -> [u64; WORDS] {
     let mut words = [0; WORDS];
     words[..N].copy_from_slice(&used);
@@ -382,6 +415,7 @@ mod tests {
             numbers: [u64; 7],
             attempt: u16,
             flags: [bool; 2],
+            shared in prop::collection::vec(any::<u64>(), 0..3),
             sizes in prop::collection::vec(0usize..9, 1..9),
         ) {
             let [call, dispatch, start, program, seed, limit_nanos, share] = numbers;
@@ -389,7 +423,8 @@ mod tests {
             let count = sizes.len() as u64;
             let items = Some(values(&sizes));
             let chunk = ChunkMessage {
-                call, dispatch, start, count, attempt, program, seed, limit_nanos, share, keeps, traced, items,
+                call, dispatch, start, count, attempt, program, seed, limit_nanos, share, keeps, traced, shared,
+                items,
             };
             let back = ToWorker::unpack(ToWorker::Chunk(chunk.clone()).pack());
             let Some(ToWorker::Chunk(back)) = back else { panic!("{back:?}") };

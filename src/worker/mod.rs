@@ -5,6 +5,7 @@ mod entry;
 mod prints;
 mod program;
 mod run;
+mod scattered;
 mod sink;
 mod slot;
 mod task;
@@ -30,7 +31,10 @@ pub use program::{
     AsItIs, Each, Fallible, Function, Init, Numbered, Numbering, PerTask, Returned, Verdict, With,
 };
 pub use run::ChunkRun;
-use run::{LISTEN_NANOS, Seat, SharedValue, States, Surroundings, run_message};
+use run::{LISTEN_NANOS, Seat, States, Surroundings, run_message};
+pub use scattered::Scattered;
+use scattered::{AtHand, SharedValue};
+pub(crate) use scattered::{Home, Original, Originals, noting};
 pub(crate) use sink::{Collect, Fold, Node, append};
 pub use task::Task;
 pub use tasks::{Chunks, ChunksWith, Tasks};
@@ -145,7 +149,7 @@ pub(crate) fn serve(link: &mut dyn Link, identity: &Identity) -> Result<Goodbye,
                 if results.leave_before(chunk.call) {
                     link.flush()?;
                 }
-                let shared = desk.shared.get(&chunk.call).cloned();
+                let shared = desk.at_hand(&chunk);
                 let mut here = Here { link, desk: &mut desk, dispatch: chunk.dispatch, broken: None };
                 let place = Seat {
                     rank: identity.rank,
@@ -171,9 +175,9 @@ pub(crate) fn serve(link: &mut dyn Link, identity: &Identity) -> Result<Goodbye,
             }
             ToWorker::Shutdown { finalise } => return Ok(Goodbye { finalise }),
             message => {
-                if let ToWorker::Forget { call } = message {
+                if let ToWorker::Forget { number } = message {
                     // A state's Drop is the user's code.
-                    let _ = catch(|| states.remove(&call));
+                    let _ = catch(|| states.remove(&number));
                 }
                 desk.take(message);
             }
@@ -238,8 +242,13 @@ struct Desk {
 }
 
 impl Desk {
-    /// Takes a message that has come between chunks or inside one; the state of a call that is over is dropped in its
-    /// turn, between chunks.
+    /// The shared values of a chunk; they have come before it.
+    fn at_hand(&self, chunk: &ChunkMessage) -> AtHand {
+        chunk.shared.iter().filter_map(|number| Some((*number, self.shared.get(number)?.clone()))).collect()
+    }
+
+    /// Takes a message that has come between chunks or inside one; what is to be forgotten is dropped in its turn, between
+    /// chunks.
     fn put(&mut self, message: ToWorker) {
         match message {
             ToWorker::Forget { .. } => self.inbox.push_back(message),
@@ -249,11 +258,12 @@ impl Desk {
 
     fn take(&mut self, message: ToWorker) {
         match message {
-            ToWorker::Share { call, value } => {
-                self.shared.insert(call, Arc::new(SharedValue::new(value)));
+            ToWorker::Share { number, value } => {
+                self.shared.insert(number, Arc::new(SharedValue::new(value)));
             }
-            ToWorker::Forget { call } => {
-                self.shared.remove(&call);
+            ToWorker::Forget { number } => {
+                // A value's Drop is the user's code, too.
+                let _ = catch(|| drop(self.shared.remove(&number)));
             }
             ToWorker::Revoke { dispatch, .. } => {
                 if let Some(chunk) = self.waiting(dispatch) {
@@ -373,6 +383,7 @@ mod tests {
             share: 0,
             keeps: false,
             traced: false,
+            shared: Vec::new(),
             items,
         })
     }

@@ -1,27 +1,20 @@
 //! One chunk as it runs: its items, its place for results, and the looks it takes around.
 
-use std::{
-    any::Any,
-    cell::Cell,
-    collections::HashMap,
-    ops::Range,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{any::Any, cell::Cell, collections::HashMap, ops::Range, sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
 use super::{
     board::{Board, Limited, now_nanos},
     entry::from_program,
     prints,
+    scattered::{AtHand, SharedValue, offering},
     task::Task,
     unwind::catch,
 };
 use crate::{
     error::{Failure, FailureKind},
-    wire::{Batch, ChunkMessage, ReplyBuilder, ResultMessage, decode_sharing},
+    wire::{Batch, ChunkMessage, ReplyBuilder, ResultMessage},
 };
 
 /// A chunk asks for its successor when it expects to end within this time.
@@ -30,18 +23,6 @@ const ASK_NANOS: u64 = 50_000;
 pub(super) const LISTEN_NANOS: u64 = 1_000_000;
 /// The clock is read no more often than this, as far as the tasks' times foretell.
 const LOOK_NANOS: u64 = 100_000;
-
-/// The value that all tasks of a call share: decoded once, on first use.
-pub(crate) struct SharedValue {
-    bytes: Bytes,
-    value: OnceLock<Result<Arc<dyn Any + Send + Sync>, Failure>>,
-}
-
-impl SharedValue {
-    pub(super) fn new(bytes: Bytes) -> SharedValue {
-        SharedValue { bytes, value: OnceLock::new() }
-    }
-}
 
 /// The clock is read at least after this many tasks: the next ones may take longer than the last.
 const LONGEST_STRIDE: u64 = 16;
@@ -95,7 +76,7 @@ pub(super) struct Seat<'a> {
 /// Runs a chunk; also tells when it began and when it ended.
 pub(super) fn run_message(
     chunk: &ChunkMessage,
-    shared: Option<Arc<SharedValue>>,
+    shared: AtHand,
     place: Seat<'_>,
 ) -> (ResultMessage, Range<u64>) {
     let started = now_nanos();
@@ -123,7 +104,7 @@ pub(super) fn run_message(
         items,
         reply,
         states: place.states,
-        shared,
+        shared: shared.first().map(|(_, value)| value.clone()),
         around: place.around,
         board: place.board,
         thread: place.thread,
@@ -138,7 +119,7 @@ pub(super) fn run_message(
         next_look: 1,
         stride: 1,
     };
-    entry(&mut run);
+    offering(shared, || entry(&mut run));
     prints::let_out();
     let ended = now_nanos();
     run.time_tasks(run.reply.len(), ended);
@@ -205,13 +186,7 @@ impl ChunkRun<'_> {
 
     pub(crate) fn shared<S: DeserializeOwned + Send + Sync + 'static>(&self) -> Result<Arc<S>, Failure> {
         let missing = || Failure::new(FailureKind::Codec, "the shared value did not arrive");
-        let shared = self.shared.as_ref().ok_or_else(missing)?;
-        let value =
-            shared.value.get_or_init(|| match decode_sharing::<S>(&shared.bytes, shared.bytes.len()) {
-                Ok(value) => Ok(Arc::new(value)),
-                Err(error) => Err(Failure::new(FailureKind::Codec, format!("the shared value {error}"))),
-            });
-        value.clone()?.downcast().map_err(|_| missing())
+        self.shared.as_ref().ok_or_else(missing)?.share()
     }
 
     /// Called with the number of tasks done; false when the chunk is to stop here.

@@ -14,7 +14,8 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::{
     Board, Desk, Goodbye, Identity, Link, LinkError, catch, now_nanos, or_end,
-    run::{Seat, SharedValue, States, Surroundings, run_message},
+    run::{Seat, States, Surroundings, run_message},
+    scattered::AtHand,
 };
 use crate::{
     sync::lock,
@@ -82,7 +83,7 @@ impl Holders {
 
 struct Order {
     chunk: ChunkMessage,
-    shared: Option<Arc<SharedValue>>,
+    shared: AtHand,
 }
 
 pub(super) fn serve(link: &mut dyn Link, identity: &Identity) -> Result<Goodbye, LinkError> {
@@ -115,7 +116,7 @@ pub(super) fn serve(link: &mut dyn Link, identity: &Identity) -> Result<Goodbye,
             match message {
                 ToWorker::Chunk(chunk) => {
                     active.insert(chunk.dispatch);
-                    let shared = desk.shared.get(&chunk.call).cloned();
+                    let shared = desk.at_hand(&chunk);
                     let _ = orders.send(Order { chunk, shared });
                 }
                 // One that comes too late concerns nobody any more.
@@ -133,8 +134,8 @@ pub(super) fn serve(link: &mut dyn Link, identity: &Identity) -> Result<Goodbye,
                     return Ok(Goodbye { finalise });
                 }
                 message => {
-                    if let ToWorker::Forget { call } = message {
-                        common.holders.ends(call);
+                    if let ToWorker::Forget { number } = message {
+                        common.holders.ends(number);
                     }
                     desk.take(message);
                 }

@@ -1,11 +1,12 @@
 //! The scenarios themselves, each a user's program.
 
 use std::{
+    collections::BTreeSet,
     process::ExitCode,
     time::{Duration, Instant},
 };
 
-use rankpool::{Block, Error, Executor, FailureKind, Mode, Task};
+use rankpool::{Block, Error, Executor, FailureKind, Mode, Scattered, Task};
 
 pub fn run(scenario: &str, mode: Mode, workers: i64) {
     let mut builder = Executor::builder().mode(mode);
@@ -26,6 +27,7 @@ pub fn run(scenario: &str, mode: Mode, workers: i64) {
         "drop_waits" => drop_waits(pool),
         "shutdown_now" => shutdown_now(pool),
         "worker_dies" => worker_dies(&pool),
+        "scattered_again" => scattered_again(&pool),
         "deadly_task" => deadly_task(&pool),
         "stuck_task" => return stuck_task(pool),
         "wait_for_ever" => wait_for_ever(&pool),
@@ -127,6 +129,37 @@ fn worker_dies(pool: &Executor) -> Result<(), Error> {
     let results = results?;
     assert!(results.iter().enumerate().all(|(n, square)| *square == (n * n) as u64));
     println!("{} results, {} worker lost", results.len(), pool.progress().lost);
+    Ok(())
+}
+
+fn scattered_again(pool: &Executor) -> Result<(), Error> {
+    let numbers = pool.scatter(&Block::from((0..100_000).collect::<Vec<u64>>()))?;
+    let factor = pool.scatter(&2u64)?;
+    let read = |(numbers, factor, n): (Scattered<Block<u64>>, Scattered<u64>, u64)| {
+        nap(5);
+        (*factor * numbers[n as usize], std::process::id())
+    };
+    let mut pids = BTreeSet::new();
+    let mut check = || {
+        let items = (0..60).map(|n| (numbers.clone(), factor.clone(), n));
+        for (n, (number, pid)) in (0..).zip(pool.call(read).chunk(1).map(items)?) {
+            assert_eq!(number, 2 * n);
+            pids.insert(pid);
+        }
+        Ok::<_, Error>(pids.clone())
+    };
+    let before = check()?;
+    let victim =
+        before.first().and_then(|pid| rustix::process::Pid::from_raw(*pid as i32)).expect("a worker");
+    rustix::process::kill_process(victim, rustix::process::Signal::KILL).expect("a signal to a worker");
+    let began = Instant::now();
+    // Where none comes, the other one does it.
+    let replaced = if pool.mode() == Mode::Comm { 0 } else { 1 };
+    while check()?.len() < before.len() + replaced || pool.progress().lost == 0 {
+        assert!(began.elapsed() < Duration::from_secs(20), "no other worker has come");
+    }
+    check()?;
+    println!("all workers have read it, {} lost", pool.progress().lost);
     Ok(())
 }
 

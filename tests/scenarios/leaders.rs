@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rankpool::{Block, Error, Executor, FailureKind, Mode, Task};
+use rankpool::{Block, Error, Executor, FailureKind, Mode, Scattered, Task};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use super::{
@@ -35,6 +35,7 @@ pub const TESTS: &[(&str, fn())] = &[
     ("a task that kills its children is quarantined and the rest is done", deadly_task),
     ("a task over its time is ended with all that it has started", stuck_task),
     ("a large shared value lies once in the memory of a node", shared_value),
+    ("a scattered value does, too, and a child that replaces another one has it", scattered_value),
     ("a task may start an mpiexec of its own", nested_launch),
     ("an executor inside a child is local", nested_executor),
     ("libraries in children start threads for the children's share of the CPUs", library_threads),
@@ -79,6 +80,7 @@ pub fn inside(scenario: &str) -> bool {
         },
         "leaders_stuck_task" => stuck,
         "shared_value" => share,
+        "scattered_value" => scatter,
         "nested_launch" => |pool| {
             let ranks = pool.map(|_: u64| hostnames(), 0..4)?;
             assert_eq!(ranks, [2; 4], "each mpiexec has started two");
@@ -226,23 +228,62 @@ fn memory() -> (u64, u64) {
 }
 
 fn share(pool: &Executor) -> Result<(), Error> {
-    let block = Block::from((0..LARGE).map(|byte| byte as u8).collect::<Vec<_>>());
-    let read = |block: &Block<u8>, _: u64| {
-        let sum: u64 = block.iter().step_by(64).map(|byte| u64::from(*byte)).sum();
-        nap(20);
-        (Task::current().rank(), Task::current().slot(), sum, memory().0)
-    };
-    let seen = pool.call_with(&block, read).chunk(1).map(0..40)?;
-    let slots: BTreeSet<(u32, u32)> = seen.iter().map(|(rank, slot, ..)| (*rank, *slot)).collect();
+    let seen = pool.call_with(&large(), |block, _: u64| read(block)).chunk(1).map(0..40)?;
+    all_have_read(&seen);
+    Ok(())
+}
+
+/// In one call after another, and in that of a child that has come since.
+fn scatter(pool: &Executor) -> Result<(), Error> {
+    let block = pool.scatter(&large())?;
+    let again =
+        || pool.call(|block: Scattered<Block<u8>>| read(&block)).chunk(1).map(vec![block.clone(); 40]);
+    again()?;
+    let victim = pool.workers()[0].children[0].pid;
+    kill_process(Pid::from_raw(victim as i32).unwrap(), Signal::KILL).unwrap();
+    let began = Instant::now();
+    while pool.progress().children_lost == 0
+        || again()?.iter().map(slot_of).collect::<BTreeSet<_>>().len() < 4
+    {
+        assert!(began.elapsed() < LIMIT, "no other child has come");
+    }
+    all_have_read(&again()?);
+    Ok(())
+}
+
+fn large() -> Block<u8> {
+    Block::from((0..LARGE).map(|byte| byte as u8).collect::<Vec<_>>())
+}
+
+/// Rank, slot, a sum over the block, and the memory of the process's own.
+type Seen = (u32, u32, u64, u64);
+
+fn read(block: &Block<u8>) -> Seen {
+    let sum: u64 = block.iter().step_by(64).map(|byte| u64::from(*byte)).sum();
+    nap(20);
+    (Task::current().rank(), Task::current().slot(), sum, memory().0)
+}
+
+fn slot_of(seen: &Seen) -> (u32, u32) {
+    (seen.0, seen.1)
+}
+
+fn all_have_read(seen: &[Seen]) {
+    let slots: BTreeSet<(u32, u32)> = seen.iter().map(slot_of).collect();
     assert_eq!(slots.len(), 4, "every child has read it");
     assert!(seen.iter().all(|(_, _, sum, _)| *sum == seen[0].2), "all have read the same");
     let most = seen.iter().map(|(.., private)| *private).max().unwrap_or(0);
     println!("a child has {} MB of its own", most >> 10);
-    Ok(())
 }
 
 fn shared_value() {
     let ended = run("shared_value").expect(0);
+    let megabytes: usize = ended.stdout.split(' ').nth(3).unwrap().parse().unwrap();
+    assert!(megabytes < LARGE >> 22, "{ended:?}");
+}
+
+fn scattered_value() {
+    let ended = run("scattered_value").expect(0);
     let megabytes: usize = ended.stdout.split(' ').nth(3).unwrap().parse().unwrap();
     assert!(megabytes < LARGE >> 22, "{ended:?}");
 }

@@ -65,6 +65,7 @@ const TESTS: &[(&str, &[Mode], Test)] = {
         ("dropping waits for what was submitted", EVERYWHERE, drop_waits),
         ("shutdown_now cancels what has not started", EVERYWHERE, shutdown_now),
         ("a worker that dies costs nothing but time", PROCESSES, worker_dies),
+        ("a worker in the place of one that died gets the scattered values", PROCESSES, scattered_again),
         ("a task that kills its workers is quarantined and the rest is done", PROCESSES, deadly_task),
         ("a stuck task times out within a second and the others go on", PROCESSES, stuck_task),
         ("workers end when rank 0 is killed", PROCESSES, rank_0_dies),
@@ -195,6 +196,12 @@ fn worker_dies(mode: Mode) {
     let Some(mut command) = losing("worker_dies", mode, 2) else { return };
     let ended = start(&mut command).end_within(2 * LIMIT).expect(0);
     assert!(ended.stdout.contains("200 results, 1 worker lost"), "{ended:?}");
+}
+
+fn scattered_again(mode: Mode) {
+    let Some(mut command) = losing("scattered_again", mode, 2) else { return };
+    let ended = start(&mut command).end_within(2 * LIMIT).expect(0);
+    assert!(ended.stdout.contains("all workers have read it, 1 lost"), "{ended:?}");
 }
 
 fn deadly_task(mode: Mode) {

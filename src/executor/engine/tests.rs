@@ -7,6 +7,7 @@ use crate::{
     },
     scheduler::{CallSpec, Chunk, End},
     wire::{BatchBuilder, Piece},
+    worker::Originals,
 };
 
 /// A fabric that breaks once it was given work, and notes how it is left.
@@ -67,7 +68,7 @@ fn task(call: u64, end: &mpsc::Sender<End>) -> Command {
         expected: Some(1),
         costs: None,
     };
-    let open = OpenCall::new(work, answer, Items::single(0, items.finish()));
+    let open = OpenCall::new(work, answer, Items::single(0, items.finish()), Originals::new());
     Command::Task { call: CallId(call), spec, open }
 }
 
