@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{items::Items, turns::Order, watch::Watching};
+use super::{items::Items, lasting::Kept, turns::Order, watch::Watching};
 use crate::{
     fabric::WorkerInfo,
     scheduler::{CallId, CallSpec, End},
@@ -116,11 +116,13 @@ pub(super) struct OpenCall {
     pub(super) started: bool,
     /// Workers that keep something of this call.
     pub(super) known_to: BTreeSet<u32>,
+    /// Where its outcomes are kept, as soon as they are known.
+    pub(super) kept: Option<Kept>,
 }
 
 impl OpenCall {
     pub(super) fn new(work: Work, answer: Answer, items: Items) -> Box<OpenCall> {
-        Box::new(OpenCall { work, answer, items, started: false, known_to: BTreeSet::new() })
+        Box::new(OpenCall { work, answer, items, started: false, known_to: BTreeSet::new(), kept: None })
     }
 
     /// True when workers keep nothing of such a call.
