@@ -137,13 +137,13 @@ impl<'p, T: Function> Call<'p, T> {
     ///
     /// ```
     /// # let folder = tempfile::tempdir().unwrap();
-    /// # std::env::set_current_dir(&folder).unwrap();
+    /// # let file = folder.path().join("squares.journal");
     /// # let pool = rankpool::Executor::builder().mode(rankpool::Mode::Serial).start()?;
     /// let slow = |n: u64| n * n; // Imagine an hour for each.
-    /// for result in pool.call(slow).label("squares").journal("squares.journal").stream(0..100)?.take(30) {
+    /// for result in pool.call(slow).label("squares").journal(&file).stream(0..100)?.take(30) {
     ///     result?;
     /// } // The program is interrupted.
-    /// let squares = pool.call(slow).label("squares").journal("squares.journal").map(0..100)?;
+    /// let squares = pool.call(slow).label("squares").journal(&file).map(0..100)?;
     /// assert_eq!(squares[99], 99 * 99);
     /// # Ok::<(), rankpool::Error>(())
     /// ```

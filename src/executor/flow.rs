@@ -232,9 +232,11 @@ where
         if !lasting.has_turn() {
             return Ok(None);
         }
-        // While the user looks at what was known, the workers are at what was not.
-        self.tell_consumed()?;
-        self.feed()?;
+        if self.end.is_none() {
+            // While the user looks at what was known, the workers are at what was not.
+            self.tell_consumed()?;
+            self.feed()?;
+        }
         let piece = self.lasting.as_mut().map_or(Ok(None), |lasting| lasting.take())?;
         if let (Some(turns), Some(piece)) = (&mut self.turns, &piece) {
             turns.pass(piece.start + piece.count);

@@ -213,6 +213,10 @@ impl Lasting {
     /// # Errors
     /// When they cannot be written.
     pub(super) fn finish(self) -> Result<(), Error> {
-        self.journal.finish()?.sync()
+        if let Err(error) = self.journal.finish()?.sync() {
+            // The results are with the user: that somebody has removed the file takes them from nobody.
+            tracing::warn!("{error}: a later run will not find them");
+        }
+        Ok(())
     }
 }
