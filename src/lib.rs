@@ -63,7 +63,6 @@ mod say;
 mod scheduler;
 #[cfg(feature = "cli")]
 mod simulate;
-#[cfg(feature = "cli")]
 mod store;
 mod sync;
 mod task_set;

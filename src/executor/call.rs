@@ -1,6 +1,6 @@
 //! A function with its options, ready to be mapped, streamed, reduced or submitted.
 
-use std::{marker::PhantomData, sync::Arc, time::Duration};
+use std::{any::type_name, marker::PhantomData, path::PathBuf, sync::Arc, time::Duration};
 
 use super::{
     Executor, Future, Stream, Unordered,
@@ -8,6 +8,7 @@ use super::{
     flow::{Barriers, Flow, Taste},
     future::Cell,
     items::Items,
+    lasting::Keeping,
     longest_first::LongestFirst,
     options::CallOptions,
     outcome::{each, not_done, undecodable, values},
@@ -15,6 +16,7 @@ use super::{
 use crate::{
     error::{Error, ErrorKind, Failure, FailureKind, TaskError},
     launch::Mode,
+    paths::Named,
     scheduler::{CallSpec, Chunk},
     wire::{BatchBuilder, nanos},
     worker::{
@@ -126,6 +128,51 @@ impl<'p, T: Function> Call<'p, T> {
     /// errors, and in [`TaskError::label`] and [`Future::label`].
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.options.label = Some(label.into().into());
+        self
+    }
+
+    /// Keeps every outcome in the file `path`, the call's journal, as soon as it is known. The same call in a later run of
+    /// the program takes from there what it finds, and runs only what is missing. Its results, and their order, are those
+    /// of a map that was never interrupted: however the earlier run ended, by an error, a panic, a stream that was
+    /// dropped, or a kill.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let file = folder.path().join("squares.journal");
+    /// # let pool = rankpool::Executor::builder().mode(rankpool::Mode::Serial).start()?;
+    /// let slow = |n: u64| n * n; // Imagine an hour for each.
+    /// for result in pool.call(slow).label("squares").journal(&file).stream(0..100)?.take(30) {
+    ///     result?;
+    /// } // The program is interrupted.
+    /// let squares = pool.call(slow).label("squares").journal(&file).map(0..100)?;
+    /// assert_eq!(squares[99], 99 * 99);
+    /// # Ok::<(), rankpool::Error>(())
+    /// ```
+    ///
+    /// - **What must be the same** is the [`label`](Call::label), the [`seed`](Call::seed), the number of items, and the
+    ///   names of the types of items and values; otherwise the call is refused, and both values are told. The number is
+    ///   compared at the beginning where the iterator knows its length, else when it ends. Neither the items themselves nor
+    ///   a shared value nor the code of the function are compared: who changes these changes the label, or removes the
+    ///   file. Mode, workers, chunks, retries and limits may be others.
+    /// - **What failed** for good is kept as well, and reported as before; [`retry_failed`](Call::retry_failed) runs it
+    ///   again.
+    /// - **What may be lost:** a kill of rank 0 costs the chunks that are with workers, since a chunk's results are known
+    ///   when it ends (an [automatic](Chunk::Auto) one is made for 200 ms of work at most), and what came within the last
+    ///   10 ms; the end of the whole machine, what came within the last second. When a call returns, or its stream has
+    ///   ended or is dropped, all that it knows is on disk. A damaged file costs the tasks that lay in the damaged bytes.
+    /// - The file is locked while the call is under way: each call has a journal of its own, and one that another process
+    ///   has is refused. It stays when the map has ended; it is for you to remove.
+    /// - Only rank 0 writes it. [`reduce`](Call::reduce) and [`submit`](Call::submit) are refused with it.
+    pub fn journal(mut self, path: impl Into<PathBuf>) -> Self {
+        let (items, values) = (type_name::<T::Item>(), type_name::<T::Value>());
+        self.options.journal = Some(Keeping { path: Named::new(path), items, values });
+        self
+    }
+
+    /// Whether tasks whose failures the [`journal`](Call::journal) has are run again. By default they are not, and their
+    /// failures are reported as before: a call that stops at a failure ends with the one that is known.
+    pub fn retry_failed(mut self, again: bool) -> Self {
+        self.options.retry_failed = again;
         self
     }
 
@@ -323,6 +370,7 @@ impl<'p, T: Function> Call<'p, T> {
     where
         C: Fn(T::Value, T::Value) -> T::Value + Copy + Send + 'static,
     {
+        self.needs_no_journal("reduce", "the workers fold them: fold the results of map or stream instead")?;
         let entry: EntryPoint = run_chunk::<T, Fold<T::Value, C>>;
         let mut flow = self.flow(items.into_iter(), entry, true, Taste::Everything)?;
         let mut nodes = Vec::new();
@@ -348,6 +396,7 @@ impl<'p, T: Function> Call<'p, T> {
     /// When the call is refused; what becomes of the task, its item's encoding included, is the
     /// future's to tell.
     pub fn submit(self, item: T::Item) -> Result<Future<T::Value>, Error> {
+        self.needs_no_journal("submit", "it has one task alone: take map, stream or unordered")?;
         let mut items = BatchBuilder::default();
         let mut scattered = Originals::new();
         let pushed = noting(&*self.pool.shared, &mut scattered, || catch(|| items.push(&item)));
@@ -370,6 +419,16 @@ impl<'p, T: Function> Call<'p, T> {
         let open = OpenCall::new(work, Answer(cell.clone()), items, scattered);
         shared.command(Command::Task { call, spec, open })?;
         Ok(Future::new(cell))
+    }
+
+    /// For what has no results of its own that could be kept.
+    fn needs_no_journal(&self, what: &str, why: &str) -> Result<(), Error> {
+        match &self.options.journal {
+            Some(_) => {
+                Err(self.options.refused(&format!("{what} keeps no results in a journal, since {why}")))
+            }
+            None => Ok(()),
+        }
     }
 
     /// The error under the name of this call.

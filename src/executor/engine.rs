@@ -529,8 +529,10 @@ impl Engine {
                 }
                 self.outbox.put(call, piece);
             }
-            Action::Announce { piece } => {
-                if let Some(watching) = &mut self.watching {
+            Action::Announce { call, piece } => {
+                if let Some(kept) = self.calls.get(&call).and_then(|open| open.kept.as_ref()) {
+                    kept.take(piece);
+                } else if let Some(watching) = &mut self.watching {
                     watching.tell(Happening::Known(piece));
                 }
             }

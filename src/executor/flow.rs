@@ -13,6 +13,7 @@ use super::{
     command::{Answer, Command, OpenCall, Work},
     courier::{BLOCK_TIME, Filling, Tray},
     items::Items,
+    lasting::Lasting,
     mailbox::Mailbox,
     options::CallOptions,
     outcome::STOPPED,
@@ -69,6 +70,8 @@ pub(super) struct Flow<'p, I> {
     /// Tasks that are not run.
     skip: TaskSet,
     barriers: Barriers,
+    /// The journal of a map that lasts.
+    lasting: Option<Box<Lasting>>,
     window_tasks: u64,
     window_bytes: u64,
     deadline: Option<(Instant, Duration)>,
@@ -110,11 +113,16 @@ where
         let (least, most) = items.size_hint();
         let known = most.filter(|most| *most == least).map(|most| most as u64);
         let spec = options.spec(ordered, known)?;
+        let lasting = match &options.journal {
+            Some(keeping) => Some(Box::new(Lasting::open(options, keeping, work.seed, ordered, known)?)),
+            None => None,
+        };
         let call = shared.new_call();
         let mailbox = Arc::new(Mailbox::default());
         let CallSpec { window_tasks, window_bytes, stop_at_error, .. } = spec;
         let turns = options.order.clone().map(|order| Turns::new(order, ordered, stop_at_error));
-        let open = OpenCall::new(work, Answer(mailbox.clone()), Items::default(), Originals::new());
+        let mut open = OpenCall::new(work, Answer(mailbox.clone()), Items::default(), Originals::new());
+        open.kept = lasting.as_ref().map(|lasting| lasting.kept());
         shared.command(Command::Map { call, spec, open })?;
         Ok(Flow {
             shared,
@@ -125,8 +133,9 @@ where
             tray: shared.tray(call),
             steady: false,
             slow: false,
-            skip: TaskSet::default(),
+            skip: lasting.as_ref().map(|lasting| lasting.skip()).unwrap_or_default(),
             barriers: Barriers::default(),
+            lasting,
             window_tasks,
             window_bytes,
             deadline: options.time_limit.and_then(|limit| Some((Instant::now().checked_add(limit)?, limit))),
@@ -170,23 +179,29 @@ where
             {
                 self.tell_consumed()?;
             }
-            if let Some(piece) = self.turns.as_mut().and_then(Turns::next) {
+            if let Some(piece) = self.kept_piece()? {
                 return Ok(Some(piece));
+            }
+            if let Some(piece) = self.turns.as_mut().and_then(Turns::next) {
+                return Ok(Some(self.passed(piece)));
             }
             if let Some(piece) = self.arrived.pop_front() {
                 let piece = self.without_stand_ins(piece);
                 match &mut self.turns {
                     Some(turns) => turns.put(&piece),
-                    None => return Ok(Some(piece)),
+                    None => return Ok(Some(self.passed(piece))),
                 }
                 continue;
             }
             if let Some(limit) = self.late {
-                return Err(Error::not_done_in(limit, self.taken, self.known_tasks() - self.taken));
+                let done = self.taken + self.given();
+                return Err(Error::not_done_in(limit, done, self.known_tasks() - done));
             }
             match self.end {
                 None => {}
-                Some(End::Done | End::Stopped) => return Ok(None),
+                Some(End::Done | End::Stopped) => {
+                    return self.lasting.take().map_or(Ok(()), |lasting| lasting.finish()).map(|()| None);
+                }
                 Some(End::Cancelled) => {
                     return Err(Error::new(ErrorKind::Cancelled, "the executor was shut down"));
                 }
@@ -208,6 +223,38 @@ where
             }
             (self.arrived, self.end) = (arrived, end);
         }
+    }
+
+    /// What a journal knows and has its turn.
+    fn kept_piece(&mut self) -> Result<Option<Piece>, Error> {
+        let Some(lasting) = &self.lasting else { return Ok(None) };
+        lasting.wait_for_room()?;
+        if !lasting.has_turn() {
+            return Ok(None);
+        }
+        if self.end.is_none() {
+            // While the user looks at what was known, the workers are at what was not.
+            self.tell_consumed()?;
+            self.feed()?;
+        }
+        let piece = self.lasting.as_mut().map_or(Ok(None), |lasting| lasting.take())?;
+        if let (Some(turns), Some(piece)) = (&mut self.turns, &piece) {
+            turns.pass(piece.start + piece.count);
+        }
+        Ok(piece)
+    }
+
+    /// The piece, which is given to the user now.
+    fn passed(&mut self, piece: Piece) -> Piece {
+        if let Some(lasting) = &mut self.lasting {
+            lasting.passed(&piece);
+        }
+        piece
+    }
+
+    /// Tasks whose outcomes a journal has given.
+    fn given(&self) -> u64 {
+        self.lasting.as_ref().map_or(0, |lasting| lasting.given)
     }
 
     /// The piece, up to the first task whose item could not be encoded, or that task alone: whatever came of
@@ -305,16 +352,19 @@ where
                     if count > 0 {
                         break;
                     }
-                    let most = usize::try_from(end - start).unwrap_or(usize::MAX);
-                    let found = items.by_ref().take(most).count() as u64;
+                    // What a journal knows is in the window until it is given out.
+                    let most = if self.lasting.is_some() { room.min(end - start) } else { end - start };
+                    let found =
+                        items.by_ref().take(usize::try_from(most).unwrap_or(usize::MAX)).count() as u64;
                     self.pulled += found;
                     self.skipped += found;
                     self.shared.command(Command::Skip { call: self.call, tasks: found })?;
-                    let may_pull = self.room();
-                    closed = found < end - start || may_pull.is_none();
-                    if closed {
+                    if found < most {
+                        closed = self.counted()?;
                         break;
                     }
+                    let may_pull = self.room();
+                    closed = may_pull.is_none();
                     room = may_pull.unwrap_or(0);
                     continue;
                 }
@@ -335,9 +385,10 @@ where
                     (count, size, self.slow) = (0, 0, true);
                 }
                 let Some(item) = item else {
-                    closed = true;
+                    closed = self.counted()?;
                     break;
                 };
+                self.lasting.as_ref().map_or(Ok(()), |lasting| lasting.one_more(self.pulled))?;
                 let Filling { items: batch, scattered, .. } = &mut *block;
                 let pushed = noting(self.shared, scattered, || catch(|| batch.push(&item)));
                 let encoded = pushed.and_then(|pushed| {
@@ -369,7 +420,8 @@ where
                 break;
             }
             self.sent(count, size);
-            if !self.mailbox.is_empty() {
+            let has_turn = || self.lasting.as_ref().is_some_and(|lasting| lasting.has_turn());
+            if !self.mailbox.is_empty() || (self.slow && has_turn()) {
                 break;
             }
         }
@@ -383,9 +435,17 @@ where
 
     /// How many tasks may be pulled now; `None` where the map is over.
     fn room(&mut self) -> Option<u64> {
-        let used = self.taken + self.skipped;
-        let window = used.saturating_add(self.window_tasks).saturating_sub(self.pulled);
+        let (used, enough) = match &self.lasting {
+            Some(lasting) => (self.taken + lasting.given, lasting.enough),
+            None => (self.taken + self.skipped, u64::MAX),
+        };
+        let window = used.saturating_add(self.window_tasks).min(enough).saturating_sub(self.pulled);
         self.barriers.room(self.pulled, used).map(|room| room.min(window))
+    }
+
+    /// All items have been pulled: true, or why that cannot be all of them.
+    fn counted(&mut self) -> Result<bool, Error> {
+        self.lasting.as_mut().map_or(Ok(()), |lasting| lasting.counted(self.pulled)).map(|()| true)
     }
 
     /// A block has left.

@@ -9,6 +9,7 @@ mod engine;
 mod flow;
 mod future;
 mod items;
+mod lasting;
 mod longest_first;
 mod mailbox;
 mod options;

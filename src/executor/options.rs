@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::turns::Order;
+use super::{lasting::Keeping, turns::Order};
 use crate::{
     error::Error,
     scheduler::{CallSpec, Chunk},
@@ -33,6 +33,9 @@ pub(crate) struct CallOptions {
     pub(crate) label: Option<Arc<str>>,
     /// Tasks begin in this order.
     pub(crate) order: Option<Arc<Order>>,
+    /// Where the outcomes are kept.
+    pub(crate) journal: Option<Keeping>,
+    pub(crate) retry_failed: bool,
 }
 
 impl Default for CallOptions {
@@ -49,6 +52,8 @@ impl Default for CallOptions {
             seed: None,
             label: None,
             order: None,
+            journal: None,
+            retry_failed: false,
         }
     }
 }
@@ -77,6 +82,9 @@ impl CallOptions {
                 "static chunks need to know the number of tasks: use guided or auto for a lazy iterator",
             );
         }
+        if self.retry_failed && self.journal.is_none() {
+            return refused("retry_failed runs again what has failed in a journal: name the journal");
+        }
         // What must wait for its turn then, waits on the user's side: see `Turns`.
         let (ordered, costs) = match &self.order {
             Some(order) => (false, Some(order.costs.clone())),
@@ -90,7 +98,7 @@ impl CallOptions {
             window_tasks: self.window,
             window_bytes: WINDOW_BYTES,
             ordered,
-            announce: self.announce,
+            announce: self.announce || self.journal.is_some(),
             stop_at_error: !self.keep_going,
             expected,
             costs,

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::{scheduler::Costs, wire::Piece};
+use crate::{scheduler::Costs, task_set::TaskSet, wire::Piece};
 
 /// The order in which the tasks of a call begin.
 #[derive(Debug)]
@@ -20,6 +20,24 @@ impl Order {
     /// The index of the task at this position.
     pub(super) fn index(&self, position: u64) -> u64 {
         self.indices.get(position as usize).copied().unwrap_or(position)
+    }
+
+    /// The positions of these tasks.
+    pub(super) fn positions(&self, tasks: &TaskSet) -> TaskSet {
+        let mut positions = TaskSet::default();
+        for (position, _) in (0..).zip(&self.indices).filter(|(_, index)| tasks.contains(**index)) {
+            positions.insert(position, position + 1);
+        }
+        positions
+    }
+
+    /// A piece whose tasks are counted by their positions, as pieces of one task, which is counted by its index.
+    pub(super) fn by_index(&self, piece: &Piece) -> impl Iterator<Item = Piece> {
+        (0..piece.count as usize).map(move |k| {
+            let start = self.index(piece.start + k as u64);
+            let outcome = piece.outcome.as_ref().map(|batch| batch.slice(k, k + 1));
+            Piece { start, count: 1, outcome: outcome.map_err(Clone::clone) }
+        })
     }
 }
 
@@ -65,25 +83,23 @@ impl Turns {
 
     /// Takes a piece whose tasks are counted by their positions.
     pub(super) fn put(&mut self, piece: &Piece) {
-        for k in 0..piece.count as usize {
-            let start = self.order.index(piece.start + k as u64);
-            let outcome = piece.outcome.as_ref().map(|batch| batch.slice(k, k + 1));
-            let one = Piece { start, count: 1, outcome: outcome.map_err(Clone::clone) };
+        for one in self.order.by_index(piece) {
             if self.ordered && !(self.stop_at_error && one.outcome.is_err()) {
-                self.held.insert(start, one);
+                self.held.insert(one.start, one);
             } else {
                 self.ready.push_back(one);
             }
-        }
-        while let Some(piece) = self.held.remove(&self.next) {
-            self.next += 1;
-            self.ready.push_back(piece);
         }
     }
 
     /// The next piece whose turn it is, of one task, which is counted by its index.
     pub(super) fn next(&mut self) -> Option<Piece> {
-        self.ready.pop_front()
+        self.ready.pop_front().or_else(|| self.held.remove(&self.next).inspect(|_| self.next += 1))
+    }
+
+    /// The tasks before this one have had their turns.
+    pub(super) fn pass(&mut self, task: u64) {
+        self.next = task;
     }
 }
 

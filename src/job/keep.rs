@@ -6,13 +6,12 @@ use serde_json::Value;
 use super::{Job, Report, gather::Measured, parameters};
 use crate::{
     error::Error,
-    launch,
     paths::Named,
     store::{
         file::{self, Target},
-        journal::{Addition, Existing, Identity, Journal},
+        journal::{Addition, Existing, Identity, Journal, Subject},
         lock::OutputLock,
-        now,
+        new_run, now,
         schema::{Schema, Unfit},
     },
     task_set::TaskSet,
@@ -53,6 +52,8 @@ pub(crate) struct Keep {
 
 /// The files of a run that may begin.
 pub(super) struct Kept {
+    pub(super) job: &'static str,
+    pub(super) parameters: Value,
     pub(super) identity: Identity,
     /// Held until the output is in its place.
     _lock: Option<OutputLock>,
@@ -105,13 +106,12 @@ impl Keep {
             (Err(why), Some(_)) => return Err(unfit(why)),
             (Err(_), None) => Value::from(std::any::type_name::<J::Output>()),
         };
+        let parameters = parameters::stored(job, J::NAME, J::INCIDENTAL)?;
         let identity = Identity {
-            job: J::NAME.into(),
-            parameters: parameters::stored(job, J::NAME, J::INCIDENTAL)?,
+            subject: Subject::Job { job: J::NAME.into(), parameters: parameters.clone(), row },
             seed,
             tasks,
-            row,
-            run: new_name(),
+            run: new_run(),
             version: env!("CARGO_PKG_VERSION").into(),
             began: now(),
         };
@@ -135,7 +135,7 @@ impl Keep {
         {
             return Ok(Opened::Ended(Box::new(report)));
         }
-        let mut kept = self.begin(identity, journal_path.as_ref())?;
+        let mut kept = self.begin((J::NAME, parameters), identity, journal_path.as_ref())?;
         kept.schema = schema.ok().filter(|_| self.output.is_some());
         self.choose(&mut kept, earlier)?;
         Ok(Opened::Ready(Box::new(kept)))
@@ -143,7 +143,12 @@ impl Keep {
 
     /// Opens journal and target: the target first, so that a run that is refused leaves no journal; of a run
     /// that is resumed the journal first, since it knows which file may be replaced.
-    fn begin(&self, identity: Identity, journal: Option<&Named>) -> Result<Kept, Error> {
+    fn begin(
+        &self,
+        (job, parameters): (&'static str, Value),
+        identity: Identity,
+        journal: Option<&Named>,
+    ) -> Result<Kept, Error> {
         let lock = self.output.as_ref().map(OutputLock::take).transpose()?;
         let resumed = self.resume && journal.is_some_and(|journal| journal.place().exists());
         let reserve = |run: &str, replace: bool| {
@@ -162,6 +167,8 @@ impl Keep {
             target = reserve(&identity.run, self.force || same)?;
         }
         Ok(Kept {
+            job,
+            parameters,
             identity,
             _lock: lock,
             target,
@@ -200,12 +207,6 @@ impl Keep {
         }
         Ok(())
     }
-}
-
-/// A name for a run.
-fn new_name() -> String {
-    let random = launch::random_token().unwrap_or_default();
-    random[..6].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(not(feature = "hdf5"))]
@@ -291,11 +292,13 @@ mod earlier {
     /// Makes sure that a file is of the same job, parameters, seed, rows and tasks.
     fn check(reader: &Reader, path: &Named, identity: &Identity) -> Result<(), Error> {
         let of_file = Identity {
-            job: reader.text("job"),
-            parameters: serde_json::from_str(&reader.text("parameters")).unwrap_or_default(),
+            subject: Subject::Job {
+                job: reader.text("job"),
+                parameters: serde_json::from_str(&reader.text("parameters")).unwrap_or_default(),
+                row: serde_json::to_value(&reader.schema).unwrap_or_default(),
+            },
             seed: reader.whole("seed"),
             tasks: identity.tasks.map(|_| reader.tasks),
-            row: serde_json::to_value(&reader.schema).unwrap_or_default(),
             ..identity.clone()
         };
         match identity.difference(&of_file) {

@@ -81,7 +81,7 @@ pub(super) fn provenance(kept: &Kept, pool: &Executor, report: &Report) -> Vec<(
     vec![
         ("run", text(&kept.identity.run)),
         ("job", text(&report.job)),
-        ("parameters", text(&kept.identity.parameters.to_string())),
+        ("parameters", text(&kept.parameters.to_string())),
         ("seed", Attribute::Whole(report.seed)),
         ("rankpool_version", text(env!("CARGO_PKG_VERSION"))),
         ("build_id", text(function::build())),

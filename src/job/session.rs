@@ -55,8 +55,8 @@ impl<'p> Session<'p> {
         session.tell(Event::RunStarted {
             time: time_of_day(now()),
             run: kept.identity.run.clone(),
-            job: kept.identity.job.clone(),
-            parameters: kept.identity.parameters.clone(),
+            job: kept.job.into(),
+            parameters: kept.parameters.clone(),
             seed: kept.identity.seed,
             mode: pool.mode().to_string(),
             workers: pool.workers().to_vec(),

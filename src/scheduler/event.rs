@@ -76,6 +76,7 @@ pub(crate) enum Action {
     },
     /// What this piece says is known for good; it will be emitted in its turn.
     Announce {
+        call: CallId,
         piece: Piece,
     },
     /// An attempt at a task failed; the task will be tried again.

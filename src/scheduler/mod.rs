@@ -338,7 +338,7 @@ impl Scheduler {
         };
         let stop_at_error = call.spec.stop_at_error;
         if call.spec.announce {
-            self.actions.push(Action::Announce { piece: piece.clone() });
+            self.actions.push(Action::Announce { call: id, piece: piece.clone() });
         }
         let mut stopped = false;
         call.commit(piece, |piece| {

@@ -1,20 +1,21 @@
 //! What a run leaves on disk: the [`journal`], which is the truth while the run lives, and the
 //! [result file](file), which is made of it at the end.
 
-#[cfg(feature = "hdf5")]
+#[cfg(all(feature = "cli", feature = "hdf5"))]
 pub(crate) mod file;
-#[cfg(not(feature = "hdf5"))]
+#[cfg(all(feature = "cli", not(feature = "hdf5")))]
 #[path = "no_file.rs"]
 pub(crate) mod file;
 pub(crate) mod journal;
 pub(crate) mod lock;
+#[cfg(feature = "cli")]
 pub(crate) mod schema;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Failure;
+use crate::{error::Failure, launch};
 
 /// An attempt at a task that failed.
 #[derive(Clone, Debug)]
@@ -64,6 +65,12 @@ impl TraceBlock {
 /// Seconds since 1970.
 pub(crate) fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64())
+}
+
+/// A name for a run, and no other.
+pub(crate) fn new_run() -> String {
+    let random = launch::random_token().unwrap_or_default();
+    random[..6].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The version of the HDF5 library that this program is linked with.

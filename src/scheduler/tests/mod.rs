@@ -85,7 +85,7 @@ impl Fleet {
                 Action::Emit { call, .. } | Action::Finished { call, .. } | Action::Forget { call }
                     if call != CALL => {}
                 Action::Retry { .. } => {}
-                Action::Announce { piece } => self.announced.push(piece.start),
+                Action::Announce { piece, .. } => self.announced.push(piece.start),
                 Action::Send(dispatch) => self.held.push(dispatch),
                 Action::Revoke { dispatch, .. } => self.revoked.push(dispatch),
                 Action::Forget { .. } => self.forgotten = true,

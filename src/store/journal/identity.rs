@@ -6,13 +6,11 @@ use serde_json::{Map, Value};
 /// What a journal is of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Identity {
-    pub(crate) job: String,
-    pub(crate) parameters: Value,
+    #[serde(flatten)]
+    pub(crate) subject: Subject,
     pub(crate) seed: u64,
-    /// How many tasks there are, where the job can tell before it runs them.
+    /// How many tasks there are, where that is known.
     pub(crate) tasks: Option<u64>,
-    /// The type of a row.
-    pub(crate) row: Value,
     /// A name for this run, and no other.
     pub(crate) run: String,
     pub(crate) version: String,
@@ -20,26 +18,101 @@ pub(crate) struct Identity {
     pub(crate) began: f64,
 }
 
+/// Whose outcomes they are.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Subject {
+    /// A job's; `row` is the type of a row.
+    Job { job: String, parameters: Value, row: Value },
+    /// Those of a map of a user's program, with the types of its items and values.
+    Map { label: Option<String>, items: String, values: String },
+}
+
+const COUNT: &str = "item count";
+
 impl Identity {
     /// What this run asks for that differs from what the journal is of.
     pub(crate) fn difference(&self, journal: &Identity) -> Option<String> {
-        let differ = |what: &str, journal: &dyn std::fmt::Display, asked: &dyn std::fmt::Display| {
-            Some(format!("it is of {what} {journal}, and this run has {what} {asked}"))
+        let Some(mut facts) = self.subject.beside(&journal.subject) else {
+            return Some(format!("it is of {}, and this is {}", journal.subject.kind(), self.subject.kind()));
         };
-        let tasks = |tasks: Option<u64>| tasks.map_or("an unknown number".into(), |tasks| tasks.to_string());
-        if self.job != journal.job {
-            differ("job", &journal.job, &self.job)
-        } else if self.parameters != journal.parameters {
-            let [before, now] = differing([&journal.parameters, &self.parameters]);
-            differ("parameters", &before, &now)
-        } else if self.seed != journal.seed {
-            differ("seed", &journal.seed, &self.seed)
-        } else if self.row != journal.row {
-            differ("row type", &journal.row, &self.row)
-        } else if self.tasks != journal.tasks {
-            differ("item count", &tasks(journal.tasks), &tasks(self.tasks))
-        } else {
-            None
+        facts.push(("seed", journal.seed.to_string(), self.seed.to_string()));
+        // The iterator of a map may tell its length in one run, and not in another.
+        if !self.is_map() || (self.tasks.is_some() && journal.tasks.is_some()) {
+            facts.push((COUNT, number(journal.tasks), number(self.tasks)));
+        }
+        let (what, before, now) = facts.into_iter().find(|(_, before, now)| before != now)?;
+        Some(self.differ(what, &before, &now))
+    }
+
+    /// Both values of something that is not the same.
+    fn differ(&self, what: &str, before: &str, now: &str) -> String {
+        let this = if self.is_map() { "call" } else { "run" };
+        format!("it is of {what} {before}, and this {this} has {what} {now}")
+    }
+
+    /// What is said when the number of tasks turns out to be another one.
+    pub(crate) fn counts(&self, before: &str, now: &str) -> String {
+        format!("{}; {}", self.differ(COUNT, before, now), self.way_on())
+    }
+
+    fn is_map(&self) -> bool {
+        matches!(self.subject, Subject::Map { .. })
+    }
+
+    /// What the user can do about a journal that is of something else.
+    pub(super) fn way_on(&self) -> &'static str {
+        match self.is_map() {
+            true => "name another file, or remove this one to run all tasks anew",
+            false => "--force starts anew",
+        }
+    }
+}
+
+fn number(tasks: Option<u64>) -> String {
+    tasks.map_or("an unknown number".into(), |tasks| tasks.to_string())
+}
+
+/// The name of something, what the journal has there, and what this run has.
+type Fact = (&'static str, String, String);
+
+impl Subject {
+    /// What is compared of two of a kind; `None` for those of two kinds.
+    fn beside(&self, journal: &Subject) -> Option<Vec<Fact>> {
+        match (journal, self) {
+            (
+                Subject::Job { job, parameters, row },
+                Subject::Job { job: asked, parameters: given, row: other },
+            ) => {
+                let [before, now] = differing([parameters, given]);
+                Some(vec![
+                    ("job", job.clone(), asked.clone()),
+                    ("parameters", before.to_string(), now.to_string()),
+                    ("row type", row.to_string(), other.to_string()),
+                ])
+            }
+            (
+                Subject::Map { label, items, values },
+                Subject::Map { label: asked, items: given, values: other },
+            ) => {
+                let name = |label: &Option<String>| {
+                    label.as_ref().map_or("(none)".into(), |label| format!("{label:?}"))
+                };
+                Some(vec![
+                    ("label", name(label), name(asked)),
+                    ("item type", items.clone(), given.clone()),
+                    ("value type", values.clone(), other.clone()),
+                ])
+            }
+            _ => None,
+        }
+    }
+
+    pub(super) fn kind(&self) -> String {
+        match self {
+            Subject::Job { job, .. } => format!("a run of the job {job}"),
+            Subject::Map { label: Some(label), .. } => format!("a map with the label {label:?}"),
+            Subject::Map { label: None, .. } => "a map without a label".into(),
         }
     }
 }

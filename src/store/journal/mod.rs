@@ -8,6 +8,7 @@
 mod earlier;
 mod identity;
 mod index;
+mod known;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -20,11 +21,12 @@ use std::{
     sync::Arc,
 };
 
-use bytes::Bytes;
 use earlier::EarlierBlock;
-pub(crate) use identity::Identity;
+pub(crate) use identity::{Identity, Subject};
 use index::{Index, Located};
-use record::{Found, Header, Kind, SLOTS, Scan, TABLE, VALUE};
+pub(crate) use known::Known;
+use known::Reader;
+use record::{Found, Header, Kind, SLOTS, Scan, VALUE};
 use serde::{Deserialize, Serialize};
 use writer::Writer;
 pub(crate) use writer::{Addition, Queue};
@@ -36,7 +38,7 @@ use crate::{
     launch,
     paths::{Named, explain},
     task_set::TaskSet,
-    wire::{Batch, Piece, decode},
+    wire::{Piece, decode},
 };
 
 /// A process that writes the journal.
@@ -85,6 +87,66 @@ impl Journal {
     /// # Errors
     /// When it is there and should not be, is of another run, is used by another process, or cannot be written.
     pub(crate) fn open(path: &Named, identity: Identity, existing: Existing) -> Result<Journal, Error> {
+        Journal::begin(Opened::open(path, identity, existing)?)
+    }
+
+    /// Opens the journal to go on from it, or a new one; what it has can be read while it is written.
+    ///
+    /// # Errors
+    /// As [`open`](Journal::open).
+    pub(crate) fn resume(path: &Named, identity: Identity) -> Result<(Journal, Known), Error> {
+        let opened = Opened::open(path, identity, Existing::Resume)?;
+        let file = opened.file.try_clone().map_err(|error| storage(path, error))?;
+        let known = Known::new(Reader::new(path.clone(), file), &opened.index);
+        Ok((Journal::begin(opened)?, known))
+    }
+
+    fn begin(opened: Opened) -> Result<Journal, Error> {
+        let Opened { path, identity, hash, file, index, damage } = opened;
+        let (done, failed) = index.known();
+        let writer =
+            Writer::start(file, index, hash, path.to_string()).map_err(|error| storage(&path, error))?;
+        Ok(Journal { path, identity, done, failed, damage, writer })
+    }
+
+    /// Where outcomes are appended.
+    pub(crate) fn queue(&self) -> Arc<Queue> {
+        self.writer.queue.clone()
+    }
+
+    /// Keeps how many tasks there are, which was not known before.
+    ///
+    /// # Errors
+    /// When the journal cannot be written any more.
+    pub(crate) fn counted(&mut self, tasks: u64) -> Result<(), Error> {
+        self.identity.tasks = Some(tasks);
+        let named = serde_json::to_vec(&self.identity).map_err(|error| storage(&self.path, error.into()))?;
+        self.writer.queue.append(Addition::Identity(named))
+    }
+
+    /// Ends the writing, so that all that is in the journal can be read.
+    ///
+    /// # Errors
+    /// When the journal could not be written.
+    pub(crate) fn finish(self) -> Result<Complete, Error> {
+        let (file, index) = self.writer.finish()?;
+        Ok(Complete { reader: Reader::new(self.path, file), index })
+    }
+}
+
+/// A journal that is locked, and ready to be written.
+struct Opened {
+    path: Named,
+    identity: Identity,
+    /// What all records bear.
+    hash: u64,
+    file: File,
+    index: Index,
+    damage: Vec<String>,
+}
+
+impl Opened {
+    fn open(path: &Named, identity: Identity, existing: Existing) -> Result<Opened, Error> {
         let site = path.site()?;
         let mut file = match lock::open(&site.path).map_err(|error| refused(path, error))? {
             lock::Opened::Mine(file) => file,
@@ -124,7 +186,7 @@ impl Journal {
                 Some(difference) => {
                     return Err(refused(
                         path,
-                        format!("cannot be resumed: {difference}; --force starts anew"),
+                        format!("cannot be resumed: {difference}; {}", identity.way_on()),
                     ));
                 }
                 None => first,
@@ -132,32 +194,17 @@ impl Journal {
             None if found.hash.is_some() => {
                 return Err(refused(
                     path,
-                    "the first record is damaged at byte 0, so it cannot be known what run this is of; \
-                     --force starts anew",
+                    format!(
+                        "the first record is damaged at byte 0, so it cannot be known what run this is of; {}",
+                        identity.way_on()
+                    ),
                 ));
             }
             None => identity,
         };
-        let (done, failed) = found.index.known();
         let hash =
             begin(&mut file, &identity, found.hash, found.end).map_err(|error| storage(path, error))?;
-        let writer =
-            Writer::start(file, found.index, hash, path.to_string()).map_err(|error| storage(path, error))?;
-        Ok(Journal { path: path.clone(), identity, done, failed, damage, writer })
-    }
-
-    /// Where outcomes are appended.
-    pub(crate) fn queue(&self) -> Arc<Queue> {
-        self.writer.queue.clone()
-    }
-
-    /// Ends the writing, so that all that is in the journal can be read.
-    ///
-    /// # Errors
-    /// When the journal could not be written.
-    pub(crate) fn finish(self) -> Result<Complete, Error> {
-        let (file, index) = self.writer.finish()?;
-        Ok(Complete { path: self.path, file, index, record: None })
+        Ok(Opened { path: path.clone(), identity, hash, file, index: found.index, damage })
     }
 }
 
@@ -276,10 +323,16 @@ fn take_in(
     let fits = count > 0 && count <= most && end.is_some_and(|end| tasks.is_none_or(|tasks| end <= tasks));
     let located = Located { count, offset, size, skip: 0, failed: header.kind == Kind::Failed };
     match header.kind {
-        Kind::Identity if offset == 0 => {
-            contents.identity = serde_json::from_slice(&record(offset, size)?.1).ok();
+        Kind::Identity => {
+            let found: Option<Identity> = serde_json::from_slice(&record(offset, size)?.1).ok();
+            match &mut contents.identity {
+                // A later one adds how many tasks there are.
+                Some(first) => first.tasks = first.tasks.or(found.and_then(|found| found.tasks)),
+                None if offset == 0 => contents.identity = found,
+                None => {}
+            }
         }
-        Kind::Identity | Kind::Session => {}
+        Kind::Session => {}
         Kind::Trace => contents.index.trace.push((offset, size)),
         Kind::Values if fits => contents.index.insert(start, located),
         Kind::Failed | Kind::Attempt if fits && count == 1 => {
@@ -337,11 +390,8 @@ fn last_session(file: &File) -> io::Result<Option<Session>> {
 
 /// A journal that is written, to be read in the order of the tasks. The lock is held as long as it lives.
 pub(crate) struct Complete {
-    path: Named,
-    file: File,
+    reader: Reader,
     index: Index,
-    /// The values of the record that was read last, by its offset.
-    record: Option<(u64, Batch)>,
 }
 
 impl Complete {
@@ -351,34 +401,7 @@ impl Complete {
     /// When the journal cannot be read any more.
     pub(crate) fn pieces(&mut self) -> impl Iterator<Item = Result<Piece, Error>> {
         let located: Vec<(u64, Located)> = self.index.in_order().collect();
-        located
-            .into_iter()
-            .map(|(start, located)| self.piece(start, located).map_err(|error| storage(&self.path, error)))
-    }
-
-    fn piece(&mut self, start: u64, located: Located) -> io::Result<Piece> {
-        let Located { count, offset, size, skip, failed } = located;
-        let contradicts = || io::Error::other(format!("the record at byte {offset} contradicts itself"));
-        if failed {
-            let failure = failure_of(read_record(&self.file, offset, size)?)?;
-            return Ok(Piece { start, count, outcome: Err(failure) });
-        }
-        let batch = match &self.record {
-            Some((at, batch)) if *at == offset => batch.clone(),
-            _ => {
-                let (header, payload) = read_record(&self.file, offset, size)?;
-                let values = usize::try_from(header.count).map_err(io::Error::other)?;
-                let batch = Batch::from_wire(Bytes::from(payload), values, header.layout & TABLE != 0)
-                    .ok_or_else(contradicts)?;
-                self.record = Some((offset, batch.clone()));
-                batch
-            }
-        };
-        let (from, to) = (skip as usize, (skip + count) as usize);
-        if to > batch.len() {
-            return Err(contradicts());
-        }
-        Ok(Piece { start, count, outcome: Ok(batch.slice(from, to)) })
+        located.into_iter().map(|(start, located)| self.reader.piece(start, located))
     }
 
     /// Every attempt that failed, by task and attempt.
@@ -387,9 +410,9 @@ impl Complete {
     /// When the journal cannot be read any more.
     pub(crate) fn attempts(&self) -> impl Iterator<Item = Result<Attempt, Error>> {
         self.index.attempts.iter().map(|(&(task, _), &(offset, size))| {
-            let failure = read_record(&self.file, offset, size)
+            let failure = read_record(&self.reader.file, offset, size)
                 .and_then(failure_of)
-                .map_err(|error| storage(&self.path, error))?;
+                .map_err(|error| storage(&self.reader.path, error))?;
             Ok(Attempt { task, failure })
         })
     }
@@ -404,9 +427,9 @@ impl Complete {
                 0 => decode::<EarlierBlock>(&payload).map(TraceBlock::from),
                 _ => decode(&payload),
             };
-            read_record(&self.file, offset, size)
+            read_record(&self.reader.file, offset, size)
                 .and_then(|record| block(record).map_err(io::Error::other))
-                .map_err(|error| storage(&self.path, error))
+                .map_err(|error| storage(&self.reader.path, error))
         })
     }
 
@@ -415,10 +438,10 @@ impl Complete {
     /// # Errors
     /// When it cannot be written, or another run could not find it: somebody has removed it.
     pub(crate) fn sync(&self) -> Result<(), Error> {
-        self.file.sync_all().map_err(|error| storage(&self.path, error))?;
-        if !lock::is_at(self.path.place(), &self.file) {
+        self.reader.file.sync_all().map_err(|error| storage(&self.reader.path, error))?;
+        if !lock::is_at(self.reader.path.place(), &self.reader.file) {
             let gone = io::Error::other("is not there any more: it was removed or renamed");
-            return Err(storage(&self.path, gone));
+            return Err(storage(&self.reader.path, gone));
         }
         Ok(())
     }
@@ -428,8 +451,8 @@ impl Complete {
     /// # Errors
     /// When it cannot be removed. One that is gone already is no harm.
     pub(crate) fn remove(self) -> Result<(), Error> {
-        match std::fs::canonicalize(self.path.place()).and_then(std::fs::remove_file) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(storage(&self.path, error)),
+        match std::fs::canonicalize(self.reader.path.place()).and_then(std::fs::remove_file) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(storage(&self.reader.path, error)),
             _ => Ok(()),
         }
     }
@@ -447,7 +470,8 @@ pub fn fuzz(bytes: &[u8]) {
     if let Ok(contents) = read_from(io::Cursor::new(bytes), &record) {
         for (_, located) in contents.index.in_order().filter(|(_, located)| !located.failed) {
             let (header, payload) = record(located.offset, located.size).expect("it was whole a moment ago");
-            let _ = Batch::from_wire(payload.into(), header.count as usize, header.layout & TABLE != 0);
+            let table = header.layout & record::TABLE != 0;
+            let _ = crate::wire::Batch::from_wire(payload.into(), header.count as usize, table);
         }
     }
 }

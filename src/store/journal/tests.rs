@@ -17,17 +17,24 @@ use crate::{
     wire::{BatchBuilder, encode},
 };
 
+/// A job with this name, parameter and type of a row.
+fn job(name: &str, n: u64, row: &str) -> Subject {
+    Subject::Job { job: name.into(), parameters: json!({"n": n}), row: json!(row) }
+}
+
 fn identity() -> Identity {
     Identity {
-        job: "squares".into(),
-        parameters: json!({"n": 100}),
+        subject: job("squares", 100, "u64"),
         seed: 1,
         tasks: Some(100),
-        row: json!("u64"),
         run: "a".into(),
         version: "0".into(),
         began: 1.0,
     }
+}
+
+fn map(label: Option<&str>, items: &str, values: &str) -> Subject {
+    Subject::Map { label: label.map(Into::into), items: items.into(), values: values.into() }
 }
 
 fn values(start: u64, count: u64) -> Piece {
@@ -234,14 +241,22 @@ fn another_run_is_refused_with_both_values() {
         assert_eq!(error.kind(), ErrorKind::Usage);
         error.to_string()
     };
-    assert!(refused(&|other| other.job = "pi".into()).contains("job squares, and this run has job pi"));
-    let parameters = refused(&|other| other.parameters = json!({"n": 7}));
+    assert!(
+        refused(&|other| other.subject = job("pi", 100, "u64"))
+            .contains("job squares, and this run has job pi")
+    );
+    let parameters = refused(&|other| other.subject = job("squares", 7, "u64"));
     assert!(parameters.contains("{\"n\":100}") && parameters.contains("{\"n\":7}"), "{parameters}");
     assert!(refused(&|other| other.seed = 5).contains("seed 1, and this run has seed 5"));
     assert!(
         refused(&|other| other.tasks = Some(7)).contains("item count 100, and this run has item count 7")
     );
-    assert!(refused(&|other| other.row = json!("f64")).contains("row type \"u64\""));
+    assert!(refused(&|other| other.subject = job("squares", 100, "f64")).contains("row type \"u64\""));
+    let map = refused(&|other| other.subject = map(Some("sweep"), "u64", "u64"));
+    assert!(
+        map.contains("it is of a run of the job squares, and this is a map with the label \"sweep\""),
+        "{map}"
+    );
     // The name of the run, its time and the version of the program may differ.
     let other = Identity { run: "b".into(), version: "1".into(), began: 2.0, ..identity() };
     assert_eq!(open(&path, other, Existing::Resume).unwrap().identity, identity());

@@ -42,8 +42,16 @@ const TRACE_ROWS: usize = 1 << 13;
 /// What is appended.
 pub(crate) enum Addition {
     Outcome(Piece),
-    Attempt { task: u64, failure: Failure },
-    Chunk { row: TraceRow, host: Arc<str> },
+    Attempt {
+        task: u64,
+        failure: Failure,
+    },
+    Chunk {
+        row: TraceRow,
+        host: Arc<str>,
+    },
+    /// What the journal is of, now that more is known of it.
+    Identity(Vec<u8>),
 }
 
 impl Addition {
@@ -333,6 +341,10 @@ impl Log {
             Addition::Outcome(Piece { start, count, outcome: Err(failure) }) => {
                 self.close_run()?;
                 self.failure(Kind::Failed, start, count, &failure)
+            }
+            Addition::Identity(named) => {
+                self.record(Kind::Identity, 0, 0, 0, &named)?;
+                Ok(())
             }
             Addition::Attempt { task, failure } => self.failure(Kind::Attempt, task, 1, &failure),
             Addition::Chunk { row, host } => {

@@ -4,6 +4,7 @@ mod chunks;
 mod costs;
 mod failures;
 mod futures;
+mod lasting;
 mod maps;
 mod scattered;
 
@@ -24,9 +25,16 @@ use checks;
 
 /// Every check there is.
 pub fn all() -> impl Iterator<Item = Check> {
-    [maps::CHECKS, chunks::CHECKS, scattered::CHECKS, costs::CHECKS, futures::CHECKS, failures::CHECKS]
-        .concat()
-        .into_iter()
+    let files = [
+        maps::CHECKS,
+        chunks::CHECKS,
+        scattered::CHECKS,
+        costs::CHECKS,
+        lasting::CHECKS,
+        futures::CHECKS,
+        failures::CHECKS,
+    ];
+    files.concat().into_iter()
 }
 
 fn same(n: u64) -> u64 {
