@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import uuid
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 TESTS = pathlib.Path(__file__).parent
 #: The variable by which the processes of a run are found.
@@ -43,6 +43,7 @@ class Run:
         world: int = 0,
         launcher: tuple[str, ...] = (),
         env: dict[str, str] | None = None,
+        stderr: IO[str] | int = subprocess.PIPE,
     ) -> None:
         command = [sys.executable, *arguments]
         if world:
@@ -55,7 +56,7 @@ class Run:
             env={**os.environ, **MPI, **(env or {}), MARK: self.mark},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=stderr,
             text=True,
             start_new_session=True,
         )
