@@ -58,7 +58,7 @@ python-tests: export VIRTUAL_ENV := $(CURDIR)/target/python
 python-tests: setup-tests python
 	cargo clippy --package rankpool-python -- --deny warnings
 	cargo clippy --package rankpool-python --no-default-features -- --deny warnings
-	cd python && ruff check . && ruff format --check . && mypy --strict rankpool
+	cd python && ruff check --config pyproject.toml . ../benches/python && mypy --strict rankpool
 	cd python && maturin develop --quiet --locked
 	cd python && pytest --quiet --durations=10 --doctest-modules rankpool tests
 

@@ -1,7 +1,7 @@
-"""rankpool's Python package and its peers on the same work. Each prints JSON lines, `table` makes a table of them.
+"""rankpool's Python package and its peers on the same work.
 
-benches/python.sh says which are started, and behind which launcher. The function is `abs` on integers, but for
-arrays of 1 MiB, walkers of emcee and a grid search of scikit-learn.
+Each prints JSON lines, `table` makes a table of them. benches/python.sh says which are started, and how. The
+function is `abs` on integers, but for arrays of 1 MiB, walkers of emcee and a grid search of scikit-learn.
 """
 
 from __future__ import annotations
