@@ -25,9 +25,8 @@ from concurrent.futures import Future
 from typing import Any
 
 import cloudpickle
-from joblib.parallel import AutoBatchingMixin, ParallelBackendBase, register_parallel_backend
-
 import joblib
+from joblib.parallel import AutoBatchingMixin, ParallelBackendBase, register_parallel_backend
 
 from ._errors import UsageError
 from ._executor import Executor
