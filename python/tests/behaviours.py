@@ -8,6 +8,7 @@ the launcher that the setting needs.
 
 from __future__ import annotations
 
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -34,6 +35,9 @@ SETTINGS = {
     "pool": Setting(1, 2, {"mode": "pool", "max_workers": 2, "oversubscribe": True}),
 }
 
+#: Seconds that a check may take.
+LIMIT = 20
+
 #: Checks of one executor that they share.
 SHARED: list[Callable[[rankpool.Executor], None]] = [
     *maps.CHECKS,
@@ -46,19 +50,27 @@ SHARED: list[Callable[[rankpool.Executor], None]] = [
 OWN: list[Callable[[Callable[..., rankpool.Executor]], None]] = ends.CHECKS
 
 
+def too_long(*_: object) -> None:
+    raise AssertionError("the check takes too long")
+
+
 def tell(check: Callable[[Any], None], given: object) -> None:
     """Runs a check and prints its verdict in one line."""
+    signal.alarm(LIMIT)
     try:
         check(given)
     except BaseException:
         verdict = traceback.format_exc().replace("\n", "\x1f")
     else:
         verdict = "ok"
+    finally:
+        signal.alarm(0)
     print(f"check {check.__name__}: {verdict}", flush=True)
 
 
 def main() -> None:
     setting = SETTINGS[sys.argv[1]]
+    signal.signal(signal.SIGALRM, too_long)
 
     def another(**more: Any) -> rankpool.Executor:
         return rankpool.Executor(**{"seed": 7, **setting.options, **more})
