@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.machinery
 import importlib.util
 import io
@@ -13,6 +14,7 @@ from types import CodeType, ModuleType
 from typing import Any, NoReturn
 
 from ._executor import Executor
+from ._pickling import hide_from_workers
 from ._rankpool import is_awaited, is_worker
 
 #: What a script is called on workers: the name that multiprocessing has given it, for libraries that know it.
@@ -45,7 +47,9 @@ def run(given: Sequence[str]) -> int:
     except BaseException as error:
         # From the script's own frames on.
         frames = error.__traceback__
-        sys.excepthook(type(error), error, frames.tb_next if frames and frames.tb_next else frames)
+        while frames is not None and frames.tb_frame.f_globals is not module.__dict__:
+            frames = frames.tb_next
+        sys.excepthook(type(error), error.with_traceback(frames), frames)
         return 1
     finally:
         if is_awaited():
@@ -70,7 +74,10 @@ def _explain(module: ModuleType, why: str) -> None:
     """Let whoever misses something of the script know why it is not there."""
 
     def missing(name: str) -> Any:
-        raise AttributeError(f"{name}: {why}")
+        if name.startswith("__"):
+            raise AttributeError(name)
+        # Pickle would say no more of an AttributeError than its name.
+        raise ImportError(f"{name}: {why}")
 
     module.__dict__["__getattr__"] = missing
 
@@ -82,7 +89,7 @@ def _prepared(module: ModuleType, given: Sequence[str]) -> CodeType:
         code, *arguments = _named(arguments, "-c", "code")
         sys.argv[:] = ["-c", *arguments]
         _begin_path("")
-        return compile(code, "<string>", "exec")
+        return _compiled(code, "<string>")
     if first == "-m":
         name, *arguments = _named(arguments, "-m", "a module")
         _begin_path(os.getcwd())
@@ -92,10 +99,28 @@ def _prepared(module: ModuleType, given: Sequence[str]) -> CodeType:
         _begin_path(os.path.dirname(os.path.realpath(first)))
         module.__dict__["__file__"] = first
         with io.open_code(os.path.abspath(first)) as file:
-            return compile(file.read(), first, "exec")
+            return _compiled(file.read(), first)
     _begin_path(first)
     spec = importlib.machinery.PathFinder.find_spec("__main__", [first])
     return _code_of(module, spec, first, arguments)
+
+
+def _compiled(source: str | bytes, name: str) -> CodeType:
+    hide_from_workers(_guarded(ast.parse(source, name)))
+    return compile(source, name, "exec")
+
+
+def _guarded(program: ast.Module) -> set[str]:
+    """The names that are bound behind ``if __name__ == "__main__":``, so that workers do not have them."""
+    names: set[str] = set()
+    for statement in program.body:
+        if isinstance(statement, ast.If) and "__name__" in ast.dump(statement.test):
+            for node in ast.walk(statement):
+                if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+                    names.add(node.name)
+                elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                    names.add(node.id)
+    return names
 
 
 def _named(arguments: Sequence[str], option: str, what: str) -> Sequence[str]:
@@ -128,6 +153,9 @@ def _code_of(module: ModuleType, spec: Any, name: str, arguments: Sequence[str])
     code = spec.loader.get_code(spec.name) if spec is not None and spec.loader is not None else None
     if code is None:
         _refuse(f"{name}: there is no such script or module, or it cannot be run")
+    source = spec.loader.get_source(spec.name) if hasattr(spec.loader, "get_source") else None
+    if source is not None:
+        hide_from_workers(_guarded(ast.parse(source)))
     sys.argv[:] = [spec.origin, *arguments]
     module.__dict__.update(
         __file__=spec.origin,

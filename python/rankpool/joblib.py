@@ -241,7 +241,7 @@ class _Arrays:
             owner = owner.base
         key = array.__array_interface__["data"][0], array.shape, array.strides, array.dtype.str
         met = self._met.get(key)
-        if met is None:
+        if met is None or not hasattr(self._executor, "scatter"):
             forget = weakref.ref(owner, lambda _: self._met.pop(key, None))
             self._met[key] = [forget, None]
             return None

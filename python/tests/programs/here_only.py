@@ -2,17 +2,13 @@
 
 import rankpool
 
+if __name__ != "__main__":
+    raise ImportError("the module that is on rank 0 only")
+
 
 class Here:
     pass
 
-
-def touch(_):
-    return 1
-
-
-if __name__ != "__main__":
-    raise ImportError("the module that is on rank 0 only")
 
 with rankpool.Executor() as executor:
     assert list(executor.map(abs, [-1, 2])) == [1, 2], "what needs nothing of the script works"

@@ -5,7 +5,7 @@ import sys
 
 import rankpool
 
-print("imported as", __name__)
+sys.stdout.write(f"imported as {__name__}\n")
 
 
 class Point:
@@ -22,6 +22,11 @@ def is_main(_):
 
 
 if __name__ == "__main__":
+
+    def here(n):
+        """A function that workers do not have by its name."""
+        return n + len(sys.argv)
+
     kind = sys.argv[1] if len(sys.argv) > 1 else "map"
     if kind == "raise":
         raise LookupError("before the executor")
@@ -39,8 +44,10 @@ if __name__ == "__main__":
         assert [point.x for point in moved] == [2, 3]
         assert all(type(point) is Point for point in moved)
         assert list(executor.map(abs, range(-100, 0))) == list(range(100, 0, -1))
+        assert list(executor.map(here, [1, 2])) == [1 + len(sys.argv), 2 + len(sys.argv)]
+        assert list(executor.map(lambda n: -n, [1, 2])) == [-1, -2]
     with rankpool.Executor() as executor:
         assert executor.submit(pow, 2, 5).result() == 32
     assert sys.argv == [__file__, *sys.argv[1:]]
-    assert sys.path[0] == os.path.dirname(os.path.realpath(__file__))
+    assert __spec__ is not None or sys.path[0] == os.path.dirname(os.path.realpath(__file__))
     print("done")
