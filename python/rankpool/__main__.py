@@ -55,7 +55,7 @@ def _command_line(name: str, given: list[str]) -> int:
     leading = started[1 : len(started) - len(given)] or ["-m", "rankpool"]
     # The run looks at signals itself, and Python is to find none when it has ended.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    return _rankpool.command_line(name, sys.executable, leading, given)
+    return int(_rankpool.command_line(name, sys.executable, leading, given))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from ._errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
-    import pandas as pd
 
 __all__ = ["Results", "read"]
 
@@ -60,7 +59,7 @@ class Results(dict[str, Any]):
         """How each task ended, in words: ok, failed, timed_out, quarantined, not_run."""
         return [self.names[status] for status in self["status"]]
 
-    def to_pandas(self, table: str = "tasks") -> pd.DataFrame:
+    def to_pandas(self, table: str = "tasks") -> Any:
         """A table of the tasks, the errors or the trace as a data frame.
 
         Parameters
@@ -170,6 +169,8 @@ def _attribute(name: str, value: Any) -> Any:
 
 def _column(h5py: Any, node: Any, schema: Any) -> Any:
     """A dataset or a group of the file as a column; `schema` is the type of its rows, where it is known."""
+    kind: Any
+    of: Any
     kind, of = next(iter(schema.items())) if isinstance(schema, dict) else (schema, None)
     if isinstance(node, h5py.Dataset):
         return _array(h5py, node)
