@@ -30,6 +30,15 @@ def test_a_script_runs_once_and_its_names_are_known_everywhere(way: str) -> None
         assert ended.stdout.count("imported as __mp_main__\n") == 2
 
 
+@pytest.mark.parametrize(
+    ("world", "env"),
+    [(1, {"RANKPOOL_MODE": "pool", "RANKPOOL_WORKERS": "2"}), (2, {"RANKPOOL_PROCESSES_PER_WORKER": "1"})],
+    ids=["pool", "children of ranks"],
+)
+def test_workers_that_are_started_later_import_the_script_too(world: int, env: dict[str, str]) -> None:
+    done(Run("-m", "rankpool", SCRIPT, "map", world=world, env=env).end())
+
+
 @pytest.mark.parametrize("way", ["processes", "comm"])
 def test_without_a_guard_workers_stop_at_the_executor(way: str) -> None:
     done(rankpool(str(TESTS / "programs" / "unguarded.py"), way=way))
