@@ -24,13 +24,9 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-import cloudpickle  # type: ignore[import-untyped]
+import cloudpickle
 import joblib
-from joblib.parallel import (  # type: ignore[import-untyped]
-    AutoBatchingMixin,
-    ParallelBackendBase,
-    register_parallel_backend,
-)
+from joblib.parallel import AutoBatchingMixin, ParallelBackendBase, register_parallel_backend
 
 from ._errors import UsageError
 from ._executor import Executor
