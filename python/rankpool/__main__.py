@@ -52,9 +52,7 @@ def _is_program(first: str) -> bool:
 def _command_line(name: str, given: list[str]) -> int:
     """The command line of the program ``rankpool``, in this process."""
     if not _rankpool.commands():
-        print(
-            f"{name}: error: this build has no command line: build it with the feature cli", file=sys.stderr
-        )
+        print(f"{name}: error: there is no command line: build it with the feature cli", file=sys.stderr)
         return 2
     started = list(getattr(sys, "orig_argv", [sys.executable, "-m", "rankpool", *given]))
     leading = started[1 : len(started) - len(given)] or ["-m", "rankpool"]
