@@ -78,7 +78,7 @@ def test_an_interrupt_ends_all(setting: str, scenario: str) -> None:
     time.sleep(0.2)
     began = time.monotonic()
     run.interrupt()
-    ended = run.end()
+    ended = run.end(15)
     assert time.monotonic() - began < SOON, ended
     assert ended.code != 0
     if not SETTINGS[setting].world:
@@ -93,7 +93,7 @@ def test_ctrl_c_in_a_terminal_ends_all(setting: str) -> None:
     assert run.line() == "napping"
     began = time.monotonic()
     os.killpg(run.process.pid, signal.SIGINT)
-    ended = run.end()
+    ended = run.end(15)
     assert time.monotonic() - began < SOON, ended
     assert ended.code != 0
 
