@@ -1,4 +1,5 @@
-//! The `rankpool` program: a user's program like any other, with the jobs of this folder.
+//! The `rankpool` program: a user's program like any other, with the jobs of this folder. The Python package has it as a
+//! library.
 
 mod exec;
 mod file;
@@ -21,10 +22,15 @@ mod words;
 
 use std::process::ExitCode;
 
-fn main() -> ExitCode {
-    if let Some(code) = process::minder_if_asked() {
-        return code;
-    }
+use rankpool::cli::Jobs;
+
+/// All that the program does.
+pub fn main() -> ExitCode {
+    process::minder_if_asked().unwrap_or_else(|| rankpool::cli::main(jobs()))
+}
+
+/// The jobs of this folder.
+pub fn jobs() -> Jobs {
     let jobs = rankpool::jobs![
         squares::Squares,
         pi::Pi,
@@ -35,5 +41,5 @@ fn main() -> ExitCode {
         time_histogram::TimeHistogram,
         gram::Gram,
     ];
-    rankpool::cli::main(jobs.command::<exec::Exec>().command::<pipe::Pipe>())
+    jobs.command::<exec::Exec>().command::<pipe::Pipe>()
 }

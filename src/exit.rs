@@ -1,10 +1,10 @@
 //! How a program ends: its last words on standard error, and its exit code.
 
-use std::{error::Error as StdError, path::PathBuf, process::ExitCode};
+use std::{error::Error as StdError, process::ExitCode};
 
 use crate::{
     error::{Error, TaskError},
-    launch,
+    launch::{self, program},
     say::{self, say},
 };
 
@@ -65,13 +65,6 @@ fn code_of(error: &(dyn StdError + 'static)) -> u8 {
         Some(error) => error.exit_code(),
         None => error.downcast_ref::<TaskError>().map_or(1, |task| Error::from(task.clone()).exit_code()),
     }
-}
-
-/// The name that this program was called by.
-pub(crate) fn program() -> String {
-    let name = std::env::args_os().next().map(PathBuf::from);
-    let name = name.as_deref().and_then(|path| path.file_name());
-    name.map_or_else(|| "rankpool".into(), |name| name.to_string_lossy().into_owned())
 }
 
 #[cfg(test)]

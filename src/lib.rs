@@ -79,7 +79,7 @@ pub mod fuzz {
 pub use error::{Error, ErrorKind, FailureKind, ParseError, TaskError};
 pub use executor::{
     Builder, Call, Executor, Future, LongestFirst, Progress, Share, Status, Stream, Unordered, WaitFor,
-    Waited, as_completed, wait,
+    Waited, as_completed, is_awaited, is_worker, launched_ranks, wait,
 };
 pub use exit::main;
 pub use fabric::WorkerInfo;

@@ -166,9 +166,9 @@ fn words(line: &str) -> Vec<&str> {
 }
 
 /// Programs whose commands are to be run, and not only talked of.
-const PROGRAMS: [&str; 14] = [
+const PROGRAMS: [&str; 17] = [
     "rankpool", "srun", "sbatch", "scancel", "salloc", "squeue", "scontrol", "mpiexec", "mpirun", "cargo",
-    "module", "export", "qsub", "source",
+    "module", "export", "qsub", "source", "python", "python3", "pip",
 ];
 
 /// Commands in running text that no block has.
@@ -229,4 +229,9 @@ fn the_commands_of_the_guide_to_programs_as_tasks_work() {
 #[test]
 fn the_commands_of_the_guide_to_workers_that_stay_work() {
     check("pipe.md");
+}
+
+#[test]
+fn the_commands_of_the_guide_to_python_work() {
+    check("python.md");
 }

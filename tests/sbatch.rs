@@ -210,6 +210,50 @@ fn programs_are_submitted_as_tasks() {
     assert!(refused(&[], &["exec", "--grid", "x=0:1:0.5", "--nonsense"]).contains("--nonsense"));
 }
 
+/// The script for a program that starts an executor itself.
+fn script_of(flags: &[&str], program: &[&str]) -> Ended {
+    rankpool(&[&["slurm"], flags, &["--"], program].concat())
+}
+
+#[test]
+fn a_script_of_python_is_submitted_as_it_is() {
+    let venv = ["--module", "python/3.12", "--setup", ". venv/bin/activate", "--nodes", "2"];
+    let script = script_of(&venv, &["python", "-u", "sweep.py", "--width", "3"]).expect(0).stdout;
+    insta::assert_snapshot!("a Python script", script);
+
+    let leaders = script_of(
+        &[&venv[..], &["--mode", "leaders", "--cpus-per-task", "8"]].concat(),
+        &["python", "-m", "sweeps.wide", "$x"],
+    )
+    .expect(0)
+    .stdout;
+    for line in [
+        "#SBATCH --job-name=sweeps.wide",
+        "#SBATCH --no-requeue",
+        r#"command=(python -m sweeps.wide "\$x")"#,
+        r#"export RANKPOOL_PROCESSES_PER_WORKER="${SLURM_CPUS_PER_TASK:--1}""#,
+    ] {
+        assert!(leaders.lines().any(|found| found == line), "{line}: {leaders}");
+    }
+    let array = script_of(&["--array", "1-3"], &["sh", "-c", "exec ./sweep %a"]).expect(0).stdout;
+    assert!(array.contains(r#"command=(sh -c "exec ./sweep ${SLURM_ARRAY_TASK_ID}")"#), "{array}");
+}
+
+#[test]
+fn a_program_that_cannot_start_is_refused_before() {
+    for (flags, program, why) in [
+        (&[][..], &["python3", "no-such.py"][..], "no-such.py: there is no such script"),
+        (&[], &["sweep.py"], "a script is given as `python sweep.py`"),
+        (&[], &["no-such-program"], "no such command and no such program"),
+        (&["--mode", "hybrid"], &["python3", "-c", "pass"], "--mode leaders"),
+        (&["--program", "rankpool"], &["python3", "-c", "pass"], "--program"),
+        (&[], &["python3", "-c", "print(%a)"], "give --array"),
+    ] {
+        let ended = script_of(flags, program).expect(2);
+        assert!(ended.stderr.contains(why) && ended.stdout.is_empty(), "{ended:?}");
+    }
+}
+
 #[test]
 fn a_variable_that_is_wrong_for_the_run_is_named() {
     let ended = |name: &str, value: &str, run: &[&str]| {

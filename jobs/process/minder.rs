@@ -10,7 +10,7 @@ use std::{
         unix::{ffi::OsStrExt, net::UnixStream},
     },
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -183,7 +183,8 @@ impl Minder {
             )
         };
         let (socket, theirs) = UnixStream::pair().map_err(failed)?;
-        let guardian = Command::new("/proc/self/exe")
+        let guardian = rankpool::cli::again()
+            .map_err(failed)?
             .arg(ASKED)
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null())

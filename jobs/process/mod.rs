@@ -47,7 +47,7 @@ const ASKED: &str = "task-minder";
 
 /// Becomes a minder, if this process was started as one. To be called before anything else, by the only thread.
 pub fn minder_if_asked() -> Option<ExitCode> {
-    let asked = std::env::args_os().nth(1).is_some_and(|first| first == ASKED);
+    let asked = rankpool::cli::arguments().next().is_some_and(|first| first == ASKED);
     // Who types this has no socket on standard input.
     let connected = || {
         fstat(std::io::stdin().as_fd())

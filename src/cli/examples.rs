@@ -2,7 +2,7 @@
 
 use clap::Command;
 
-use crate::exit::program;
+use crate::launch::program;
 
 /// One of the jobs that are subcommands of `run`, as it would be run: its name, and what it cannot do without.
 pub(super) fn job(run: &Command) -> String {

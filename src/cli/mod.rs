@@ -21,15 +21,20 @@ mod slurm;
 mod variables;
 mod walltime;
 
-use std::{io::IsTerminal, process::ExitCode};
+use std::{
+    ffi::OsString,
+    io::{self, IsTerminal},
+    path::Path,
+    process::{self, ExitCode},
+};
 
 use clap::{ArgMatches, Command};
 
 use crate::{
     Job,
     error::Error,
-    exit::{ended_by, program},
-    launch,
+    exit::ended_by,
+    launch::{self, program},
     say::{self, say},
 };
 
@@ -76,6 +81,11 @@ impl Jobs {
         self.commands.push(Entry::of::<J>());
         self
     }
+
+    /// The names of all commands that [`main`] knows for these jobs, such as `run` and `doctor`.
+    pub fn command_names(&self) -> Vec<String> {
+        command(self).get_subcommands().map(|command| command.get_name().to_string()).collect()
+    }
 }
 
 /// The jobs of a program, for [`cli::main`](crate::cli::main): `jobs![First, Second]`.
@@ -106,8 +116,45 @@ pub fn main(jobs: Jobs) -> ExitCode {
     code
 }
 
+/// This program is no executable of its own: `interpreter`, with the arguments `leading`, loads a shared library that this
+/// code is in, and gives it `arguments`. To be said before [`main`], once.
+///
+/// Workers and other processes of the program are started in the same way, and messages call it `name`.
+///
+/// ```no_run
+/// let given = std::env::args_os().skip(3);
+/// rankpool::cli::loaded("python -m sweep", "/usr/bin/python3", ["-m", "sweep"], given);
+/// ```
+pub fn loaded(
+    name: impl Into<String>,
+    interpreter: impl AsRef<Path>,
+    leading: impl IntoIterator<Item = impl Into<OsString>>,
+    arguments: impl IntoIterator<Item = impl Into<OsString>>,
+) {
+    launch::set_loaded(launch::Loaded {
+        name: name.into(),
+        interpreter: interpreter.as_ref().to_path_buf(),
+        leading: leading.into_iter().map(Into::into).collect(),
+        arguments: arguments.into_iter().map(Into::into).collect(),
+    });
+}
+
+/// The arguments of this program, its name left out; of one that is [`loaded`], those that it was given.
+pub fn arguments() -> impl Iterator<Item = OsString> {
+    launch::arguments().into_iter()
+}
+
+/// A command that starts the same build of this program again, to be given arguments.
+///
+/// # Errors
+/// When it is not known where the program lies.
+pub fn again() -> io::Result<process::Command> {
+    launch::again()
+}
+
 fn command_line(jobs: &Jobs) -> ExitCode {
-    let matches = match command(jobs).try_get_matches() {
+    let called = std::iter::once(program().into()).chain(launch::arguments());
+    let matches = match command(jobs).try_get_matches_from(called) {
         Ok(matches) => matches,
         Err(error) => return refuse(&error, &command(jobs)),
     };

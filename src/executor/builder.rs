@@ -256,8 +256,9 @@ impl Builder {
         self
     }
 
-    /// Takes mode, workers, chunk and seed from the variables RANKPOOL_MODE, RANKPOOL_WORKERS, RANKPOOL_CHUNK and
-    /// RANKPOOL_SEED, each where it is set, in the place of what was set before. So a program can be run in another
+    /// Takes mode, workers, threads and processes of a worker, chunk and seed from the variables RANKPOOL_MODE,
+    /// RANKPOOL_WORKERS, RANKPOOL_THREADS_PER_WORKER, RANKPOOL_PROCESSES_PER_WORKER, RANKPOOL_CHUNK and RANKPOOL_SEED, each
+    /// where it is set, in the place of what was set before. So a program can be run in another
     /// way without a change to it. [`start`](Builder::start) refuses a variable that cannot be read; an empty one counts as not
     /// set.
     ///
@@ -278,6 +279,11 @@ impl Builder {
         self.mode = variable("RANKPOOL_MODE", "")?.unwrap_or(self.mode);
         self.wanted.workers =
             variable("RANKPOOL_WORKERS", ", as in 4, or -1 for all CPUs")?.or(self.wanted.workers);
+        self.wanted.threads_per_worker =
+            variable("RANKPOOL_THREADS_PER_WORKER", ", as in 4")?.unwrap_or(self.wanted.threads_per_worker);
+        self.wanted.processes_per_worker =
+            variable("RANKPOOL_PROCESSES_PER_WORKER", ", as in 4, or -1 for all CPUs")?
+                .or(self.wanted.processes_per_worker);
         self.chunk = variable("RANKPOOL_CHUNK", "")?.unwrap_or(self.chunk);
         self.seed = variable("RANKPOOL_SEED", ", as in 7")?.unwrap_or(self.seed);
         Ok(())
@@ -306,7 +312,7 @@ impl Builder {
         let builder = self.with_cpus_per_task();
         let started = launch::detect(launch::variable).and_then(|launcher| {
             let choice = builder.choose(launcher)?;
-            builder.launch(choice)
+            builder.with_worker().launch(choice)
         });
         if started.is_err() && !launch::is_first(launch::variable) {
             launch::leave_the_word_to_rank_0();
@@ -322,6 +328,12 @@ impl Builder {
         Builder { wanted: Wanted { cpus_per_task: cpus, ..self.wanted }, ..self }
     }
 
+    /// Workers are started as the program was, if an interpreter has loaded it.
+    fn with_worker(mut self) -> Builder {
+        self.wanted.program = self.wanted.program.or_else(launch::loaded_worker);
+        self
+    }
+
     /// A task has an executor of its own: the launch of the program does not concern it.
     fn start_inside_a_task(self) -> Result<Executor, Error> {
         if matches!(self.mode, Mode::Comm | Mode::Pool) {
@@ -332,7 +344,7 @@ impl Builder {
             )));
         }
         let choice = self.choose(Launcher::None)?;
-        self.launch(choice)
+        self.with_worker().launch(choice)
     }
 
     /// What is to be started.

@@ -345,11 +345,8 @@ impl<'p, T: Function> Call<'p, T> {
     where
         I: IntoIterator<Item = T::Item>,
     {
-        Ok(super::Pieces(
-            self.flow(items.into_iter(), entry::<T>(), ordered, Taste::AsTheyCome)?
-                .without(skip)
-                .with_barriers(barriers),
-        ))
+        let flow = self.flow(items.into_iter(), entry::<T>(), ordered, Taste::AsTheyCome)?;
+        Ok(super::Pieces(flow.without(skip).with_barriers(barriers), PhantomData))
     }
 
     /// Runs the function over all items and folds the results with `combine`, left before right.
@@ -456,7 +453,7 @@ impl<'p, T: Function> Call<'p, T> {
         })
     }
 
-    fn flow<I>(&self, items: I, entry: EntryPoint, ordered: bool, taste: Taste) -> Result<Flow<'p, I>, Error>
+    fn flow<I>(&self, items: I, entry: EntryPoint, ordered: bool, taste: Taste) -> Result<Flow<I>, Error>
     where
         I: Iterator<Item = T::Item>,
     {

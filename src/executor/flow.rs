@@ -2,14 +2,16 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    marker::PhantomData,
     sync::Arc,
+    task::Poll,
     time::{Duration, Instant},
 };
 
 use serde::Serialize;
 
 use super::{
-    Shared,
+    Executor, Shared,
     command::{Answer, Command, OpenCall, Work},
     courier::{BLOCK_TIME, Filling, Tray},
     items::Items,
@@ -56,8 +58,8 @@ struct FedBlock {
     bytes: u64,
 }
 
-pub(super) struct Flow<'p, I> {
-    shared: &'p Shared,
+pub(super) struct Flow<I> {
+    shared: Arc<Shared>,
     call: CallId,
     mailbox: Arc<Mailbox>,
     taste: Taste,
@@ -97,19 +99,19 @@ pub(super) struct Flow<'p, I> {
     pub(super) keep_going: bool,
 }
 
-impl<'p, I> Flow<'p, I>
+impl<I> Flow<I>
 where
     I: Iterator,
     I::Item: Serialize,
 {
     pub(super) fn start(
-        shared: &'p Shared,
+        shared: &Arc<Shared>,
         options: &CallOptions,
         work: Work,
         ordered: bool,
         taste: Taste,
         items: I,
-    ) -> Result<Flow<'p, I>, Error> {
+    ) -> Result<Flow<I>, Error> {
         let (least, most) = items.size_hint();
         let known = most.filter(|most| *most == least).map(|most| most as u64);
         let spec = options.spec(ordered, known)?;
@@ -125,7 +127,7 @@ where
         open.kept = lasting.as_ref().map(|lasting| lasting.kept());
         shared.command(Command::Map { call, spec, open })?;
         Ok(Flow {
-            shared,
+            shared: shared.clone(),
             call,
             mailbox,
             taste,
@@ -173,6 +175,18 @@ where
     /// When the map cannot go on, or its time is over.
     pub(super) fn next_piece(&mut self) -> Result<Option<Piece>, Error> {
         loop {
+            if let Poll::Ready(next) = self.poll_piece(None)? {
+                return Ok(next);
+            }
+        }
+    }
+
+    /// As [`next_piece`](Flow::next_piece), waiting until `until` at most where it is given.
+    ///
+    /// # Errors
+    /// As [`next_piece`](Flow::next_piece).
+    pub(super) fn poll_piece(&mut self, until: Option<Instant>) -> Result<Poll<Option<Piece>>, Error> {
+        loop {
             self.consumed();
             if self.untold.tasks >= self.window_tasks.div_ceil(TOLD_PART)
                 || self.untold.bytes >= self.window_bytes.div_ceil(TOLD_PART)
@@ -180,16 +194,16 @@ where
                 self.tell_consumed()?;
             }
             if let Some(piece) = self.kept_piece()? {
-                return Ok(Some(piece));
+                return Ok(Poll::Ready(Some(piece)));
             }
             if let Some(piece) = self.turns.as_mut().and_then(Turns::next) {
-                return Ok(Some(self.passed(piece)));
+                return Ok(Poll::Ready(Some(self.passed(piece))));
             }
             if let Some(piece) = self.arrived.pop_front() {
                 let piece = self.without_stand_ins(piece);
                 match &mut self.turns {
                     Some(turns) => turns.put(&piece),
-                    None => return Ok(Some(self.passed(piece))),
+                    None => return Ok(Poll::Ready(Some(self.passed(piece)))),
                 }
                 continue;
             }
@@ -200,7 +214,8 @@ where
             match self.end {
                 None => {}
                 Some(End::Done | End::Stopped) => {
-                    return self.lasting.take().map_or(Ok(()), |lasting| lasting.finish()).map(|()| None);
+                    self.lasting.take().map_or(Ok(()), |lasting| lasting.finish())?;
+                    return Ok(Poll::Ready(None));
                 }
                 Some(End::Cancelled) => {
                     return Err(Error::new(ErrorKind::Cancelled, "the executor was shut down"));
@@ -210,7 +225,8 @@ where
             }
             self.tell_consumed()?;
             self.feed()?;
-            let (arrived, end) = self.mailbox.take(self.wanted(), self.deadline.map(|(at, _)| at));
+            let limit = self.deadline.map(|(at, _)| at);
+            let (arrived, end) = self.mailbox.take(self.wanted(), limit.into_iter().chain(until).min());
             if let Some((at, limit)) = self.deadline
                 && end.is_none()
                 && Instant::now() >= at
@@ -222,6 +238,10 @@ where
                 continue;
             }
             (self.arrived, self.end) = (arrived, end);
+            let nothing = self.arrived.is_empty() && self.end.is_none();
+            if nothing && until.is_some_and(|until| Instant::now() >= until) {
+                return Ok(Poll::Pending);
+            }
         }
     }
 
@@ -390,7 +410,7 @@ where
                 };
                 self.lasting.as_ref().map_or(Ok(()), |lasting| lasting.one_more(self.pulled))?;
                 let Filling { items: batch, scattered, .. } = &mut *block;
-                let pushed = noting(self.shared, scattered, || catch(|| batch.push(&item)));
+                let pushed = noting(&*self.shared, scattered, || catch(|| batch.push(&item)));
                 let encoded = pushed.and_then(|pushed| {
                     pushed.map_err(|error| Failure::new(FailureKind::Codec, format!("the item {error}")))
                 });
@@ -433,6 +453,11 @@ where
         Ok(())
     }
 
+    /// Pulls no more than this many items beyond the last result that was taken.
+    pub(super) fn pull_ahead(&mut self, tasks: u64) {
+        self.window_tasks = tasks.max(1);
+    }
+
     /// How many tasks may be pulled now; `None` where the map is over.
     fn room(&mut self) -> Option<u64> {
         let (used, enough) = match &self.lasting {
@@ -456,7 +481,7 @@ where
     }
 }
 
-impl<I> Flow<'_, I> {
+impl<I> Flow<I> {
     fn cancel(&mut self) {
         if self.end.is_none() {
             self.end = Some(End::Cancelled);
@@ -466,7 +491,7 @@ impl<I> Flow<'_, I> {
     }
 }
 
-impl<I> Drop for Flow<'_, I> {
+impl<I> Drop for Flow<I> {
     fn drop(&mut self) {
         self.cancel();
     }
@@ -510,7 +535,7 @@ impl Barriers {
 }
 
 /// What comes of the tasks of a map, as it is on the wire.
-pub(crate) struct Pieces<'p, I>(pub(super) Flow<'p, I>);
+pub(crate) struct Pieces<'p, I>(pub(super) Flow<I>, pub(super) PhantomData<&'p Executor>);
 
 impl<I> Pieces<'_, I>
 where

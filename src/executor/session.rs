@@ -9,6 +9,7 @@ use std::{
         mpsc,
     },
     thread::JoinHandle,
+    time::Duration,
 };
 
 use super::{
@@ -90,6 +91,11 @@ pub(super) fn take(mode: Mode, wanted: &Wanted) -> Result<Option<Session>, Error
     }
 }
 
+/// Whether no executor has started MPI yet.
+pub(super) fn is_to_begin() -> bool {
+    matches!(*lock(&PLACE), Place::Nowhere)
+}
+
 /// The caller has no workers any more, and nobody will.
 pub(super) fn is_over() {
     *lock(&PLACE) = Place::Over;
@@ -114,6 +120,18 @@ impl Executor {
             broken: self.shared.broken.clone(),
         });
         true
+    }
+}
+
+impl Executor {
+    /// As [`shutdown_now`](Executor::shutdown_now), but tasks that run are waited for no longer than `patience`: then
+    /// their workers are ended by force. In `comm` and `pool` no executor can be started after that. In `serial` and
+    /// `threads` nothing can end a task, and it is waited for.
+    ///
+    /// # Errors
+    /// As [`shutdown`](Executor::shutdown).
+    pub fn shutdown_within(mut self, patience: Duration) -> Result<(), Error> {
+        self.end(Farewell { cancel: true, patience: Some(patience), code: None })
     }
 }
 

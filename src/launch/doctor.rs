@@ -9,8 +9,8 @@ use std::{
 use serde::Serialize;
 
 use super::{
-    Launcher, allocation, child::end_within, cpu_limit, detect, executable, here, is_foreign, on_path,
-    policy, policy::flag_of_survival, variable,
+    Launcher, allocation, child::end_within, cpu_limit, detect, here, is_foreign, on_path, policy,
+    policy::flag_of_survival, variable,
 };
 
 /// How long one trial may take.
@@ -308,8 +308,8 @@ fn slurm() -> Check {
 
 /// Runs this program's own probe behind `launcher`; its last line, or why there is none.
 fn probe(launcher: &mut Command, probe: &[&str]) -> Result<String, String> {
-    let program = executable().map_err(|error| error.to_string())?;
-    let printed = run(launcher.arg(program).args(["doctor", "--probe"]).args(probe))?;
+    let program = super::words().map_err(|error| error.to_string())?;
+    let printed = run(launcher.args(program).args(["doctor", "--probe"]).args(probe))?;
     Ok(printed.lines().last().unwrap_or_default().to_string())
 }
 

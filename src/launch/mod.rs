@@ -8,6 +8,7 @@ mod detect;
 #[cfg(feature = "cli")]
 pub(crate) mod doctor;
 mod gpus;
+mod itself;
 mod leave;
 mod library_threads;
 mod mode;
@@ -39,6 +40,9 @@ pub(crate) use detect::is_foreign;
 pub(crate) use detect::{Launcher, detect, is_first};
 pub use gpus::GpusPerTask;
 pub(crate) use gpus::{gpus, visible_gpus};
+#[cfg(feature = "cli")]
+pub(crate) use itself::{Loaded, again, set_loaded, words};
+pub(crate) use itself::{arguments, loaded_worker, program};
 #[cfg(feature = "mpi")]
 pub(crate) use leave::mpi_is_finalised;
 pub(crate) use leave::{

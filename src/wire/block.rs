@@ -88,6 +88,21 @@ impl<T> From<Vec<T>> for Block<T> {
     }
 }
 
+/// A large block is sent from where these bytes lie, as one that is made of a vector is.
+///
+/// ```
+/// let bytes = bytes::Bytes::from_static(&[7; 1 << 20]);
+/// assert_eq!(rankpool::Block::from(bytes).len(), 1 << 20);
+/// ```
+impl From<Bytes> for Block<u8> {
+    fn from(bytes: Bytes) -> Block<u8> {
+        if bytes.len() < LARGE {
+            return Block { own: bytes.into(), shared: None };
+        }
+        Block { own: Vec::new(), shared: Some(Shared::Arrived(bytes)) }
+    }
+}
+
 impl<T> FromIterator<T> for Block<T> {
     fn from_iter<I: IntoIterator<Item = T>>(values: I) -> Block<T> {
         values.into_iter().collect::<Vec<T>>().into()

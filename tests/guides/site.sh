@@ -33,6 +33,17 @@ cargo() (
     ln -sf "$built/debug/rankpool" "$folder/release/rankpool"
 )
 
+# pip itself, but for a debug build of the package, in the folder of all other builds.
+pip() {
+    case " $* " in
+    *" ./python "*)
+        CARGO_TARGET_DIR=$(dirname "$(dirname "$PROGRAM")") command pip "${@/#.\/python/$REPOSITORY/python}" \
+            --quiet --config-settings=build-args=--profile=dev
+        ;;
+    *) command pip "$@" ;;
+    esac
+}
+
 # The site has told Open MPI which network to use: here none of docker's, which leads nowhere. And an allocation has
 # room for the ranks, however few cores this host has.
 if [ ! -e ~/.openmpi ]; then

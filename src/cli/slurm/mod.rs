@@ -1,5 +1,6 @@
 //! `rankpool slurm`: an sbatch script for a run, printed, kept or submitted.
 
+mod program;
 mod script;
 mod submit;
 mod values;
@@ -11,6 +12,7 @@ use clap::{ArgMatches, Args, Command, FromArgMatches, parser::ValueSource};
 use super::{Jobs, examples, out, settings::Files, variables};
 use crate::{
     error::{Error, ErrorKind},
+    launch,
     paths::{Named, explain},
 };
 use script::{Launcher, Part, Shape, Values};
@@ -47,11 +49,12 @@ struct Flags {
     /// Keep the script in this file instead of printing it; an existing one is refused
     #[arg(long, value_name = "FILE")]
     output_script: Option<Named>,
-    /// What the script calls this program [default: its path]
+    /// What the script calls this program, for a run [default: its path]
     #[arg(long, value_name = "PATH", value_parser = values::line)]
     program: Option<Checked>,
-    /// The run: run JOB and its flags. In each, %a stands for the array's element and %j for the job's number
-    #[arg(last = true, required = true, value_name = "run JOB")]
+    /// What is run: run JOB and its flags, or a program that starts an executor, as in python sweep.py. In each word, %a
+    /// stands for the array's element and %j for the job's number
+    #[arg(last = true, required = true, value_name = "run JOB|PROGRAM")]
     command: Vec<String>,
 }
 
@@ -171,25 +174,20 @@ impl Flags {
         let shape = self.shape();
         let launcher = self.launcher()?;
         let ntasks_per_node = self.ntasks_per_node()?;
-        let run = self.checked_run(jobs)?;
-        let program = match &self.program {
-            Some(program) => program.as_str().to_string(),
-            None => crate::launch::here().program.clone(),
-        };
-        let arguments = std::iter::once(&program).chain(&self.command);
+        let work = self.checked_work(jobs)?;
         let words: Vec<String> =
-            arguments.map(|argument| script::word(argument)).collect::<Result<_, _>>()?;
+            work.words.iter().map(|argument| script::word(argument)).collect::<Result<_, _>>()?;
         let command = words.join(" ");
         let cpus_per_task = resources.cpus_per_task.or((shape == Shape::Hybrid).then_some(4));
         let job_name = match &resources.job_name {
             Some(name) => name.clone(),
-            None => values::name(&run.job).map_err(Error::usage)?,
+            None => values::name(&work.name).map_err(Error::usage)?,
         };
         script::render(&Values {
             shape,
             launcher,
             command: &command,
-            resumable: run.files.has_journal(),
+            resumable: work.resumable,
             job_name: &job_name,
             nodes: resources.nodes.as_ref().map(|nodes| &nodes.text),
             ntasks_per_node: Some(ntasks_per_node),
@@ -212,10 +210,8 @@ impl Flags {
         })
     }
 
-    /// The command behind `--`, once this program has understood it: what is wrong with it is to be known now,
-    /// and not when its turn comes.
-    fn checked_run(&self, jobs: &Jobs) -> Result<CheckedRun, Error> {
-        let run = self.understood(jobs, "1")?;
+    /// What stands behind `--`: what is wrong with it is to be known now, and not when its turn comes.
+    fn checked_work(&self, jobs: &Jobs) -> Result<Work, Error> {
         let of_element = |argument: &String| script::parts(argument).contains(&Part::Element);
         if self.resources.array.is_none()
             && let Some(argument) = self.command.iter().find(|argument| of_element(argument))
@@ -224,6 +220,14 @@ impl Flags {
                 "{argument}: %a stands for the element of an array: give --array, or write %%a"
             )));
         }
+        let first = &self.command[0];
+        let is_own = first.starts_with('-') || super::command(jobs).find_subcommand(first).is_some();
+        if is_own { self.checked_run(jobs) } else { self.checked_program() }
+    }
+
+    /// A run of this program, once it has understood it.
+    fn checked_run(&self, jobs: &Jobs) -> Result<Work, Error> {
+        let run = self.understood(jobs, "1")?;
         if self.resources.array.is_some()
             && let other = self.understood(jobs, "2")?
             && let Some(path) = run.files.shared_with(&other.files)
@@ -232,7 +236,12 @@ impl Flags {
                 "all elements of the array would write {path}: put %a into its name"
             )));
         }
-        Ok(run)
+        let mut words = match &self.program {
+            Some(program) => vec![program.as_str().to_string()],
+            None => this_program()?,
+        };
+        words.extend_from_slice(&self.command);
+        Ok(Work { name: run.job, words, resumable: run.files.has_journal() })
     }
 
     /// The command behind `--`, as this program will understand it in an element of an array.
@@ -271,7 +280,22 @@ impl Flags {
     }
 }
 
-/// What is known of the command behind `--`.
+/// What a script runs.
+struct Work {
+    /// What the job is named after.
+    name: String,
+    words: Vec<String>,
+    /// It keeps a journal, so it can go on where it stopped.
+    resumable: bool,
+}
+
+/// The words by which a script calls this program.
+fn this_program() -> Result<Vec<String>, Error> {
+    let words = launch::words().map_err(|error| Error::usage(format!("--program: name it ({error})")))?;
+    Ok(words.iter().map(|word| word.display().to_string()).collect())
+}
+
+/// What is known of a run behind `--`.
 struct CheckedRun {
     job: String,
     files: Files,

@@ -1,0 +1,381 @@
+"""The executor: a function over many items, on the workers of its mode."""
+
+from __future__ import annotations
+
+import atexit
+import concurrent.futures
+import os
+import sys
+import threading
+import uuid
+import weakref
+from collections.abc import Iterable, Iterator
+from typing import Any, Callable, NamedTuple, TypeVar
+
+from . import _pickling, _program, _worker
+from ._errors import UsageError
+from ._future import Future, Outcome
+from ._map import Blocks, Mapping
+from ._rankpool import Engine
+from ._rankpool import Map as _Map
+
+T = TypeVar("T")
+
+
+class Worker(NamedTuple):
+    """A worker of an executor."""
+
+    rank: int
+    host: str
+    pid: int
+    cpus: tuple[int, ...]
+    children: tuple[tuple[int, tuple[int, ...]], ...]
+
+
+class Executor(concurrent.futures.Executor):
+    """Runs functions on the workers of a mode: MPI ranks, processes, threads, or this process alone.
+
+    Under ``mpiexec -n 4 python script.py`` what precedes the executor runs on all ranks; ranks 1 to 3 serve inside of
+    this call and end there, and what follows runs on rank 0.
+
+    Parameters
+    ----------
+    max_workers : int, optional
+        How many workers: a positive number, or -1 for as many as there are CPUs, -2 for one less. In ``comm`` the
+        launcher decides.
+    mode : str
+        ``"auto"``, ``"serial"``, ``"threads"``, ``"processes"``, ``"comm"`` or ``"pool"``. ``auto`` takes the ranks
+        that a launcher has started, and without a launcher ``serial``. The variables ``RANKPOOL_MODE``,
+        ``RANKPOOL_WORKERS``, ``RANKPOOL_SEED`` come before what is given here.
+    initializer : callable, optional
+        Called once on each worker before its first task, with `initargs`.
+    initargs : tuple
+        The initializer's arguments.
+    processes_per_worker : int, optional
+        Makes each rank start so many interpreters on its node, which run the tasks: one that dies is replaced.
+    cpus_per_task : int
+        How many CPUs a task has, where workers are counted by CPUs.
+    seed : int
+        Of the tasks' random numbers.
+    chunksize : int, optional
+        How many items are sent together; found out from how long they take by default.
+    retries : int
+        How often a task that failed is tried again.
+    task_timeout : float, optional
+        Seconds that a task may take. One over its time fails, and its worker is replaced.
+    oversubscribe : bool
+        Mode ``pool``: start more workers than there are slots.
+    start_timeout : float
+        Seconds that workers may take to come up.
+    stall : float or None
+        Seconds after which a worker that does not answer is given up.
+
+    Examples
+    --------
+    >>> from rankpool import Executor
+    >>> with Executor(mode="serial") as pool:
+    ...     list(pool.map(pow, [2, 3], [5, 6]))
+    [32, 729]
+    """
+
+    def __init__(
+        self,
+        max_workers: int | None = None,
+        *,
+        mode: str = "auto",
+        initializer: Callable[..., object] | None = None,
+        initargs: tuple[Any, ...] = (),
+        processes_per_worker: int | None = None,
+        cpus_per_task: int = 1,
+        seed: int = 0,
+        chunksize: int | None = None,
+        retries: int = 0,
+        task_timeout: float | None = None,
+        oversubscribe: bool = False,
+        start_timeout: float = 60.0,
+        stall: float | None = 60.0,
+        comm: Any = None,
+    ) -> None:
+        if initializer is not None and not callable(initializer):
+            raise TypeError("initializer must be a callable")
+        _program.share_main()
+        settings: dict[str, Any] = {
+            "max_workers": max_workers,
+            "mode": mode,
+            "processes_per_worker": processes_per_worker,
+            "cpus_per_task": cpus_per_task,
+            "seed": seed,
+            "oversubscribe": oversubscribe,
+            "start_timeout": start_timeout,
+            "stall": stall,
+        }
+        if processes_per_worker is not None or os.environ.get("RANKPOOL_MODE", mode) in ("auto", "processes", "pool"):
+            settings["program"] = _program.worker_program()
+        self._chunksize = _positive("chunksize", chunksize)
+        self._options = {"retries": retries, "task_timeout": task_timeout}
+        self._initializer: tuple[str, list[bytes]] | None = None
+        self._maps: weakref.WeakSet[Mapping] = weakref.WeakSet()
+        self._ended = False
+        self._lock = threading.Lock()
+        self._engine = Engine.start(settings)
+        _live.add(self)
+        self.mode: str = self._engine.mode
+        if initializer is not None:
+            sent = _pickling.dumps_named((initializer, initargs), "the initializer")
+            self._initializer = uuid.uuid4().hex, sent
+        self._workers = [
+            Worker(rank, host, pid, tuple(cpus), tuple((child, tuple(own)) for child, own in children))
+            for rank, host, pid, cpus, children, _ in self._engine.workers()
+        ]
+        self._slots = max(1, sum(worker[5] for worker in self._engine.workers()))
+
+    @property
+    def num_workers(self) -> int:
+        """The number of workers at the start."""
+        return len(self._workers)
+
+    def workers(self) -> list[Worker]:
+        """The workers at the start: rank, host, process, CPUs, and the children that run a leader's tasks."""
+        return list(self._workers)
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        """Run ``fn(*args, **kwargs)`` on a worker.
+
+        >>> from rankpool import Executor
+        >>> with Executor(mode="serial") as pool:
+        ...     pool.submit(pow, 2, 10).result()
+        1024
+        """
+        future: Future[T] = Future()
+        parts = self._dumps_call(fn, args, kwargs)
+        future._task = self._engine.submit(parts, future._ended, self._options)
+        return future
+
+    def map(
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+        unordered: bool = False,
+        retries: int | None = None,
+        task_timeout: float | None = None,
+        label: str | None = None,
+        seed: int | None = None,
+    ) -> Iterator[T]:
+        """Run `fn` over all items; results in the order of the items.
+
+        Parameters
+        ----------
+        fn : callable
+            Called with one item of each iterable. It is sent once to each worker.
+        *iterables : iterable
+            The items. They are taken as fast as the workers need them.
+        timeout : float, optional
+            Seconds from this call in which the next result has to be there when it is asked for.
+        chunksize : int, optional
+            How many items are sent together; by default found out from how long they take.
+        buffersize : int, optional
+            How many items are taken ahead of the results, at most.
+        unordered : bool
+            Results as they end.
+        retries : int, optional
+            How often a task that failed is tried again.
+        task_timeout : float, optional
+            Seconds that a task may take.
+        label : str, optional
+            A name for this map, in its errors.
+        seed : int, optional
+            Of the tasks' random numbers.
+
+        Returns
+        -------
+        iterator
+            The results. The first exception of a task ends it.
+
+        Examples
+        --------
+        >>> from rankpool import Executor
+        >>> with Executor(mode="serial") as pool:
+        ...     list(pool.map(abs, range(-2, 2)))
+        [2, 1, 0, 1]
+        """
+        options = {"unordered": unordered, "label": label, "seed": seed}
+        return iter(
+            self._mapping(fn, iterables, timeout, chunksize, buffersize, retries, task_timeout, options)
+        )
+
+    def starmap(self, fn: Callable[..., T], iterable: Iterable[Iterable[Any]], **options: Any) -> Iterator[T]:
+        """As :meth:`map`, with each item as the arguments of a call.
+
+        >>> from rankpool import Executor
+        >>> with Executor(mode="serial") as pool:
+        ...     list(pool.starmap(pow, [(2, 5), (3, 2)]))
+        [32, 9]
+        """
+        return iter(self._mapping(fn, (iterable,), *_common(options), options, spread=True))
+
+    def outcomes(self, fn: Callable[..., T], *iterables: Iterable[Any], **options: Any) -> list[Outcome[T]]:
+        """As :meth:`map`, for all tasks, though some fail: what became of each.
+
+        >>> from rankpool import Executor
+        >>> with Executor(mode="serial") as pool:
+        ...     [outcome.ok for outcome in pool.outcomes(float, ["1", "x"])]
+        [True, False]
+        """
+        mapping = self._mapping(fn, iterables, *_common(options), {**options, "keep_going": True})
+        outcomes: list[Outcome[T]] = []
+        while (found := mapping.next()) is not None:
+            first, results, error = found
+            outcomes.extend(Outcome(first + number, result) for number, result in enumerate(results))
+            if error is not None:
+                if mapping.is_over:
+                    raise error
+                outcomes.append(Outcome(first + len(results), None, error))
+        return sorted(outcomes, key=lambda outcome: outcome.index)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End the executor when all is done that it was asked for; results can be taken after that.
+
+        Parameters
+        ----------
+        wait : bool
+            Whether this call waits for that.
+        cancel_futures : bool
+            Whether what has not begun is cancelled.
+        """
+        with self._lock:
+            if self._ended:
+                return
+            self._ended = True
+        if wait:
+            self._end(cancel_futures)
+        else:
+            threading.Thread(target=self._end, args=(cancel_futures,), name="rankpool-shutdown").start()
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> bool | None:
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            self._abort()
+        else:
+            self.shutdown()
+        return None
+
+    def _end(self, cancel: bool) -> None:
+        for mapping in list(self._maps):
+            if cancel:
+                mapping.cancel()
+            else:
+                mapping.drain()
+        self._engine.shutdown(cancel)
+
+    def _abort(self) -> None:
+        """End the executor now, whatever runs."""
+        self._ended = True
+        for mapping in list(self._maps):
+            mapping.close()
+        _worker.interrupt()
+        self._engine.abort()
+
+    def _mapping(
+        self,
+        fn: Callable[..., Any],
+        iterables: tuple[Iterable[Any], ...],
+        timeout: float | None,
+        chunksize: int | None,
+        buffersize: int | None,
+        retries: int | None,
+        task_timeout: float | None,
+        options: dict[str, Any],
+        spread: bool = False,
+        first: int = 0,
+    ) -> Mapping:
+        if not iterables:
+            raise TypeError("map() needs at least one iterable")
+        if self._ended:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+        chunksize = self._chunksize if chunksize is None else _positive("chunksize", chunksize)
+        options.update({name: value for name, value in self._options.items() if value})
+        options.update({"retries": retries} if retries is not None else {})
+        options.update({"task_timeout": task_timeout} if task_timeout is not None else {})
+        # What counts for each task is counted by the library, whose task is one item then.
+        alone = any(options.get(name) for name in ("retries", "task_timeout", "keep_going"))
+        if not alone:
+            options["chunk"] = 1
+        elif chunksize is not None:
+            options["chunk"], chunksize = chunksize, 1
+        elif alone:
+            chunksize = 1
+        items: Iterable[Any] = iterables[0]
+        if len(iterables) > 1:
+            items, spread = zip(*iterables), True
+        code = _pickling.dumps_named((fn, spread, self._initializer), "the function")
+        blocks = Blocks(items, _length(iterables), chunksize, self._slots, first, most=buffersize)
+
+        def start(blocks: Blocks) -> _Map:
+            return self._engine.map(code, blocks, options)
+
+        def again(items: list[Any], first: int) -> Iterator[Any]:
+            return iter(self._mapping(fn, (items,), None, 1, None, None, None, {}, spread, first))
+
+        mapping = Mapping(
+            start,
+            again,
+            blocks,
+            ordered=not options.get("unordered"),
+            timeout=timeout,
+            buffersize=_positive("buffersize", buffersize),
+            keep_going=bool(options.get("keep_going")),
+        )
+        self._maps.add(mapping)
+        return mapping
+
+    def _dumps_call(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[bytes]:
+        try:
+            return _pickling.dumps((fn, args, kwargs, self._initializer))
+        except Exception:
+            _pickling.dumps_named(fn, "the function")
+            for number, argument in enumerate(args):
+                _pickling.dumps_named(argument, f"argument {number}")
+            for name, argument in kwargs.items():
+                _pickling.dumps_named(argument, f"argument {name}")
+            raise
+
+
+def _length(iterables: tuple[Iterable[Any], ...]) -> int | None:
+    """How many items there are, where that is known."""
+    lengths = [len(items) for items in iterables if hasattr(items, "__len__")]
+    return min(lengths) if len(lengths) == len(iterables) else None
+
+
+def _common(options: dict[str, Any]) -> tuple[Any, ...]:
+    """Takes the options out that are of every map."""
+    names = ("timeout", "chunksize", "buffersize", "retries", "task_timeout")
+    common = tuple(options.pop(name, None) for name in names)
+    unknown = options.keys() - {"unordered", "label", "seed"}
+    if unknown:
+        raise TypeError(f"unexpected keyword argument: {', '.join(sorted(unknown))}")
+    return common
+
+
+def _positive(name: str, value: int | None) -> int | None:
+    if value is not None and value < 1:
+        raise UsageError(f"{name} must be 1 or more, not {value}")
+    return value
+
+
+#: Executors that have not ended.
+_live: weakref.WeakSet[Executor] = weakref.WeakSet()
+
+
+def _at_exit() -> None:
+    """The interpreter ends: no thread of the library is to enter it any more."""
+    interrupted = isinstance(getattr(sys, "last_value", None), KeyboardInterrupt)
+    for executor in list(_live):
+        if interrupted:
+            executor._abort()
+        else:
+            executor.shutdown(cancel_futures=getattr(sys, "last_value", None) is not None)
+
+
+atexit.register(_at_exit)

@@ -1,0 +1,128 @@
+"""Single tasks, and what became of the tasks of a map."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import pickle
+from typing import Any, Generic, TypeVar
+
+from . import _pickling
+from ._errors import InitializerError, RankpoolError, RemoteTraceback, TaskError, _of_a_task
+from ._rankpool import Submitted
+
+T = TypeVar("T")
+
+#: What is known of a failed block: message, kind, index, rank, host, attempt, details.
+Failed = tuple[str, str, int, "int | None", "str | None", int, "bytes | None"]
+
+
+class Future(concurrent.futures.Future[T]):
+    """A task that was submitted; :meth:`Executor.submit` makes it.
+
+    It is a :class:`concurrent.futures.Future`: ``wait``, ``as_completed`` and ``asyncio.wrap_future`` take it.
+    """
+
+    _task: Submitted | None = None
+
+    def cancel(self) -> bool:
+        """Cancel the task if no worker has it yet, and say whether it is cancelled."""
+        task = self._task
+        if task is not None and not self.done() and not task.cancel():
+            return False
+        if not super().cancel():
+            return False
+        self._end_cancelled()
+        return True
+
+    def running(self) -> bool:
+        """Whether a worker has the task now."""
+        task = self._task
+        return not self.done() and task is not None and task.running()
+
+    def _end_cancelled(self) -> None:
+        """Tell those who wait."""
+        with self._condition:
+            if self._state == "CANCELLED":
+                self.set_running_or_notify_cancel()
+
+    def _ended(self, outcome: tuple[Any, ...]) -> None:
+        """Take the outcome, on the thread for callbacks."""
+        if self.done():
+            return
+        if len(outcome) == 2:
+            try:
+                value = _pickling.loads(outcome[1])
+            except Exception as error:
+                self.set_exception(unloadable(error))
+            else:
+                self.set_result(value)
+            return
+        _, error = failure(outcome, None)  # type: ignore[arg-type]
+        if isinstance(error, TaskError) and error.kind == "NotDone":
+            super().cancel()
+            self._end_cancelled()
+        else:
+            self.set_exception(error)
+
+
+class Outcome(Generic[T]):
+    """What became of one task of a map; :meth:`Executor.outcomes` gives them.
+
+    Attributes
+    ----------
+    index : int
+        The index of the task.
+    ok : bool
+        Whether it has a value.
+    value : object
+        Its value, ``None`` if it failed.
+    error : BaseException or None
+        Why it failed.
+    """
+
+    __slots__ = ("error", "index", "ok", "value")
+
+    def __init__(self, index: int, value: T | None, error: BaseException | None = None) -> None:
+        self.index = index
+        self.ok = error is None
+        self.value = value
+        self.error = error
+
+    def get(self) -> T:
+        """The value; raises the error of a task that failed."""
+        if self.error is not None:
+            raise self.error
+        return self.value  # type: ignore[return-value]
+
+    def __repr__(self) -> str:
+        what = f"value={self.value!r}" if self.ok else f"error={self.error!r}"
+        return f"Outcome(index={self.index}, {what})"
+
+
+def failure(failed: Failed, first: int | None) -> tuple[list[Any], BaseException]:
+    """The results before the task that failed, and its error; the block began with task `first`."""
+    message, kind, index, rank, host, attempt, details = failed
+    first = index if first is None else first
+    if details is None:
+        error: BaseException = _of_a_task(message, kind, first, rank, host)
+        return [], error
+    count, before, pickled, initializing, text = pickle.loads(details)
+    try:
+        results = _pickling.loads(before)
+        error = _pickling.loads(pickled) if pickled else TaskError(message, first + count, rank, host)
+    except Exception as raised:
+        return [], unloadable(raised)
+    tried = f" at attempt {attempt}" if attempt > 1 else ""
+    place = f"task {first + count} on rank {rank} ({host}){tried}"
+    cause = RemoteTraceback(f'\n"""\n{text}\n"""\n{place}')
+    if initializing:
+        error, cause.__cause__ = InitializerError(f"the initializer has failed: {message}"), error
+    error.__cause__ = cause
+    return results, error
+
+
+def unloadable(error: Exception) -> RankpoolError:
+    """A result that came cannot be unpickled here."""
+    made = _pickling.PicklingError(f"a result cannot be loaded on rank 0: {type(error).__name__}: {error}")
+    made.__cause__ = error
+    return made

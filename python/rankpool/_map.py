@@ -1,0 +1,294 @@
+"""A map under way: items go out in blocks, and results come back in blocks.
+
+A block is as many items as a worker has done in about a millisecond, so that the work of sending them does not show,
+and one item where it takes longer than that.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any, Callable
+
+from . import _pickling
+from ._errors import Cancelled, PicklingError
+from ._future import Failed, failure, unloadable
+from ._rankpool import Map
+
+#: The time that a block of several items is to take on its worker, in nanoseconds.
+BLOCK_NANOS = 1_000_000
+#: A block of several items is to have no more bytes than this.
+BLOCK_BYTES = 1 << 18
+#: From one block to the next, the number of items grows by this at most.
+GROWTH = 32
+#: How long the call of a map waits to learn how long items take, and how long it sends items then, in seconds.
+LEARNING = 0.005
+SENDING = 0.1
+#: Blocks on their way at most, as the library has it.
+WINDOW = 1 << 18
+
+
+class Blocks:
+    """Cuts the items of a map into blocks."""
+
+    def __init__(
+        self,
+        items: Iterable[Any],
+        total: int | None,
+        size: int | None,
+        slots: int,
+        first: int = 0,
+        most: int | None = None,
+    ) -> None:
+        self.items = iter(items)
+        self.slots = slots
+        self.fixed = size is not None
+        self.size = size or 1
+        #: No block has more items.
+        self.most = most
+        self.next = first
+        #: Items that are left, where that is known.
+        self.left = total
+        #: Blocks on their way, by number: the index of the first item, and the items.
+        self.sent: dict[int, tuple[int, list[Any]]] = {}
+        self.count = 0
+        #: Why there are no more blocks, if it is not the end of the items.
+        self.error: BaseException | None = None
+        self.over = False
+        #: Nanoseconds that an item takes, once it is known.
+        self.nanos: float | None = None
+        self.bytes = 0.0
+
+    def __call__(self) -> tuple[int, list[bytes]] | None:
+        """The next block, for the library: the index of its first item, and its items."""
+        if self.over:
+            return None
+        block: list[Any] = []
+        try:
+            block.extend(islice(self.items, self.size))
+        except BaseException as error:
+            self._end(error)
+        if len(block) < self.size:
+            self.over = True
+        if not block:
+            return None
+        try:
+            parts = _pickling.dumps(block)
+        except Exception:
+            block, parts = self._without_the_unsendable(block)
+            if not block:
+                return None
+        first = self.next
+        self.sent[self.count] = first, block
+        self.next += len(block)
+        self.count += 1
+        if not self.fixed and self.nanos is not None and self.size > 1:
+            self.bytes = sum(map(len, parts)) / len(block)
+        if self.left is not None:
+            self.left -= len(block)
+        return first, parts
+
+    def _end(self, error: BaseException) -> None:
+        self.error, self.over = error, True
+
+    def _without_the_unsendable(self, block: list[Any]) -> tuple[list[Any], list[bytes]]:
+        """The items before the first that cannot be pickled, which ends the map."""
+        for number, item in enumerate(block):
+            try:
+                _pickling.dumps(item)
+            except Exception as error:
+                what = _pickling.short(item)
+                text = f"item {self.next + number} cannot be pickled: {what}: {type(error).__name__}: {error}"
+                self._end(PicklingError(text))
+                return block[:number], _pickling.dumps(block[:number])
+        self._end(PicklingError(f"items {self.next} and those behind it cannot be pickled together"))
+        return [], []
+
+    def learn(self, nanos: int, count: int) -> None:
+        """A block of so many items has taken so long."""
+        if self.fixed or not count:
+            return
+        measured = max(nanos / count, 1.0)
+        # The first items may have loaded modules: what is faster is believed at once.
+        old = self.nanos
+        self.nanos = measured if old is None or measured < old else (3 * old + measured) / 4
+        size = min(BLOCK_NANOS / self.nanos, self.size * GROWTH)
+        if self.left is not None:
+            size = min(size, self.left / (4 * self.slots))
+        if self.bytes:
+            size = min(size, BLOCK_BYTES / self.bytes)
+        if self.most is not None:
+            size = min(size, self.most)
+        self.size = max(1, int(size))
+
+    @property
+    def grows(self) -> bool:
+        """Whether blocks are still smaller than they are to be."""
+        return not self.fixed and self.nanos is not None and self.size * self.nanos < BLOCK_NANOS / 2
+
+
+class Mapping:
+    """The results of a map, as they come."""
+
+    def __init__(
+        self,
+        start: Callable[[Blocks], Map],
+        again: Callable[[list[Any], int], Iterator[Any]],
+        blocks: Blocks,
+        ordered: bool,
+        timeout: float | None = None,
+        buffersize: int | None = None,
+        keep_going: bool = False,
+    ) -> None:
+        self._blocks = blocks
+        self._again = again
+        self._ordered = ordered
+        self._timeout = timeout
+        self._until = None if timeout is None else time.monotonic() + timeout
+        self._buffersize = buffersize
+        self._keep_going = keep_going
+        self._taken = 0
+        #: Results that have come before they were asked for: first index, results, error.
+        self._ready: deque[tuple[int, list[Any], BaseException | None]] = deque()
+        self._lock = threading.RLock()
+        self._map: Map | None = start(blocks)
+        self._begin()
+
+    def __iter__(self) -> Iterator[Any]:
+        try:
+            while (found := self.next()) is not None:
+                _, results, error = found
+                yield from results
+                if error is not None:
+                    raise error
+        finally:
+            self.close()
+
+    def next(self) -> tuple[int, list[Any], BaseException | None] | None:
+        """The next results: the index of the first one, and the error behind the last one; `None` at the end."""
+        with self._lock:
+            if self._ready:
+                return self._ready.popleft()
+            return self._poll(self._left())
+
+    def drain(self) -> None:
+        """Take all results that are to come: they are here then when they are asked for."""
+        with self._lock:
+            if self._buffersize is not None:
+                self._blocks.over = True
+            while self._map is not None and (found := self._poll(None)) is not None:
+                self._ready.append(found)
+
+    def cancel(self) -> None:
+        """End the map; who asks for results is told so."""
+        with self._lock:
+            if self._map is not None:
+                self.close()
+                self._ready.append((0, [], Cancelled("the executor was shut down before the map was done")))
+
+    def close(self) -> None:
+        """End the map: what has not run does not run."""
+        running, self._map = self._map, None
+        if running is not None:
+            running.close()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will come, but for what is here already."""
+        return self._map is None
+
+    def _left(self) -> float | None:
+        return None if self._until is None else max(0.0, self._until - time.monotonic())
+
+    def _begin(self) -> None:
+        """Send the first items, learn how long they take, and send more."""
+        blocks = self._blocks
+        began = time.monotonic()
+        while self._map is not None and not blocks.over and not blocks.fixed:
+            left = began + LEARNING - time.monotonic()
+            if left <= 0 or blocks.nanos is not None and not blocks.grows:
+                break
+            self._take(self._poll(left, wait=False))
+        while self._map is not None and not blocks.over and time.monotonic() < began + SENDING:
+            sent = blocks.count
+            self._take(self._poll(0.0, wait=False))
+            if blocks.count == sent:
+                break
+
+    def _take(self, found: tuple[int, list[Any], BaseException | None] | None) -> None:
+        if found is not None:
+            self._ready.append(found)
+
+    def _ahead(self) -> int:
+        """How many blocks may be on their way."""
+        blocks = self._blocks
+        if self._buffersize is not None:
+            return max(1, self._buffersize // blocks.size)
+        if blocks.fixed or blocks.nanos is not None and not blocks.grows:
+            return WINDOW
+        return (4 if blocks.grows else 16) * blocks.slots if blocks.nanos is not None else 1024 * blocks.slots
+
+    def _poll(self, seconds: float | None, wait: bool = True) -> tuple[int, list[Any], BaseException | None] | None:
+        """What comes next within this time; without `wait` it need not come."""
+        running = self._map
+        if running is None:
+            return None
+        try:
+            outcome = running.poll(self._ahead(), -1.0 if seconds is None else seconds)
+        except BaseException:
+            self.close()
+            raise
+        if outcome is None:
+            if wait:
+                self.close()
+                raise TimeoutError(f"the next result has not come within {self._timeout} seconds of the call")
+            return None
+        if len(outcome) == 3:
+            return self._done(*outcome)
+        if len(outcome) == 0:
+            return self._finished()
+        return self._failed(outcome)
+
+    def _block(self, number: int) -> tuple[int, list[Any]]:
+        number = self._taken if self._ordered else number
+        self._taken += 1
+        return self._blocks.sent.pop(number)
+
+    def _done(self, number: int, nanos: int, parts: list[Any]) -> tuple[int, list[Any], BaseException | None]:
+        first, items = self._block(number)
+        self._blocks.learn(nanos, len(items))
+        try:
+            return first, _pickling.loads(parts), None
+        except Exception as error:
+            return self._stop(first, [], unloadable(error))
+
+    def _failed(self, failed: Failed) -> tuple[int, list[Any], BaseException | None]:
+        first, items = self._block(failed[2])
+        if len(items) > 1 and failed[1] == "Quarantined":
+            return self._one_by_one(first, items)
+        results, error = failure(failed, first)
+        return self._stop(first, results, error)
+
+    def _one_by_one(self, first: int, items: list[Any]) -> tuple[int, list[Any], BaseException | None]:
+        """Run the items of a block whose worker has died, so that one that kills workers is known by itself."""
+        results: list[Any] = []
+        try:
+            results.extend(self._again(items, first))
+        except Exception as error:
+            return self._stop(first, results, error)
+        return first, results, None
+
+    def _stop(
+        self, first: int, results: list[Any], error: BaseException
+    ) -> tuple[int, list[Any], BaseException | None]:
+        if not self._keep_going:
+            self.close()
+        return first, results, error
+
+    def _finished(self) -> tuple[int, list[Any], BaseException | None] | None:
+        self.close()
+        error, self._blocks.error = self._blocks.error, None
+        return None if error is None else (0, [], error)

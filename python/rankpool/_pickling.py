@@ -1,0 +1,117 @@
+"""Objects as bytes, and back.
+
+A pickled object is a list: the pickle, and the large buffers that lie beside it, such as the memory of numpy arrays.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import sys
+from types import FunctionType
+from typing import Any, Callable
+
+import cloudpickle
+
+from ._errors import PicklingError
+
+#: Buffers of this size travel beside the pickle.
+LARGE = 1 << 16
+
+#: What the program's main module has on all ranks, by name: what was there when its first executor was started.
+#: ``None`` until then.
+_shared_main: dict[str, Any] | None = None
+
+
+#: Names of the main module that workers do not have all the same.
+_hidden: set[str] = set()
+
+
+def hide_from_workers(names: set[str]) -> None:
+    """Functions and classes of these names in the main module are pickled by value."""
+    _hidden.update(names)
+
+
+def share_main(names: dict[str, Any] | None = None) -> None:
+    """Take down what workers have of the main module: functions and classes that are pickled by reference."""
+    global _shared_main
+    if _shared_main is None:
+        found = vars(sys.modules["__main__"]).items() if names is None else names.items()
+        _shared_main = {name: value for name, value in found if name not in _hidden}
+
+
+def _is_shared(found: Any) -> bool:
+    """Whether workers have this function or class of the main module."""
+    place: Any = _shared_main or {}
+    name: str = getattr(found, "__qualname__", "")
+    first, *rest = name.split(".")
+    place = place.get(first)
+    for part in rest:
+        place = getattr(place, part, None)
+    return place is found
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    """By value what workers do not have, by reference all else."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, (FunctionType, type)) and obj.__module__ == "__main__" and _is_shared(obj):
+            return NotImplemented
+        return super().reducer_override(obj)
+
+
+def _dumps_by_value(value: Any, callback: Callable[[pickle.PickleBuffer], bool]) -> bytes:
+    file = io.BytesIO()
+    _Pickler(file, protocol=5, buffer_callback=callback).dump(value)
+    return file.getvalue()
+
+
+def dumps(value: Any, by_value: bool = False) -> list[bytes]:
+    """Pickle an object.
+
+    >>> loads(dumps([1, 2, 3]))
+    [1, 2, 3]
+    """
+    buffers: list[bytes] = []
+
+    def keep(buffer: pickle.PickleBuffer) -> bool:
+        raw = buffer.raw()
+        if raw.nbytes < LARGE:
+            return True
+        buffers.append(bytes(raw))
+        return False
+
+    if not by_value:
+        try:
+            data = pickle.dumps(value, 5, buffer_callback=keep)
+            if b"__main__" not in data:
+                return [data, *buffers]
+        except Exception:  # What C's pickle cannot do, the other one is asked to.
+            pass
+        buffers.clear()
+    return [_dumps_by_value(value, keep), *buffers]
+
+
+def loads(parts: list[Any]) -> Any:
+    """Unpickle what :func:`dumps` has made."""
+    if len(parts) == 1:
+        return pickle.loads(parts[0])
+    return pickle.loads(parts[0], buffers=parts[1:])
+
+
+def dumps_named(value: Any, what: str, by_value: bool = False) -> list[bytes]:
+    """Pickle an object that goes by this name in the error, if it cannot be pickled."""
+    try:
+        return dumps(value, by_value)
+    except Exception as error:
+        raise PicklingError(f"{what} cannot be pickled: {short(value)}: {type(error).__name__}: {error}") from error
+
+
+def short(value: Any) -> str:
+    """An object's type, and its text in no more than a line."""
+    try:
+        text = repr(value)
+    except Exception:  # Its own __repr__ may do anything.
+        text = "without a text"
+    text = text if len(text) <= 120 else text[:117] + "..."
+    return f"{text} ({type(value).__module__}.{type(value).__qualname__})"

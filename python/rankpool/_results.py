@@ -1,0 +1,248 @@
+"""Result files: what a run leaves by ``--output`` as arrays of numpy."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ._errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["Results", "read"]
+
+#: The newest version of the format that is understood.
+FORMAT = 3
+#: Attributes of a file that are JSON.
+JSON = ("parameters", "report", "row_type", "row_layout", "inputs_type")
+
+
+class Results(dict[str, Any]):
+    """What is in a result file, by the names that it has there.
+
+    A column of equal rows is an array, whose first dimension is the tasks; rows of different lengths are a
+    list with an array for each task; an option is a list with a value or None for each task. Where a row has
+    fields, ``results["results"]["field"]`` is the column of a field, whatever the file keeps it as.
+
+    ``results``, ``inputs`` and ``status`` have an entry for each task, ``errors`` one for each attempt that
+    failed, ``trace`` one for each chunk. Axes, such as ``bin_size``, lie beside them.
+
+    Attributes
+    ----------
+    attributes : dict
+        What the file says of the run: job, parameters, seed, versions, times, the report.
+    names : list of str
+        What the numbers of ``status`` mean.
+    """
+
+    attributes: dict[str, Any]
+    names: list[str]
+
+    @property
+    def ok(self) -> np.ndarray[Any, Any]:
+        """Which tasks ended well: a boolean for each, to select rows by."""
+        ok: np.ndarray[Any, Any] = self["status"] == self.names.index("ok")
+        return ok
+
+    @property
+    def given(self) -> np.ndarray[Any, Any]:
+        """Which rows are what a task gave; the others are filled."""
+        given: np.ndarray[Any, Any] = self.get("given", self.ok)
+        return given
+
+    @property
+    def statuses(self) -> list[str]:
+        """How each task ended, in words: ok, failed, timed_out, quarantined, not_run."""
+        return [self.names[status] for status in self["status"]]
+
+    def to_pandas(self, table: str = "tasks") -> Any:
+        """A table of the tasks, the errors or the trace as a data frame.
+
+        Parameters
+        ----------
+        table : {"tasks", "errors", "trace"}
+            ``tasks`` has a row for each task: its status, a column for each field of its input and of its
+            result. A result that is missing is NaN or None. What the input and the result both have is called
+            ``input_`` and its name in the input.
+
+        Returns
+        -------
+        pandas.DataFrame
+        """
+        pandas = _module("pandas", "a data frame")
+        if table in ("errors", "trace"):
+            return pandas.DataFrame(dict(_flat("", self[table])))
+        if table != "tasks":
+            raise UsageError(f"there is no table {table!r}: name tasks, errors or trace")
+        results = dict(_flat("value", self.get("results", {})))
+        inputs = dict(_flat("input", self.get("inputs", {})))
+        columns = {"status": pandas.Categorical(self.statuses, categories=self.names)}
+        for name, column in inputs.items():
+            columns[f"input_{name}" if name in results or name == "status" else name] = column
+        given = self.given
+        for name, column in results.items():
+            series = pandas.Series(column)
+            columns[f"result_{name}" if name in columns else name] = (
+                series if given.all() else series.where(given)
+            )
+        return pandas.DataFrame(columns, index=pandas.RangeIndex(len(self["status"]), name="task"))
+
+
+def read(path: str | os.PathLike[str]) -> Results:
+    """Read a result file, which ``rankpool run JOB --output out.h5`` leaves.
+
+    It needs h5py: ``pip install 'rankpool[results]'``.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+
+    Returns
+    -------
+    Results
+        A dict of columns.
+
+    Raises
+    ------
+    UsageError
+        If this is no result file, or one of a later version.
+
+    Examples
+    --------
+    >>> import rankpool
+    >>> out = rankpool.read("histograms.h5")  # doctest: +SKIP
+    >>> for bin_size, counts in zip(out["bin_size"], out["results"]):  # doctest: +SKIP
+    ...     print(bin_size, counts.sum())
+    >>> out.to_pandas("errors")  # doctest: +SKIP
+    """
+    h5py = _module("h5py", "a result file")
+    if not os.path.exists(path):
+        raise FileNotFoundError(2, os.strerror(2), os.fspath(path))
+    if not h5py.is_hdf5(path):
+        hint = (
+            "; `python -m rankpool show` tells of a run that goes on"
+            if str(path).endswith(".journal")
+            else ""
+        )
+        raise UsageError(f"{os.fspath(path)}: is no HDF5 file{hint}")
+    with h5py.File(path, "r") as file:
+        attributes = {name: _attribute(name, value) for name, value in file.attrs.items()}
+        version = attributes.get("rankpool_format")
+        if version is None:
+            raise UsageError(f"{os.fspath(path)}: is no result file of rankpool")
+        if version > FORMAT:
+            raise UsageError(
+                f"{os.fspath(path)}: is of format {version}, and this rankpool reads up to {FORMAT}: "
+                "take a newer one"
+            )
+        schemas = {"results": attributes.get("row_type"), "inputs": attributes.get("inputs_type")}
+        out = Results((name, _column(h5py, node, schemas.get(name))) for name, node in file.items())
+        out.attributes = attributes
+        out.names = sorted(numbers := h5py.check_enum_dtype(file["status"].dtype), key=numbers.__getitem__)
+    return out
+
+
+def _module(name: str, what: str) -> Any:
+    """A package that rankpool does without otherwise."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        extra = "'rankpool[results]'" if name == "h5py" else name
+        raise ImportError(
+            f"{what} needs {name}, and it cannot be imported ({error}): pip install {extra}"
+        ) from error
+
+
+def _attribute(name: str, value: Any) -> Any:
+    """An attribute of the file as plain Python."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, list):
+        return [entry.decode() if isinstance(entry, bytes) else entry for entry in value]
+    return json.loads(value) if name in JSON and value else value
+
+
+def _column(h5py: Any, node: Any, schema: Any) -> Any:
+    """A dataset or a group of the file as a column; `schema` is the type of its rows, where it is known."""
+    kind: Any
+    of: Any
+    kind, of = next(iter(schema.items())) if isinstance(schema, dict) else (schema, None)
+    if isinstance(node, h5py.Dataset):
+        return _array(h5py, node)
+    if _is_ragged(h5py, node):
+        offsets = node["offsets"][:].tolist()
+        values = _column(h5py, node["values"], of[0] if kind == "array" else of)
+        rows = [_cut(values, start, end) for start, end in zip(offsets, offsets[1:])]
+        return [_only(row) for row in rows] if kind == "option" else rows
+    fields = dict(of) if kind == "struct" else {}
+    order = [name for name in fields if name in node] + [name for name in node if name not in fields]
+    return {name: _column(h5py, node[name], fields.get(name)) for name in order}
+
+
+def _is_ragged(h5py: Any, group: Any) -> bool:
+    """True of a list in each row, and not of a struct whose fields have the same names."""
+    if set(group) != {"values", "offsets"} or not isinstance(group["offsets"], h5py.Dataset):
+        return False
+    offsets = group["offsets"]
+    if offsets.ndim != 1 or offsets.dtype.kind != "u" or not len(offsets) or offsets[0] != 0:
+        return False
+    return int(offsets[-1]) == _length(h5py, group["values"])
+
+
+def _length(h5py: Any, node: Any) -> int:
+    """How many rows a column has."""
+    if isinstance(node, h5py.Dataset):
+        return len(node)
+    if _is_ragged(h5py, node):
+        return len(node["offsets"]) - 1
+    return next((_length(h5py, node[name]) for name in node), 0)
+
+
+def _array(h5py: Any, dataset: Any) -> Any:
+    """A dataset as an array, texts as str."""
+    values = dataset.asstr()[:] if h5py.check_string_dtype(dataset.dtype) else dataset[:]
+    fields = values.dtype.fields
+    if not fields or not any(h5py.check_string_dtype(of) for of, *_ in fields.values()):
+        return values
+    numpy = importlib.import_module("numpy")
+    text = {name for name, (of, *_) in fields.items() if h5py.check_string_dtype(of)}
+    plain = numpy.empty(
+        values.shape, [(name, object if name in text else fields[name][0]) for name in fields]
+    )
+    for name in fields:
+        decode = name in text
+        plain[name] = [entry.decode() for entry in values[name]] if decode else values[name]
+    return plain
+
+
+def _cut(column: Any, start: int, end: int) -> Any:
+    """Some rows of a column."""
+    if isinstance(column, dict):
+        return {name: _cut(part, start, end) for name, part in column.items()}
+    return column[start:end]
+
+
+def _only(row: Any) -> Any:
+    """The value of an option, or None."""
+    if isinstance(row, dict):
+        parts = {name: _only(part) for name, part in row.items()}
+        return None if all(part is None for part in parts.values()) else parts
+    if len(row) == 0:
+        return None
+    return row[0].item() if hasattr(row[0], "item") and not getattr(row[0], "shape", ()) else row[0]
+
+
+def _flat(name: str, column: Any) -> Iterator[tuple[str, Any]]:
+    """The columns of a frame that a column of the file becomes: one for each field, or `name`."""
+    prefix = "" if name in ("", "value", "input") else f"{name}."
+    fields: Mapping[str, Any] | None = getattr(getattr(column, "dtype", None), "fields", None)
+    if isinstance(column, dict) or fields:
+        for field in column if isinstance(column, dict) else fields or ():
+            yield from _flat(prefix + field, column[field])
+    else:
+        yield name, list(column) if getattr(column, "ndim", 1) > 1 else column

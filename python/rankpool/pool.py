@@ -1,0 +1,315 @@
+"""A pool with the methods of ``multiprocessing.Pool``, and those that programs use of ``schwimmbad``'s pools.
+
+It runs on the ranks that the program was launched with. Without several ranks it runs on processes of this
+host.
+
+>>> from rankpool import Pool
+>>> with Pool(mode="serial") as pool:
+...     pool.map(abs, [-1, 2, -3])
+[1, 2, 3]
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+from ._errors import UsageError
+from ._executor import Executor
+from ._later import AsyncResult, Background, Caught, IMapIterator
+from ._launched import places
+
+__all__ = ["AsyncResult", "IMapIterator", "Pool"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+#: How many tasks of an ``imap`` are under way ahead of the result that is taken next.
+AHEAD = 100_000
+
+
+class Pool:
+    """Workers that run functions, as ``multiprocessing.Pool`` has them.
+
+    Under ``mpiexec -n N`` the ranks 1 to N-1 are the workers: they stay within this call and end there, so
+    what follows it runs once. Otherwise the workers are processes of this host. ``schwimmbad`` users write
+    this class for ``MPIPool``, ``MultiPool`` and ``SerialPool``, and may leave ``if not pool.is_master()`` in
+    or out.
+
+    Parameters
+    ----------
+    processes : int, optional
+        How many workers; by default all ranks, or as many as this process may use CPUs. Negative numbers
+        count from the end: -1 is all CPUs. The launcher decides about ranks, so a number that differs from
+        theirs is told of, and all ranks work.
+    initializer : callable, optional
+        Called on each worker as ``initializer(*initargs)`` before its first task.
+    initargs : tuple
+        What `initializer` is called with.
+    maxtasksperchild : None
+        Refused, since ranks cannot be replaced. Workers live as long as the pool.
+    context : None
+        Refused, since workers are started by rankpool in one way only.
+    mode : str, optional
+        Where the workers come from, as :class:`rankpool.Executor` has it.
+    **options
+        Further options of :class:`rankpool.Executor`, such as ``retries`` or ``task_timeout``.
+
+    Examples
+    --------
+    >>> def shifted(value, by):
+    ...     return value + by
+    >>> with Pool(mode="serial") as pool:
+    ...     pool.starmap(shifted, [(1, 10), (2, 20)]), pool.apply(shifted, (1,), {"by": 5})
+    ([11, 22], 6)
+    """
+
+    def __init__(
+        self,
+        processes: int | None = None,
+        initializer: Callable[..., object] | None = None,
+        initargs: Iterable[Any] = (),
+        maxtasksperchild: int | None = None,
+        context: Any = None,
+        *,
+        mode: str | None = None,
+        **options: Any,
+    ) -> None:
+        if maxtasksperchild is not None:
+            raise UsageError(
+                "maxtasksperchild: a worker is not replaced after some tasks; leave it out, and free memory "
+                "within the task"
+            )
+        if context is not None:
+            raise UsageError(
+                "context: workers are started by rankpool, not by multiprocessing; leave it out, or set mode"
+            )
+        if initializer is not None and not callable(initializer):
+            raise TypeError("initializer must be a callable")
+        workers, mode = places("processes", processes, mode, otherwise="processes")
+        self._executor = Executor(
+            workers, mode=mode, initializer=initializer, initargs=tuple(initargs), **options
+        )
+        self._size = self._executor.num_workers
+        self._open = True
+        self._background = Background()
+        self._end = weakref.finalize(self, _terminate, self._executor, self._background)
+
+    # What multiprocessing has.
+
+    def map(
+        self,
+        func: Callable[[T], R],
+        iterable: Iterable[T],
+        chunksize: int | None = None,
+        *,
+        callback: Callable[[R], object] | None = None,
+    ) -> list[R]:
+        """Call `func` on each item, and return the results in the order of the items.
+
+        Parameters
+        ----------
+        func : callable
+            Called with one item. It may be a lambda or a closure.
+        iterable : iterable
+            The items.
+        chunksize : int, optional
+            How many items a worker gets at a time; by default rankpool finds it out.
+        callback : callable, optional
+            Called here with each result, in the order of the items, as results come: for instance to save
+            them.
+
+        Returns
+        -------
+        list
+
+        Raises
+        ------
+        Exception
+            What `func` raised for the first item that failed.
+
+        Examples
+        --------
+        >>> with Pool(mode="serial") as pool:
+        ...     pool.map(abs, [-1, -2], callback=print)
+        1
+        2
+        [1, 2]
+        """
+        self._check_open()
+        results = self._executor.map(func, iterable, chunksize=_chunk(chunksize))
+        return list(results) if callback is None else [_told(result, callback) for result in results]
+
+    def starmap(
+        self, func: Callable[..., R], iterable: Iterable[Iterable[Any]], chunksize: int | None = None
+    ) -> list[R]:
+        """Like :meth:`map`, for items that are the arguments of `func`."""
+        self._check_open()
+        return list(self._executor.starmap(func, iterable, chunksize=_chunk(chunksize)))
+
+    def apply(
+        self, func: Callable[..., R], args: Iterable[Any] = (), kwds: Mapping[str, Any] | None = None
+    ) -> R:
+        """Call ``func(*args, **kwds)`` on a worker, and return the result."""
+        return self.apply_async(func, args, kwds).get()
+
+    def apply_async(
+        self,
+        func: Callable[..., R],
+        args: Iterable[Any] = (),
+        kwds: Mapping[str, Any] | None = None,
+        callback: Callable[[R], object] | None = None,
+        error_callback: Callable[[BaseException], object] | None = None,
+    ) -> AsyncResult[R]:
+        """Like :meth:`apply`, without waiting.
+
+        Callbacks run on a thread of this process, and before the result is ready.
+
+        Examples
+        --------
+        >>> with Pool(mode="serial") as pool:
+        ...     pool.apply_async(abs, (-7,)).get(timeout=60)
+        7
+        """
+        self._check_open()
+        future = self._executor.submit(func, *args, **(kwds or {}))
+        return AsyncResult(future, callback, error_callback)
+
+    def map_async(
+        self,
+        func: Callable[[T], R],
+        iterable: Iterable[T],
+        chunksize: int | None = None,
+        callback: Callable[[list[R]], object] | None = None,
+        error_callback: Callable[[BaseException], object] | None = None,
+    ) -> AsyncResult[list[R]]:
+        """Like :meth:`map`, without waiting. `callback` gets the list of all results."""
+        self._check_open()
+        items, chunk, executor = list(iterable), _chunk(chunksize), self._executor
+        future = self._background.start(lambda: list(executor.map(func, items, chunksize=chunk)))
+        return AsyncResult(future, callback, error_callback)
+
+    def starmap_async(
+        self,
+        func: Callable[..., R],
+        iterable: Iterable[Iterable[Any]],
+        chunksize: int | None = None,
+        callback: Callable[[list[R]], object] | None = None,
+        error_callback: Callable[[BaseException], object] | None = None,
+    ) -> AsyncResult[list[R]]:
+        """Like :meth:`starmap`, without waiting. `callback` gets the list of all results."""
+        self._check_open()
+        items, chunk, executor = list(iterable), _chunk(chunksize), self._executor
+        future = self._background.start(lambda: list(executor.starmap(func, items, chunksize=chunk)))
+        return AsyncResult(future, callback, error_callback)
+
+    def imap(
+        self, func: Callable[[T], R], iterable: Iterable[T], chunksize: int | None = None
+    ) -> IMapIterator[R]:
+        """Like :meth:`map`, with an iterator that gives results as they come, in the order of the items.
+
+        A result whose task failed raises its exception, and the iterator goes on after it. It takes items as
+        there is room for them, so they may be endless.
+
+        Examples
+        --------
+        >>> import itertools
+        >>> with Pool(mode="serial") as pool:
+        ...     squares = pool.imap(lambda n: n * n, itertools.count())
+        ...     [next(squares), next(squares), squares.next(timeout=60)]
+        [0, 1, 4]
+        """
+        return self._imap(func, iterable, chunksize, unordered=False)
+
+    def imap_unordered(
+        self, func: Callable[[T], R], iterable: Iterable[T], chunksize: int | None = None
+    ) -> IMapIterator[R]:
+        """Like :meth:`imap`, with results in the order in which tasks end."""
+        return self._imap(func, iterable, chunksize, unordered=True)
+
+    def close(self) -> None:
+        """Take no more tasks; those that are under way go on."""
+        self._open = False
+
+    def terminate(self) -> None:
+        """Cancel the tasks that no worker has begun, wait for the others, and let the workers go."""
+        self._open = False
+        self._end()
+
+    def join(self) -> None:
+        """Wait for all tasks, and let the workers go. The pool is to be closed before."""
+        if self._open:
+            raise ValueError("Pool is still running")
+        self._background.join()
+        self._executor.shutdown(wait=True)
+        self._end.detach()
+
+    # What schwimmbad has.
+
+    @property
+    def size(self) -> int:
+        """How many workers there are."""
+        return self._size
+
+    @property
+    def rank(self) -> int:
+        """The rank of this process: 0, since the other ranks stay within ``Pool()``."""
+        return 0
+
+    def is_master(self) -> bool:
+        """Whether this process gives out tasks: always, since workers stay within ``Pool()``."""
+        return True
+
+    def is_worker(self) -> bool:
+        """Whether this process runs tasks: never, since workers stay within ``Pool()``."""
+        return False
+
+    def wait(self, callback: Callable[[], object] | None = None) -> None:
+        """Return at once, as schwimmbad's does on rank 0. `callback` would be called on workers."""
+
+    def __enter__(self) -> Pool:
+        self._check_open()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.terminate()
+
+    def __repr__(self) -> str:
+        return (
+            f"<rankpool.Pool mode={self._executor.mode} size={self._size}{'' if self._open else ' closed'}>"
+        )
+
+    def __reduce__(self) -> str:
+        raise NotImplementedError("pool objects cannot be passed between processes or pickled")
+
+    def _imap(
+        self, func: Callable[[T], R], iterable: Iterable[T], chunksize: int | None, unordered: bool
+    ) -> IMapIterator[R]:
+        self._check_open()
+        results = self._executor.map(
+            Caught(func), iterable, chunksize=_chunk(chunksize), buffersize=AHEAD, unordered=unordered
+        )
+        return IMapIterator(results, self._background)
+
+    def _check_open(self) -> None:
+        if not self._open:
+            raise ValueError("Pool not running")
+
+
+def _told(result: R, callback: Callable[[R], object]) -> R:
+    callback(result)
+    return result
+
+
+def _chunk(chunksize: int | None) -> int | None:
+    if callable(chunksize):
+        raise TypeError("the third argument is chunksize: give the callback by its name, callback=")
+    if chunksize is not None and chunksize < 1:
+        raise ValueError(f"Chunksize must be 1+, not {chunksize}")
+    return chunksize
+
+
+def _terminate(executor: Executor, background: Background) -> None:
+    executor.shutdown(wait=True, cancel_futures=True)
+    background.join()

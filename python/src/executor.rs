@@ -1,0 +1,209 @@
+//! The executor of the library, with what Python asks of it.
+
+use std::{
+    sync::{Mutex, PoisonError, RwLock},
+    time::Duration,
+};
+
+use pyo3::{
+    exceptions::PyRuntimeError,
+    prelude::*,
+    types::{PyDict, PyList},
+};
+use rankpool::{Builder, Call, Executor, Function, Mode, WorkerInfo};
+
+use crate::{
+    errors::raised,
+    future::{Submitted, tell},
+    map::{Map, Running, Source},
+    parts::Parts,
+    work::{Code, run_map, run_submitted},
+};
+
+/// How long running tasks are waited for after ctrl-C.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+type Worker = (u32, String, u32, Vec<u32>, Vec<(u32, Vec<u32>)>, u32);
+
+/// A running executor.
+#[pyclass(frozen, module = "rankpool._rankpool")]
+pub(crate) struct Engine(RwLock<Option<Executor>>);
+
+#[pymethods]
+impl Engine {
+    /// Starts it with these settings. On a worker this does not return.
+    #[staticmethod]
+    fn start(py: Python<'_>, settings: &Bound<'_, PyDict>) -> PyResult<Engine> {
+        let builder = builder(py, settings)?;
+        let started = py.detach(|| builder.start());
+        started.map(|pool| Engine(RwLock::new(Some(pool)))).map_err(|error| raised(py, &error))
+    }
+
+    /// The mode that runs.
+    #[getter]
+    fn mode(&self) -> PyResult<String> {
+        self.with(|pool| Ok(pool.mode().to_string()))
+    }
+
+    #[getter]
+    fn num_workers(&self) -> PyResult<usize> {
+        self.with(|pool| Ok(pool.num_workers()))
+    }
+
+    /// Each worker: rank, host, process, CPUs, children as (process, CPUs), and how many tasks it runs at a time.
+    fn workers(&self) -> PyResult<Vec<Worker>> {
+        let worker = |worker: &WorkerInfo| {
+            let children = worker.children.iter().map(|child| (child.pid, child.cpus.clone())).collect();
+            (worker.rank, worker.host.clone(), worker.pid, worker.cpus.clone(), children, worker.threads)
+        };
+        self.with(|pool| Ok(pool.workers().iter().map(worker).collect()))
+    }
+
+    /// Begins a map of the function in `code` over the blocks that `source` gives.
+    #[pyo3(signature = (code, source, options))]
+    fn map(
+        &self,
+        py: Python<'_>,
+        code: &Bound<'_, PyList>,
+        source: Py<PyAny>,
+        options: &Bound<'_, PyDict>,
+    ) -> PyResult<Map> {
+        let code = Code::new(Parts::from_python(code)?);
+        self.with(|pool| {
+            let call = set(pool.call_chunks_with(&code, run_map), options)?;
+            let source = Source(source);
+            let unordered = flag(options, "unordered")?;
+            let running = match unordered {
+                false => call.stream(source).map(|stream| Running::InOrder(stream.detached())),
+                true => call.unordered(source).map(|stream| Running::AsTheyEnd(stream.detached())),
+            };
+            Ok(Map(Mutex::new(Some(running.map_err(|error| raised(py, &error))?))))
+        })
+    }
+
+    /// Submits one task; `callback` is called with its outcome, on a thread of its own.
+    fn submit(
+        &self,
+        py: Python<'_>,
+        parts: &Bound<'_, PyList>,
+        callback: Py<PyAny>,
+        options: &Bound<'_, PyDict>,
+    ) -> PyResult<Submitted> {
+        let parts = Parts::from_python(parts)?;
+        self.with(|pool| {
+            let call = set(pool.call_chunks(run_submitted), options)?;
+            let future = call.submit(parts).map_err(|error| raised(py, &error))?;
+            future.on_done(move |outcome| tell(&callback, outcome));
+            Ok(Submitted(future))
+        })
+    }
+
+    /// Ends the workers, whatever they do, after a moment.
+    fn abort(&self, py: Python<'_>) -> PyResult<()> {
+        let ended = py.detach(|| {
+            let pool = self.0.write().unwrap_or_else(PoisonError::into_inner).take();
+            pool.map_or(Ok(()), |pool| pool.shutdown_within(PATIENCE))
+        });
+        ended.map_err(|error| raised(py, &error))
+    }
+
+    /// Waits for what was submitted, or cancels it, and ends the workers. Does nothing the second time.
+    fn shutdown(&self, py: Python<'_>, cancel: bool) -> PyResult<()> {
+        let ended = py.detach(|| {
+            let pool = self.0.write().unwrap_or_else(PoisonError::into_inner).take();
+            pool.map_or(Ok(()), |pool| if cancel { pool.shutdown_now() } else { pool.shutdown() })
+        });
+        ended.map_err(|error| raised(py, &error))
+    }
+}
+
+impl Engine {
+    fn with<T>(&self, f: impl FnOnce(&Executor) -> PyResult<T>) -> PyResult<T> {
+        let pool = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let pool = pool.as_ref();
+        f(pool.ok_or_else(|| PyRuntimeError::new_err("cannot schedule new futures after shutdown"))?)
+    }
+}
+
+/// The value of a setting that is there and not `None`.
+fn setting<'py, T: FromPyObjectOwned<'py>>(settings: &Bound<'py, PyDict>, name: &str) -> PyResult<Option<T>> {
+    let Some(value) = settings.get_item(name)?.filter(|value| !value.is_none()) else { return Ok(None) };
+    value.extract().map(Some).map_err(Into::into)
+}
+
+fn flag(settings: &Bound<'_, PyDict>, name: &str) -> PyResult<bool> {
+    Ok(setting(settings, name)?.unwrap_or(false))
+}
+
+fn seconds(settings: &Bound<'_, PyDict>, name: &str) -> PyResult<Option<Duration>> {
+    // What is no time at all is as good as for ever.
+    Ok(setting::<f64>(settings, name)?.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)))
+}
+
+fn builder(py: Python<'_>, settings: &Bound<'_, PyDict>) -> PyResult<Builder> {
+    let mode: Mode = match setting::<String>(settings, "mode")? {
+        Some(mode) => mode.parse().map_err(|error: rankpool::ParseError| raised(py, &error.into()))?,
+        None => Mode::Auto,
+    };
+    let mut builder = Executor::builder().mode(mode);
+    if let Some(workers) = setting(settings, "max_workers")? {
+        builder = builder.workers(workers);
+    }
+    if let Some(seed) = setting(settings, "seed")? {
+        builder = builder.seed(seed);
+    }
+    if let Some(processes) = setting(settings, "processes_per_worker")? {
+        builder = builder.processes_per_worker(processes);
+    }
+    if let Some(cpus) = setting(settings, "cpus_per_task")? {
+        builder = builder.cpus_per_task(cpus);
+    }
+    if let Some(limit) = seconds(settings, "start_timeout")? {
+        builder = builder.start_timeout(limit);
+    }
+    if settings.contains("stall")? {
+        builder = builder.stall(seconds(settings, "stall")?);
+    }
+    if let Some((program, arguments)) = setting::<(String, Vec<String>)>(settings, "program")? {
+        builder = builder.worker_program(program, arguments);
+    }
+    if flag(settings, "oversubscribe")? {
+        builder = builder.oversubscribe(true);
+    }
+    Ok(builder.from_env())
+}
+
+fn set<'p, F: Function>(call: Call<'p, F>, options: &Bound<'_, PyDict>) -> PyResult<Call<'p, F>> {
+    let mut call = call;
+    if let Some(chunk) = setting::<u64>(options, "chunk")? {
+        call = call.chunk(chunk);
+    }
+    if let Some(retries) = setting(options, "retries")? {
+        call = call.retries(retries);
+    }
+    if let Some(limit) = seconds(options, "task_timeout")? {
+        call = call.task_timeout(limit);
+    }
+    if let Some(seed) = setting(options, "seed")? {
+        call = call.seed(seed);
+    }
+    if let Some(label) = setting::<String>(options, "label")? {
+        call = call.label(label);
+    }
+    if flag(options, "keep_going")? {
+        call = call.keep_going();
+    }
+    Ok(call)
+}
+
+/// How many ranks a launcher has started this program with; `None` without a launcher, and within a task.
+#[pyfunction]
+pub(crate) fn launched_ranks() -> Option<u32> {
+    rankpool::launched_ranks()
+}
+
+/// Whether other processes wait for this one to start its first executor.
+#[pyfunction]
+pub(crate) fn is_awaited() -> bool {
+    rankpool::is_awaited()
+}

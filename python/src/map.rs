@@ -1,0 +1,99 @@
+//! A map that runs: blocks of items go in, blocks of results come out.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    task::Poll,
+    time::{Duration, Instant},
+};
+
+use pyo3::{IntoPyObjectExt, prelude::*, types::PyList};
+use rankpool::{Error, Stream, Unordered};
+
+use crate::{
+    errors::{failed, raised},
+    parts::Parts,
+    work::{Items, Results},
+};
+
+/// Python's signals are looked at so often while a thread waits.
+pub(crate) const LOOK: Duration = Duration::from_millis(50);
+
+/// Blocks from a Python callable, which gives `(first index, parts)`, or `None` after the last one.
+pub(crate) struct Source(pub(crate) Py<PyAny>);
+
+impl Iterator for Source {
+    type Item = Items;
+
+    fn next(&mut self) -> Option<Items> {
+        Python::attach(|py| {
+            let block = self.0.call0(py).and_then(|block| {
+                block.extract::<Option<(u64, Bound<'_, PyList>)>>(py)?.map_or(Ok(None), |(first, parts)| {
+                    Ok(Some(Items { first, parts: Parts::from_python(&parts)? }))
+                })
+            });
+            // The callable keeps its errors to itself; one of the conversion is told by Python's last resort.
+            block.unwrap_or_else(|error: PyErr| {
+                error.write_unraisable(py, Some(self.0.bind(py)));
+                None
+            })
+        })
+    }
+}
+
+/// What the results come out of.
+pub(crate) enum Running {
+    InOrder(Stream<'static, Source, Results>),
+    AsTheyEnd(Unordered<'static, Source, Results>),
+}
+
+impl Running {
+    fn poll(&mut self, ahead: u64, limit: Duration) -> Poll<Option<Result<(u64, Results), Error>>> {
+        match self {
+            Running::InOrder(stream) => {
+                stream.poll(ahead, limit).map(|next| next.map(|next| next.map(|results| (0, results))))
+            }
+            Running::AsTheyEnd(stream) => stream.poll(ahead, limit),
+        }
+    }
+}
+
+/// A map under way; dropped, it is ended.
+#[pyclass(frozen, module = "rankpool._rankpool")]
+pub(crate) struct Map(pub(crate) Mutex<Option<Running>>);
+
+#[pymethods]
+impl Map {
+    /// The next block of results: `None` when it has not come within `seconds`, `()` when the map is over,
+    /// `(number, nanoseconds, parts)`, or what is known of a block that failed. The number of a block is told where
+    /// blocks come out of order.
+    fn poll<'py>(&self, py: Python<'py>, ahead: u64, seconds: f64) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let deadline = Duration::try_from_secs_f64(seconds).ok().and_then(|wait| Instant::now().checked_add(wait));
+        loop {
+            let left = deadline.map_or(LOOK, |at| at.saturating_duration_since(Instant::now()).min(LOOK));
+            let next = py.detach(|| {
+                let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+                map.as_mut().map_or(Poll::Ready(None), |running| running.poll(ahead, left))
+            });
+            match next {
+                Poll::Ready(None) => return ().into_bound_py_any(py).map(Some),
+                Poll::Ready(Some(Ok((number, results)))) => {
+                    let parts = results.parts.to_python(py)?;
+                    return (number, results.nanos, parts).into_bound_py_any(py).map(Some);
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    let Some(task) = error.task() else { return Err(raised(py, &error)) };
+                    return failed(py, task).into_bound_py_any(py).map(Some);
+                }
+                Poll::Pending => py.check_signals()?,
+            }
+            if deadline.is_some_and(|at| Instant::now() >= at) {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Ends the map: what has not run does not run.
+    fn close(&self, py: Python<'_>) {
+        py.detach(|| drop(self.0.lock().unwrap_or_else(PoisonError::into_inner).take()));
+    }
+}

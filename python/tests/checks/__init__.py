@@ -1,0 +1,1 @@
+"""The checks: each is given an executor, in whatever mode, and leaves it usable."""

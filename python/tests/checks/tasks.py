@@ -1,0 +1,159 @@
+"""Checks of what a task knows of itself and its worker, of retries and time limits."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import random
+import signal
+import socket
+import tempfile
+import threading
+import time
+
+import numpy
+import pytest
+
+import rankpool
+from rankpool import Executor, TaskTimeout
+
+from .maps import nap, square
+
+
+def itself(_: int) -> tuple[int, int, int, int, int]:
+    task = rankpool.task()
+    return task.index, task.rank, task.slot, task.attempt, os.getpid()
+
+
+def numbers(_: int) -> tuple[float, int]:
+    generator = rankpool.task().rng()
+    assert isinstance(generator, numpy.random.Generator)
+    return float(generator.random()), int(generator.integers(1 << 40))
+
+
+def standard_numbers(_: int) -> float:
+    generator = rankpool.task().random()
+    assert isinstance(generator, random.Random)
+    return generator.random()
+
+
+def good_at_third(n: int) -> int:
+    if n % 5 == 0 and rankpool.task().attempt < 3:
+        raise ValueError(f"attempt {rankpool.task().attempt}")
+    return n
+
+
+def where(_: int) -> tuple[bool, bool]:
+    return rankpool.in_worker(), threading.current_thread() is threading.main_thread()
+
+
+def catches_a_signal(_: int) -> bool:
+    caught = []
+    before = signal.signal(signal.SIGUSR2, lambda *_: caught.append(True))
+    os.kill(os.getpid(), signal.SIGUSR2)
+    signal.signal(signal.SIGUSR2, before)
+    return caught == [True]
+
+
+def noted(folder: str, n: int) -> int:
+    (pathlib.Path(folder) / f"{n}-{os.getpid()}-{time.monotonic_ns()}").touch()
+    return n
+
+
+def a_task_knows_itself(pool: Executor) -> None:
+    for chunksize in (None, 1, 5):
+        found = list(pool.map(itself, range(23), chunksize=chunksize))
+        assert [index for index, *_ in found] == list(range(23))
+        ranks = {worker.rank for worker in pool.workers()}
+        assert {rank for _, rank, *_ in found} <= ranks, (found, ranks)
+        assert all(attempt == 1 for *_, attempt, _ in found)
+    with pytest.raises(RuntimeError):
+        rankpool.task()
+
+
+def random_numbers_belong_to_run_and_task(pool: Executor) -> None:
+    first = list(pool.map(numbers, range(12), seed=11))
+    assert len(set(first)) == 12
+    for chunksize in (1, 5, 12):
+        assert list(pool.map(numbers, range(12), seed=11, chunksize=chunksize)) == first
+    assert list(pool.map(numbers, range(12), seed=11, unordered=True)) != [] and first[0] != first[1]
+    other = list(pool.map(numbers, range(12), seed=12))
+    assert not set(other) & set(first)
+    standard = list(pool.map(standard_numbers, range(12), seed=11))
+    assert len(set(standard)) == 12
+    assert list(pool.map(standard_numbers, range(12), seed=11, chunksize=4)) == standard
+    # The same in every mode: what calls this compares the lines.
+    print(f"numbers {first[0]} {first[11]} {standard[5]}", flush=True)
+
+
+def retries_give_a_task_another_chance(pool: Executor) -> None:
+    assert list(pool.map(good_at_third, range(12), retries=2)) == list(range(12))
+    with pytest.raises(ValueError, match="attempt 2"):
+        list(pool.map(good_at_third, range(12), retries=1))
+    outcomes = pool.outcomes(good_at_third, range(6), retries=1)
+    assert [outcome.ok for outcome in outcomes] == [False, True, True, True, True, False]
+
+
+def a_task_over_its_time_is_ended(pool: Executor) -> None:
+    if pool.mode == "serial":
+        with pytest.raises(ValueError, match="time"):
+            list(pool.map(nap, [0.0], task_timeout=0.5))
+        return
+    if pool.mode in ("comm", "pool") and not pool.workers()[0].children:
+        return  # Its worker is a rank, whose loss would be the end of the others.
+    outcomes = pool.outcomes(nap, [0.0, 60.0, 0.1], task_timeout=1.0)
+    assert [outcome.ok for outcome in outcomes] == [True, False, True]
+    assert isinstance(outcomes[1].error, TaskTimeout) and isinstance(outcomes[1].error, TimeoutError)
+    assert list(pool.map(square, range(3))) == [0, 1, 4]
+
+
+def a_journal_keeps_what_is_done(pool: Executor) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        journal, notes = os.path.join(folder, "map.journal"), os.path.join(folder, "notes")
+        os.mkdir(notes)
+        first = list(pool.map(noted, [notes] * 6, range(6), journal=journal, label="noted"))
+        again = list(pool.map(noted, [notes] * 6, range(6), journal=journal, label="noted"))
+        assert first == again == list(range(6))
+        assert len(os.listdir(notes)) == 6, "no task ran twice"
+        with pytest.raises(ValueError, match="another"):
+            list(pool.map(noted, [notes] * 6, range(6), journal=journal, label="another"))
+
+
+def tasks_run_on_the_main_thread_of_workers(pool: Executor) -> None:
+    assert not rankpool.in_worker()
+    if pool.mode == "serial":
+        return  # The main thread is the program's own.
+    assert set(pool.map(where, range(8))) == {(True, True)}
+    assert all(pool.map(catches_a_signal, range(4)))
+
+
+def workers_are_known(pool: Executor) -> None:
+    workers = pool.workers()
+    assert len(workers) == pool.num_workers
+    assert all(worker.host == socket.gethostname() and worker.pid > 0 and worker.cpus for worker in workers)
+    pids = {worker.pid for worker in workers}
+    pids |= {pid for worker in workers for pid, _ in worker.children}
+    assert {pid for *_, pid in pool.map(itself, range(30))} <= pids
+
+
+def all_slots_work(pool: Executor) -> None:
+    slots = sum(max(1, len(worker.children)) for worker in pool.workers())
+    places = {pid for *_, pid in pool.map(slow_itself, range(4 * slots), chunksize=1)}
+    assert len(places) == slots, (places, slots)
+
+
+def slow_itself(n: int) -> tuple[int, int, int, int, int]:
+    time.sleep(0.05)
+    return itself(n)
+
+
+CHECKS = [
+    workers_are_known,
+    all_slots_work,
+    a_task_knows_itself,
+    random_numbers_belong_to_run_and_task,
+    retries_give_a_task_another_chance,
+    a_journal_keeps_what_is_done,
+    tasks_run_on_the_main_thread_of_workers,
+    a_task_over_its_time_is_ended,
+]
