@@ -139,6 +139,11 @@ impl OpenCall {
         open
     }
 
+    /// Its tasks share values.
+    pub(super) fn shares(&self) -> bool {
+        self.work.shared.is_some() || !self.scattered.is_empty()
+    }
+
     /// The values that its tasks share: that of the call first.
     pub(super) fn shared(&self) -> impl Iterator<Item = &Arc<Original>> {
         self.work.shared.iter().chain(self.scattered.values())

@@ -487,10 +487,12 @@ impl Engine {
                 }
                 open.started = true;
                 let mut shared = Vec::new();
-                for value in open.shared() {
-                    shared.push(value.number());
-                    if self.shared.entry(value.number()).or_default().insert(rank) {
-                        self.fabric.share(rank, value.number(), value.bytes());
+                if open.shares() {
+                    for value in open.shared() {
+                        shared.push(value.number());
+                        if self.shared.entry(value.number()).or_default().insert(rank) {
+                            self.fabric.share(rank, value.number(), value.bytes());
+                        }
                     }
                 }
                 let keeps = open.work.stateful;

@@ -5,7 +5,7 @@
 
 use std::{
     any::Any,
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::BTreeMap,
     fmt,
     marker::PhantomData,
@@ -115,26 +115,32 @@ impl Drop for Original {
 /// The values that a chunk may use, by their numbers.
 pub(super) type AtHand = Vec<(u64, Arc<SharedValue>)>;
 
-/// Handles that are encoded.
-struct Notes {
-    /// Those of its values alone can be sent.
-    home: *const (),
-    found: Originals,
-}
-
 thread_local! {
-    static NOTES: RefCell<Option<Notes>> = const { RefCell::new(None) };
+    /// Handles of this home's values can be encoded now.
+    static HOME: Cell<*const ()> = const { Cell::new(ptr::null()) };
+    /// Some have been, and are in `FOUND`: this is looked at for each item, of which most have none.
+    static ANY: Cell<bool> = const { Cell::new(false) };
+    static FOUND: RefCell<Originals> = const { RefCell::new(BTreeMap::new()) };
     static AT_HAND: RefCell<AtHand> = const { RefCell::new(Vec::new()) };
 }
 
 /// Runs `work`, which encodes something for workers of `home` and does not panic, and adds to `found` the values whose
 /// handles are in it.
+#[inline]
 pub(crate) fn noting<R>(home: &impl Home, found: &mut Originals, work: impl FnOnce() -> R) -> R {
-    let notes = Notes { home: ptr::from_ref(home).cast(), found: std::mem::take(found) };
-    let before = NOTES.replace(Some(notes));
+    let before = HOME.replace(ptr::from_ref(home).cast());
     let done = work();
-    *found = NOTES.replace(before).map(|notes| notes.found).unwrap_or_default();
+    HOME.set(before);
+    if ANY.get() {
+        gather(found);
+    }
     done
+}
+
+#[cold]
+fn gather(found: &mut Originals) {
+    ANY.set(false);
+    found.append(&mut FOUND.take());
 }
 
 /// Runs `work`, in which handles of these values can be decoded.
@@ -218,22 +224,20 @@ impl<S: DeserializeOwned + Send + Sync + 'static> Deref for Scattered<S> {
 
 impl<S> Serialize for Scattered<S> {
     fn serialize<T: Serializer>(&self, serializer: T) -> Result<T::Ok, T::Error> {
-        NOTES.with_borrow_mut(|notes| {
-            let refused = |text| Err(ser::Error::custom(text));
-            let (Some(notes), Some(original)) = (notes, &self.original) else {
-                return refused("a scattered value goes to tasks only, in their items and shared values");
-            };
-            if !ptr::addr_eq(notes.home, Arc::as_ptr(&original.home)) {
-                return refused(
-                    "a scattered value belongs to another executor: scatter it with this one, too",
-                );
-            }
-            if notes.found.insert(self.number, original.clone()).is_none() {
+        let refused = |text| Err(ser::Error::custom(text));
+        let Some(original) = self.original.as_ref().filter(|_| !HOME.get().is_null()) else {
+            return refused("a scattered value goes to tasks only, in their items and shared values");
+        };
+        if !ptr::addr_eq(HOME.get(), Arc::as_ptr(&original.home)) {
+            return refused("a scattered value belongs to another executor: scatter it with this one, too");
+        }
+        ANY.set(true);
+        FOUND.with_borrow_mut(|found| {
+            if found.insert(self.number, original.clone()).is_none() {
                 let within = original.within.iter().map(|(number, original)| (*number, original.clone()));
-                notes.found.extend(within);
+                found.extend(within);
             }
-            Ok(())
-        })?;
+        });
         self.number.serialize(serializer)
     }
 }

@@ -43,6 +43,7 @@ impl Default for Collect {
 }
 
 impl<T: Serialize> Sink<T> for Collect {
+    #[inline]
     fn push(&mut self, _: u64, value: T, reply: &mut ReplyBuilder) {
         // The user's Serialize may panic as well as refuse; so may Drop, when all is done.
         let encoded = catch(|| reply.value(&value));
