@@ -15,6 +15,8 @@ mod run;
 mod settings;
 #[cfg(feature = "hdf5")]
 mod show;
+#[cfg(feature = "hdf5")]
+mod show_journal;
 mod signals;
 mod simulate;
 mod slurm;

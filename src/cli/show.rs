@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use serde_json::{Value, json};
 
-use super::{examples, out};
+use super::{examples, out, show_journal};
 use crate::{
     error::{Error, ErrorKind},
     paths::Named,
@@ -16,13 +16,13 @@ use crate::{
 };
 
 /// Failures and chunks that are shown.
-const SHOWN: usize = 5;
+pub(super) const SHOWN: usize = 5;
 /// A value is cut to so many characters where it is shown to people.
 const CHARS: usize = 1000;
 
 #[derive(Args, Clone, Debug)]
 struct Flags {
-    /// A result file
+    /// A result file, or a journal
     file: Named,
     /// How many rows to show
     #[arg(long, value_name = "N", default_value_t = 5)]
@@ -34,14 +34,17 @@ struct Flags {
 
 pub(super) fn command() -> Command {
     Flags::augment_args(Command::new("show"))
-        .about("Show a result file: what ran, how it ended, its rows, failures and slowest chunks")
+        .about("Show a result file: what ran, how it ended, its rows, failures and slowest chunks; or what a journal holds")
         .long_about(None)
         .after_help(examples::of(&["PROGRAM show out.h5", "PROGRAM show out.h5 --rows 20 --json"]))
 }
 
 pub(super) fn execute(matches: &ArgMatches) -> Result<ExitCode, Error> {
     let flags = Flags::from_arg_matches(matches).map_err(|error| Error::usage(error.to_string()))?;
-    let shown = examine(&flags)?;
+    let (shown, tell): (Value, fn(&Value) -> String) = match show_journal::examine(&flags.file)? {
+        Some(shown) => (shown, show_journal::tell),
+        None => (examine(&flags)?, tell),
+    };
     if flags.json {
         out::print(format!("{shown}\n").as_bytes())?
     } else {

@@ -4,6 +4,7 @@
 
 mod frozen;
 mod inside;
+mod lasting;
 mod leaders;
 mod programs;
 mod sessions;
@@ -97,15 +98,16 @@ fn main() -> ExitCode {
         if leaders::inside(scenario) {
             return ExitCode::SUCCESS;
         }
-        let elsewhere = [frozen::inside, programs::inside, sessions::inside, strangers::inside];
+        let elsewhere =
+            [frozen::inside, lasting::inside, programs::inside, sessions::inside, strangers::inside];
         if !elsewhere.iter().any(|inside| inside(scenario, mode, workers)) {
             inside::run(scenario, mode, workers);
         }
         return ExitCode::SUCCESS;
     }
     let mut trials = Vec::new();
-    for (name, modes, test) in TESTS.iter().chain(frozen::TESTS).chain(programs::TESTS).chain(sessions::TESTS)
-    {
+    let elsewhere = [frozen::TESTS, lasting::TESTS, programs::TESTS, sessions::TESTS];
+    for (name, modes, test) in TESTS.iter().chain(elsewhere.into_iter().flatten()) {
         for mode in *modes {
             trials.push(Trial::test(format!("{mode}: {name}"), || support::caught(|| test(*mode))));
         }

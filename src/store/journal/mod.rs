@@ -9,6 +9,8 @@ mod earlier;
 mod identity;
 mod index;
 mod known;
+#[cfg(all(feature = "cli", feature = "hdf5"))]
+mod overview;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -26,6 +28,8 @@ pub(crate) use identity::{Identity, Subject};
 use index::{Index, Located};
 pub(crate) use known::Known;
 use known::Reader;
+#[cfg(all(feature = "cli", feature = "hdf5"))]
+pub(crate) use overview::Overview;
 use record::{Found, Header, Kind, SLOTS, Scan, VALUE};
 use serde::{Deserialize, Serialize};
 use writer::Writer;

@@ -262,6 +262,54 @@ fn another_run_is_refused_with_both_values() {
     assert_eq!(open(&path, other, Existing::Resume).unwrap().identity, identity());
 }
 
+/// The journal of a map over so many items, if that is known.
+fn lasting(path: &Path, tasks: Option<u64>) -> Result<(Journal, Known), Error> {
+    let identity = Identity { subject: map(Some("sweep"), "u32", "u64"), tasks, ..identity() };
+    Journal::resume(&Named::new(path), identity)
+}
+
+#[test]
+fn what_was_known_of_a_map_is_read_while_more_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("map.journal");
+    let (journal, mut known) = lasting(&path, None).unwrap();
+    assert!(known.next().unwrap().is_none());
+    entries().into_iter().for_each(|entry| journal.queue().append(entry).unwrap());
+    journal.finish().unwrap();
+    drop(known);
+    let (journal, mut known) = lasting(&path, None).unwrap();
+    journal.queue().append(Addition::Outcome(values(0, 30))).unwrap();
+    journal.queue().commit().unwrap();
+    let mut found = Vec::new();
+    while let Some(next) = known.next_task() {
+        let piece = known.next().unwrap().unwrap();
+        assert_eq!(piece.start, next);
+        found.push((piece.start, piece.count, piece.outcome.is_ok()));
+    }
+    assert_eq!(found, [(0, 5, true), (10, 5, true), (20, 1, false), (30, 4, true)]);
+    drop((journal, known));
+    let (_journal, known) = lasting(&path, None).unwrap();
+    assert!(known.first_failure_only().next().unwrap().is_none(), "it ended well in the end");
+}
+
+#[test]
+fn the_number_of_items_is_kept_when_it_is_found_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("map.journal");
+    let (mut journal, known) = lasting(&path, None).unwrap();
+    journal.queue().append(Addition::Outcome(values(0, 7))).unwrap();
+    journal.counted(7).unwrap();
+    journal.finish().unwrap();
+    drop(known);
+    let (journal, known) = lasting(&path, None).unwrap();
+    assert_eq!(journal.identity.tasks, Some(7));
+    drop((journal, known));
+    let refused = lasting(&path, Some(8)).err().unwrap().to_string();
+    assert!(refused.contains("item count 7, and this call has item count 8"), "{refused}");
+    assert!(refused.contains("remove this one") && !refused.contains("--force"), "{refused}");
+    assert!(lasting(&path, Some(7)).is_ok());
+}
+
 #[test]
 fn a_journal_is_not_overwritten_shared_or_taken_for_one() {
     let (folder, path) = written(entries());

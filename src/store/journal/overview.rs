@@ -1,0 +1,60 @@
+//! What a journal holds, for people: it is read as it lies there, and left alone.
+
+use std::{fs::File, io::Read};
+
+use super::{Attempt, Identity, failure_of, read, read_record, record, refused, storage};
+use crate::{error::Error, paths::Named, store::lock, task_set::TaskSet};
+
+/// What a journal holds.
+pub(crate) struct Overview {
+    /// `None` where the first record is damaged.
+    pub(crate) identity: Option<Identity>,
+    pub(crate) done: TaskSet,
+    pub(crate) failed: TaskSet,
+    /// The first failures, in the order of the tasks.
+    pub(crate) failures: Vec<Attempt>,
+    /// Bytes that are no whole records.
+    pub(crate) damage: Vec<(u64, u64)>,
+    /// A process writes it.
+    pub(crate) in_use: bool,
+}
+
+impl Overview {
+    /// Looks at a file; `None` when it is no journal. Of the failures, `most` are read.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(crate) fn of(path: &Named, most: usize) -> Result<Option<Overview>, Error> {
+        let site = path.site()?;
+        if !site.exists {
+            return Ok(None);
+        }
+        let mut file = File::open(&site.path).map_err(|error| refused(path, error))?;
+        let mut first = Vec::new();
+        Read::by_ref(&mut file).take(4).read_to_end(&mut first).map_err(|error| refused(path, error))?;
+        if first.len() < 4 || !record::begins_like_a_journal(&first) {
+            return Ok(None);
+        }
+        let failed = |error| storage(path, error);
+        let mut contents = read(&file).map_err(failed)?;
+        let length = file.metadata().map_err(failed)?.len();
+        if contents.cut && contents.end < length {
+            contents.damage.push((contents.end, length));
+        }
+        let mut failures = Vec::new();
+        for (task, located) in contents.index.in_order().filter(|(_, located)| located.failed).take(most) {
+            let record = read_record(&file, located.offset, located.size).map_err(failed)?;
+            failures.push(Attempt { task, failure: failure_of(record).map_err(failed)? });
+        }
+        let (done, failed) = contents.index.known();
+        let in_use = lock::is_written(&site.path);
+        Ok(Some(Overview {
+            identity: contents.identity,
+            done,
+            failed,
+            failures,
+            damage: contents.damage,
+            in_use,
+        }))
+    }
+}
