@@ -22,7 +22,7 @@ from ._errors import (
     TaskTimeout,
     UsageError,
 )
-from ._executor import Executor, Worker
+from ._executor import Executor, Progress, Worker
 from ._future import Future, Outcome
 from ._rankpool import VERSION as __version__
 from ._results import read
@@ -38,6 +38,7 @@ __all__ = [
     "Outcome",
     "PicklingError",
     "Pool",
+    "Progress",
     "RankpoolError",
     "RemoteTraceback",
     "Task",

@@ -9,10 +9,12 @@ import sys
 import threading
 import uuid
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
+from functools import partial
 from typing import Any, Callable, NamedTuple, TypeVar
 
 from . import _pickling, _program, _worker
+from ._bar import Bar
 from ._errors import UsageError
 from ._future import Future, Outcome
 from ._map import Blocks, Mapping
@@ -32,19 +34,43 @@ class Worker(NamedTuple):
     children: tuple[tuple[int, tuple[int, ...]], ...]
 
 
+class Progress(NamedTuple):
+    """What an executor has done: tasks that ended well and that failed, workers that are busy, and that
+    were lost."""
+
+    done: int
+    failed: int
+    busy: int
+    lost: int
+
+
+class _Count:
+    """Tasks of an executor that have ended, well or not."""
+
+    done = 0
+    failed = 0
+
+    def tell(self, done: int, failed: int) -> None:
+        self.done += done
+        self.failed += failed
+
+
 class Executor(concurrent.futures.Executor):
     """Runs functions on the workers of a mode: MPI ranks, processes, threads, or this process alone.
 
-    Under ``mpiexec -n 4 python script.py`` what precedes the executor runs on all ranks; ranks 1 to 3 serve inside of
+    Under ``mpiexec -n 4 python script.py`` what precedes the executor runs on all ranks; ranks 1 to 3
+    serve inside of
     this call and end there, and what follows runs on rank 0.
 
     Parameters
     ----------
     max_workers : int, optional
-        How many workers: a positive number, or -1 for as many as there are CPUs, -2 for one less. In ``comm`` the
+        How many workers: a positive number, or -1 for as many as there are CPUs, -2 for one less. In
+        ``comm`` the
         launcher decides.
     mode : str
-        ``"auto"``, ``"serial"``, ``"threads"``, ``"processes"``, ``"comm"`` or ``"pool"``. ``auto`` takes the ranks
+        ``"auto"``, ``"serial"``, ``"threads"``, ``"processes"``, ``"comm"`` or ``"pool"``. ``auto`` takes
+        the ranks
         that a launcher has started, and without a launcher ``serial``. The variables ``RANKPOOL_MODE``,
         ``RANKPOOL_WORKERS``, ``RANKPOOL_SEED`` come before what is given here.
     initializer : callable, optional
@@ -52,7 +78,8 @@ class Executor(concurrent.futures.Executor):
     initargs : tuple
         The initializer's arguments.
     processes_per_worker : int, optional
-        Makes each rank start so many interpreters on its node, which run the tasks: one that dies is replaced.
+        Makes each rank start so many interpreters on its node, which run the tasks: one that dies is
+        replaced.
     cpus_per_task : int
         How many CPUs a task has, where workers are counted by CPUs.
     seed : int
@@ -96,6 +123,8 @@ class Executor(concurrent.futures.Executor):
         stall: float | None = 60.0,
         comm: Any = None,
     ) -> None:
+        if comm is not None:
+            raise UsageError("comm: this build runs on all ranks of the launch alone")
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
         _program.share_main()
@@ -109,15 +138,20 @@ class Executor(concurrent.futures.Executor):
             "start_timeout": start_timeout,
             "stall": stall,
         }
-        if processes_per_worker is not None or os.environ.get("RANKPOOL_MODE", mode) in ("auto", "processes", "pool"):
+        if processes_per_worker is not None or os.environ.get("RANKPOOL_MODE", mode) in (
+            "auto",
+            "processes",
+            "pool",
+        ):
             settings["program"] = _program.worker_program()
         self._chunksize = _positive("chunksize", chunksize)
-        self._options = {"retries": retries, "task_timeout": task_timeout}
+        self._options = _checked(retries, task_timeout)
         self._initializer: tuple[str, list[bytes]] | None = None
         self._maps: weakref.WeakSet[Mapping] = weakref.WeakSet()
-        self._ended = False
+        self._count = _Count()
         self._lock = threading.Lock()
         self._engine = Engine.start(settings)
+        self._ended = False
         _live.add(self)
         self.mode: str = self._engine.mode
         if initializer is not None:
@@ -138,6 +172,11 @@ class Executor(concurrent.futures.Executor):
         """The workers at the start: rank, host, process, CPUs, and the children that run a leader's tasks."""
         return list(self._workers)
 
+    def progress(self) -> Progress:
+        """What has been done so far, over all maps and submitted tasks."""
+        busy, lost, children_lost = (0, 0, 0) if self._ended else self._engine.progress()
+        return Progress(self._count.done, self._count.failed, busy, lost + children_lost)
+
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         """Run ``fn(*args, **kwargs)`` on a worker.
 
@@ -147,6 +186,7 @@ class Executor(concurrent.futures.Executor):
         1024
         """
         future: Future[T] = Future()
+        future._tell = self._count.tell
         parts = self._dumps_call(fn, args, kwargs)
         future._task = self._engine.submit(parts, future._ended, self._options)
         return future
@@ -163,6 +203,8 @@ class Executor(concurrent.futures.Executor):
         task_timeout: float | None = None,
         label: str | None = None,
         seed: int | None = None,
+        progress: bool = False,
+        cost: Callable[..., float] | None = None,
     ) -> Iterator[T]:
         """Run `fn` over all items; results in the order of the items.
 
@@ -188,6 +230,11 @@ class Executor(concurrent.futures.Executor):
             A name for this map, in its errors.
         seed : int, optional
             Of the tasks' random numbers.
+        progress : bool
+            Shows a bar on stderr, by tqdm if that is installed.
+        cost : callable, optional
+            Tells what an item costs beside others, called as `fn` is: the tasks that cost most begin first.
+            Results come in the order of the items all the same.
 
         Returns
         -------
@@ -201,7 +248,7 @@ class Executor(concurrent.futures.Executor):
         ...     list(pool.map(abs, range(-2, 2)))
         [2, 1, 0, 1]
         """
-        options = {"unordered": unordered, "label": label, "seed": seed}
+        options = {"unordered": unordered, "label": label, "seed": seed, "progress": progress, "cost": cost}
         return iter(
             self._mapping(fn, iterables, timeout, chunksize, buffersize, retries, task_timeout, options)
         )
@@ -214,7 +261,7 @@ class Executor(concurrent.futures.Executor):
         ...     list(pool.starmap(pow, [(2, 5), (3, 2)]))
         [32, 9]
         """
-        return iter(self._mapping(fn, (iterable,), *_common(options), options, spread=True))
+        return iter(self._mapping(fn, (iterable,), **_common(options), options=options, spread=True))
 
     def outcomes(self, fn: Callable[..., T], *iterables: Iterable[Any], **options: Any) -> list[Outcome[T]]:
         """As :meth:`map`, for all tasks, though some fail: what became of each.
@@ -224,13 +271,14 @@ class Executor(concurrent.futures.Executor):
         ...     [outcome.ok for outcome in pool.outcomes(float, ["1", "x"])]
         [True, False]
         """
-        mapping = self._mapping(fn, iterables, *_common(options), {**options, "keep_going": True})
+        common = _common(options)
+        mapping = self._mapping(fn, iterables, **common, options={**options, "keep_going": True})
         outcomes: list[Outcome[T]] = []
         while (found := mapping.next()) is not None:
             first, results, error = found
             outcomes.extend(Outcome(first + number, result) for number, result in enumerate(results))
             if error is not None:
-                if mapping.is_over:
+                if mapping.is_over:  # The items have ended with an error of their own.
                     raise error
                 outcomes.append(Outcome(first + len(results), None, error))
         return sorted(outcomes, key=lambda outcome: outcome.index)
@@ -260,6 +308,10 @@ class Executor(concurrent.futures.Executor):
         else:
             self.shutdown()
         return None
+
+    def __del__(self) -> None:
+        if not getattr(self, "_ended", True):
+            self.shutdown()
 
     def _end(self, cancel: bool) -> None:
         for mapping in list(self._maps):
@@ -295,22 +347,27 @@ class Executor(concurrent.futures.Executor):
         if self._ended:
             raise RuntimeError("cannot schedule new futures after shutdown")
         chunksize = self._chunksize if chunksize is None else _positive("chunksize", chunksize)
-        options.update({name: value for name, value in self._options.items() if value})
-        options.update({"retries": retries} if retries is not None else {})
-        options.update({"task_timeout": task_timeout} if task_timeout is not None else {})
+        options.update({**self._options, **_checked(retries, task_timeout)})
         # What counts for each task is counted by the library, whose task is one item then.
-        alone = any(options.get(name) for name in ("retries", "task_timeout", "keep_going"))
+        cost = options.pop("cost", None)
+        options["costs"] = cost is not None
+        alone = any(options.get(name) for name in ("retries", "task_timeout", "keep_going", "costs"))
         if not alone:
             options["chunk"] = 1
         elif chunksize is not None:
             options["chunk"], chunksize = chunksize, 1
-        elif alone:
+        else:
             chunksize = 1
         items: Iterable[Any] = iterables[0]
         if len(iterables) > 1:
             items, spread = zip(*iterables), True
+        if cost is not None and spread:
+            cost = partial(_spread, cost)
         code = _pickling.dumps_named((fn, spread, self._initializer), "the function")
-        blocks = Blocks(items, _length(iterables), chunksize, self._slots, first, most=buffersize)
+        # Each worker is to have a block, and another one that waits.
+        most = None if buffersize is None else max(1, buffersize // (2 * self._slots))
+        total = _length(iterables)
+        blocks = Blocks(items, total, chunksize, self._slots, first, most, cost)
 
         def start(blocks: Blocks) -> _Map:
             return self._engine.map(code, blocks, options)
@@ -326,11 +383,15 @@ class Executor(concurrent.futures.Executor):
             timeout=timeout,
             buffersize=_positive("buffersize", buffersize),
             keep_going=bool(options.get("keep_going")),
+            done=self._count.tell,
+            bar=Bar(total, options.get("label")) if options.get("progress") else None,
         )
         self._maps.add(mapping)
         return mapping
 
-    def _dumps_call(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[bytes]:
+    def _dumps_call(
+        self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> list[bytes]:
         try:
             return _pickling.dumps((fn, args, kwargs, self._initializer))
         except Exception:
@@ -342,20 +403,34 @@ class Executor(concurrent.futures.Executor):
             raise
 
 
+def _spread(cost: Callable[..., float], arguments: Iterable[Any]) -> float:
+    return cost(*arguments)
+
+
 def _length(iterables: tuple[Iterable[Any], ...]) -> int | None:
     """How many items there are, where that is known."""
-    lengths = [len(items) for items in iterables if hasattr(items, "__len__")]
+    lengths = [len(items) for items in iterables if isinstance(items, Sized)]
     return min(lengths) if len(lengths) == len(iterables) else None
 
 
-def _common(options: dict[str, Any]) -> tuple[Any, ...]:
+def _common(options: dict[str, Any]) -> dict[str, Any]:
     """Takes the options out that are of every map."""
     names = ("timeout", "chunksize", "buffersize", "retries", "task_timeout")
-    common = tuple(options.pop(name, None) for name in names)
-    unknown = options.keys() - {"unordered", "label", "seed"}
+    common = {name: options.pop(name, None) for name in names}
+    unknown = options.keys() - {"unordered", "label", "seed", "progress", "cost"}
     if unknown:
         raise TypeError(f"unexpected keyword argument: {', '.join(sorted(unknown))}")
     return common
+
+
+def _checked(retries: int | None, task_timeout: float | None) -> dict[str, Any]:
+    """The options of tasks that are set."""
+    if retries is not None and not 0 <= retries < 1 << 16:
+        raise UsageError(f"retries must be 0 or more, and below 65,536, not {retries}")
+    if task_timeout is not None and not task_timeout > 0:
+        raise UsageError(f"task_timeout must be positive, not {task_timeout}")
+    options = {"retries": retries, "task_timeout": task_timeout}
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _positive(name: str, value: int | None) -> int | None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import concurrent.futures
 import pickle
-from typing import Any, Generic, TypeVar
+from typing import Any, Callable, Generic, TypeVar
 
 from . import _pickling
-from ._errors import InitializerError, RankpoolError, RemoteTraceback, TaskError, _of_a_task
+from ._errors import InitializerError, PicklingError, RankpoolError, RemoteTraceback, TaskError, _of_a_task
 from ._rankpool import Submitted
 
 T = TypeVar("T")
@@ -19,10 +19,12 @@ Failed = tuple[str, str, int, "int | None", "str | None", int, "bytes | None"]
 class Future(concurrent.futures.Future[T]):
     """A task that was submitted; :meth:`Executor.submit` makes it.
 
-    It is a :class:`concurrent.futures.Future`: ``wait``, ``as_completed`` and ``asyncio.wrap_future`` take it.
+    It is a :class:`concurrent.futures.Future`: ``wait``, ``as_completed`` and ``asyncio.wrap_future`` take
+    it.
     """
 
     _task: Submitted | None = None
+    _tell: Callable[[int, int], None] | None = None
 
     def cancel(self) -> bool:
         """Cancel the task if no worker has it yet, and say whether it is cancelled."""
@@ -45,10 +47,12 @@ class Future(concurrent.futures.Future[T]):
             if self._state == "CANCELLED":
                 self.set_running_or_notify_cancel()
 
-    def _ended(self, outcome: tuple[Any, ...]) -> None:
+    def _ended(self, outcome: Any) -> None:
         """Take the outcome, on the thread for callbacks."""
         if self.done():
             return
+        if self._tell is not None:
+            self._tell(*((1, 0) if len(outcome) == 2 else (0, 1)))
         if len(outcome) == 2:
             try:
                 value = _pickling.loads(outcome[1])
@@ -57,12 +61,12 @@ class Future(concurrent.futures.Future[T]):
             else:
                 self.set_result(value)
             return
-        _, error = failure(outcome, None)  # type: ignore[arg-type]
-        if isinstance(error, TaskError) and error.kind == "NotDone":
+        _, failed = failure(outcome, None)
+        if isinstance(failed, TaskError) and failed.kind == "NotDone":
             super().cancel()
             self._end_cancelled()
         else:
-            self.set_exception(error)
+            self.set_exception(failed)
 
 
 class Outcome(Generic[T]):
@@ -123,6 +127,6 @@ def failure(failed: Failed, first: int | None) -> tuple[list[Any], BaseException
 
 def unloadable(error: Exception) -> RankpoolError:
     """A result that came cannot be unpickled here."""
-    made = _pickling.PicklingError(f"a result cannot be loaded on rank 0: {type(error).__name__}: {error}")
+    made = PicklingError(f"a result cannot be loaded on rank 0: {type(error).__name__}: {error}")
     made.__cause__ = error
     return made

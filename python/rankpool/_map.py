@@ -1,6 +1,7 @@
 """A map under way: items go out in blocks, and results come back in blocks.
 
-A block is as many items as a worker has done in about a millisecond, so that the work of sending them does not show,
+A block is as many items as a worker has done in about a millisecond, so that the work of sending them does
+not show,
 and one item where it takes longer than that.
 """
 
@@ -14,6 +15,7 @@ from itertools import islice
 from typing import Any, Callable
 
 from . import _pickling
+from ._bar import Bar
 from ._errors import Cancelled, PicklingError
 from ._future import Failed, failure, unloadable
 from ._rankpool import Map
@@ -24,7 +26,8 @@ BLOCK_NANOS = 1_000_000
 BLOCK_BYTES = 1 << 18
 #: From one block to the next, the number of items grows by this at most.
 GROWTH = 32
-#: How long the call of a map waits to learn how long items take, and how long it sends items then, in seconds.
+#: How long the call of a map waits to learn how long items take, and how long it sends items then, in
+#: seconds.
 LEARNING = 0.005
 SENDING = 0.1
 #: Blocks on their way at most, as the library has it.
@@ -42,7 +45,9 @@ class Blocks:
         slots: int,
         first: int = 0,
         most: int | None = None,
+        cost: Callable[..., float] | None = None,
     ) -> None:
+        self.cost = cost
         self.items = iter(items)
         self.slots = slots
         self.fixed = size is not None
@@ -62,15 +67,17 @@ class Blocks:
         self.nanos: float | None = None
         self.bytes = 0.0
 
-    def __call__(self) -> tuple[int, list[bytes]] | None:
-        """The next block, for the library: the index of its first item, and its items."""
+    def __call__(self) -> tuple[int, float, list[bytes]] | None:
+        """The next block, for the library: the index of its first item, its cost, and its items."""
         if self.over:
             return None
         block: list[Any] = []
         try:
             block.extend(islice(self.items, self.size))
+            cost = 0.0 if self.cost is None else sum(map(float, map(self.cost, block)))
         except BaseException as error:
             self._end(error)
+            cost = 0.0
         if len(block) < self.size:
             self.over = True
         if not block:
@@ -89,7 +96,7 @@ class Blocks:
             self.bytes = sum(map(len, parts)) / len(block)
         if self.left is not None:
             self.left -= len(block)
-        return first, parts
+        return first, cost, parts
 
     def _end(self, error: BaseException) -> None:
         self.error, self.over = error, True
@@ -142,6 +149,8 @@ class Mapping:
         timeout: float | None = None,
         buffersize: int | None = None,
         keep_going: bool = False,
+        done: Callable[[int, int], None] = lambda _done, _failed: None,
+        bar: Bar | None = None,
     ) -> None:
         self._blocks = blocks
         self._again = again
@@ -150,6 +159,8 @@ class Mapping:
         self._until = None if timeout is None else time.monotonic() + timeout
         self._buffersize = buffersize
         self._keep_going = keep_going
+        self._tell = done
+        self._bar = bar
         self._taken = 0
         #: Results that have come before they were asked for: first index, results, error.
         self._ready: deque[tuple[int, list[Any], BaseException | None]] = deque()
@@ -161,6 +172,8 @@ class Mapping:
         try:
             while (found := self.next()) is not None:
                 _, results, error = found
+                if self._bar is not None:
+                    self._bar.add(len(results))
                 yield from results
                 if error is not None:
                     raise error
@@ -168,7 +181,8 @@ class Mapping:
             self.close()
 
     def next(self) -> tuple[int, list[Any], BaseException | None] | None:
-        """The next results: the index of the first one, and the error behind the last one; `None` at the end."""
+        """The next results: the index of the first one, and the error behind the last one; `None` at the
+        end."""
         with self._lock:
             if self._ready:
                 return self._ready.popleft()
@@ -194,6 +208,8 @@ class Mapping:
         running, self._map = self._map, None
         if running is not None:
             running.close()
+            if self._bar is not None:
+                self._bar.close()
 
     @property
     def is_over(self) -> bool:
@@ -206,10 +222,13 @@ class Mapping:
     def _begin(self) -> None:
         """Send the first items, learn how long they take, and send more."""
         blocks = self._blocks
+        if self._buffersize is not None:
+            self._take(self._poll(0.0, wait=False))
+            return
         began = time.monotonic()
         while self._map is not None and not blocks.over and not blocks.fixed:
             left = began + LEARNING - time.monotonic()
-            if left <= 0 or blocks.nanos is not None and not blocks.grows:
+            if left <= 0 or (blocks.nanos is not None and not blocks.grows):
                 break
             self._take(self._poll(left, wait=False))
         while self._map is not None and not blocks.over and time.monotonic() < began + SENDING:
@@ -227,11 +246,13 @@ class Mapping:
         blocks = self._blocks
         if self._buffersize is not None:
             return max(1, self._buffersize // blocks.size)
-        if blocks.fixed or blocks.nanos is not None and not blocks.grows:
+        if blocks.fixed or (blocks.nanos is not None and not blocks.grows):
             return WINDOW
         return (4 if blocks.grows else 16) * blocks.slots if blocks.nanos is not None else 1024 * blocks.slots
 
-    def _poll(self, seconds: float | None, wait: bool = True) -> tuple[int, list[Any], BaseException | None] | None:
+    def _poll(
+        self, seconds: float | None, wait: bool = True
+    ) -> tuple[int, list[Any], BaseException | None] | None:
         """What comes next within this time; without `wait` it need not come."""
         running = self._map
         if running is None:
@@ -260,6 +281,7 @@ class Mapping:
     def _done(self, number: int, nanos: int, parts: list[Any]) -> tuple[int, list[Any], BaseException | None]:
         first, items = self._block(number)
         self._blocks.learn(nanos, len(items))
+        self._tell(len(items), 0)
         try:
             return first, _pickling.loads(parts), None
         except Exception as error:
@@ -270,10 +292,12 @@ class Mapping:
         if len(items) > 1 and failed[1] == "Quarantined":
             return self._one_by_one(first, items)
         results, error = failure(failed, first)
+        self._tell(len(results), 1)
         return self._stop(first, results, error)
 
     def _one_by_one(self, first: int, items: list[Any]) -> tuple[int, list[Any], BaseException | None]:
-        """Run the items of a block whose worker has died, so that one that kills workers is known by itself."""
+        """Run the items of a block whose worker has died, so that one that kills workers is known by
+        itself."""
         results: list[Any] = []
         try:
             results.extend(self._again(items, first))

@@ -1,6 +1,7 @@
 """Objects as bytes, and back.
 
-A pickled object is a list: the pickle, and the large buffers that lie beside it, such as the memory of numpy arrays.
+A pickled object is a list: the pickle, and the large buffers that lie beside it, such as the memory of
+numpy arrays.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from ._errors import PicklingError
 #: Buffers of this size travel beside the pickle.
 LARGE = 1 << 16
 
-#: What the program's main module has on all ranks, by name: what was there when its first executor was started.
+#: What the program's main module has on all ranks, by name: what was there when its first executor was
+#: started.
 #: ``None`` until then.
 _shared_main: dict[str, Any] | None = None
 
@@ -104,7 +106,9 @@ def dumps_named(value: Any, what: str, by_value: bool = False) -> list[bytes]:
     try:
         return dumps(value, by_value)
     except Exception as error:
-        raise PicklingError(f"{what} cannot be pickled: {short(value)}: {type(error).__name__}: {error}") from error
+        raise PicklingError(
+            f"{what} cannot be pickled: {short(value)}: {type(error).__name__}: {error}"
+        ) from error
 
 
 def short(value: Any) -> str:

@@ -9,7 +9,18 @@ from types import ModuleType
 from . import _pickling
 
 #: Programs that run others inside of them: workers are not to run them, and get functions by value.
-_HOSTS = {"pytest", "py", "unittest", "IPython", "ipykernel", "ipykernel_launcher", "jupyter", "ipython", "pdb", "doctest"}
+_HOSTS = {
+    "pytest",
+    "py",
+    "unittest",
+    "IPython",
+    "ipykernel",
+    "ipykernel_launcher",
+    "jupyter",
+    "ipython",
+    "pdb",
+    "doctest",
+}
 
 #: What serves and does nothing else.
 _SERVER = ["-m", "rankpool._serve"]

@@ -53,6 +53,10 @@ class Task:
         return random.Random(f"{self.seed} {self.index}")
 
 
+#: The executor whose initializer has run, by thread: one that is not Python's own has new locals in each
+#: chunk.
+initialized: dict[int, str] = {}
+
 #: The threads that have run tasks in this process.
 running: set[int] = set()
 
@@ -65,14 +69,18 @@ class _Current(threading.local):
     count: int = 0
     first: int = 0
     place: tuple[int, int, int, int] = (1, 0, 0, 0)
-    #: The executor whose initializer has run here.
-    initialized: str = ""
-
-    def __init__(self) -> None:
-        running.add(threading.get_ident())
+    #: The thread is among those that run tasks.
+    known: bool = False
 
 
 current = _Current()
+
+
+def take_down() -> None:
+    """This thread runs tasks."""
+    running.add(threading.get_ident())
+    current.known = True
+
 
 def task() -> Task:
     """The task that runs on this thread.

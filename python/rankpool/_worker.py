@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import pickle
 import platform
 import sys
+import threading
 import traceback
 from itertools import starmap
 from time import perf_counter_ns
 from typing import Any, Callable
 
 from . import _pickling, _task
+from ._errors import PicklingError
 from ._pickling import dumps, loads
 from ._task import current
 
@@ -41,6 +44,8 @@ def load(parts: list[Any]) -> Callable[..., Outcome]:
             items = iter(loads(parts))
         except Exception as error:
             return _failed(_unloadable(error, "an argument"), [], 0)
+        if not current.known:
+            _task.take_down()
         current.first, current.count = first, items.__length_hint__()
         current.place = (attempt, rank, slot, seed)
         current.items = items
@@ -60,14 +65,15 @@ def load(parts: list[Any]) -> Callable[..., Outcome]:
 
 def initialize(key: str, parts: list[bytes]) -> Outcome | None:
     """Run the initializer of an executor, once on each worker; its failure, if it fails."""
-    if current.initialized == key:
+    thread = threading.get_ident()
+    if _task.initialized.get(thread) == key:
         return None
     try:
         initializer, arguments = loads(parts)
         initializer(*arguments)
     except BaseException as error:
         return _failed(error, [], 1, initializing=True)
-    current.initialized = key
+    _task.initialized[thread] = key
     return None
 
 
@@ -80,6 +86,8 @@ def run_submitted(index: int, parts: list[Any], attempt: int, rank: int, slot: i
     if initializer is not None and (failed := initialize(*initializer)):
         return failed
     items = iter((arguments,))
+    if not current.known:
+        _task.take_down()
     current.first, current.count, current.place = index, 1, (attempt, rank, slot, seed)
     current.items = items
     begin = perf_counter_ns()
@@ -96,7 +104,9 @@ def run_submitted(index: int, parts: list[Any], attempt: int, rank: int, slot: i
 def interrupt() -> None:
     """Raise KeyboardInterrupt in the tasks that run in this very process."""
     for thread in list(_task.running):
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(KeyboardInterrupt))
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(
+            ctypes.c_ulong(thread), ctypes.py_object(KeyboardInterrupt)
+        )
 
 
 def _done(results: Any, nanos: int, alone: bool = False) -> Outcome:
@@ -110,12 +120,12 @@ def _done(results: Any, nanos: int, alone: bool = False) -> Outcome:
             dumps(result)
         except Exception as error:
             return _failed(_unsendable(result, error), results[:number], 0)
-    return _failed(_pickling.PicklingError("the results cannot be pickled together"), [], 0)
+    return _failed(PicklingError("the results cannot be pickled together"), [], 0)
 
 
 def _unsendable(result: Any, error: Exception) -> Exception:
     text = f"a result cannot be pickled: {_pickling.short(result)}: {type(error).__name__}: {error}"
-    return _pickling.PicklingError(text)
+    return PicklingError(text)
 
 
 def _unloadable(error: Exception, what: str) -> Exception:
@@ -128,7 +138,7 @@ def _unloadable(error: Exception, what: str) -> Exception:
     elif isinstance(error, AttributeError):
         made = AttributeError(text)
     else:
-        made = _pickling.PicklingError(text)
+        made = PicklingError(text)
     made.__cause__ = error
     return made
 
@@ -140,14 +150,15 @@ def _failed(error: BaseException, results: list[Any], skip: int, initializing: b
         found = found.tb_next if found is not None else None
     text = "".join(traceback.format_exception(type(error), error, found)).rstrip()
     message = f"{type(error).__name__}: {error}"
+    pickled: list[bytes] | None = None
+    # What would end rank 0 is told by its text, and so is an exception that cannot be sent or made anew.
+    if not isinstance(error, (SystemExit, KeyboardInterrupt, GeneratorExit)):
+        with contextlib.suppress(Exception):
+            sent = dumps(error)
+            _pickling.loads(sent)
+            pickled = sent
     try:
-        sent = dumps(error)
-        _pickling.loads(sent)
-        pickled: list[Any] | None = [bytes(part) for part in sent]
-    except Exception:  # An exception that cannot be sent, or made anew, is told by its text.
-        pickled = None
-    try:
-        before = [bytes(part) for part in dumps(results)]
+        before = dumps(results)
     except Exception:
         before, results = dumps([]), []
     return False, message, pickle.dumps((len(results), before, pickled, initializing, text), 5)

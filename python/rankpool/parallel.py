@@ -21,7 +21,7 @@ from concurrent.futures import BrokenExecutor
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
-from . import futures
+from . import _program, futures
 from ._executor import Executor
 from ._launched import is_awaited, places
 
@@ -67,6 +67,8 @@ class SingleProcess:
 
     def _let_workers_stay(self) -> None:
         """Have what rank 0 alone has to do done by rank 0 alone."""
+        # Processes that are started later come to this place, and have of the program what is there by now.
+        _program.share_main()
         if is_awaited():
             Executor().shutdown()
 

@@ -59,6 +59,14 @@ impl Engine {
         self.with(|pool| Ok(pool.workers().iter().map(worker).collect()))
     }
 
+    /// Workers that have a chunk now, workers and children that were lost.
+    fn progress(&self) -> PyResult<(usize, usize, usize)> {
+        self.with(|pool| {
+            let progress = pool.progress();
+            Ok((progress.busy, progress.lost, progress.children_lost))
+        })
+    }
+
     /// Begins a map of the function in `code` over the blocks that `source` gives.
     #[pyo3(signature = (code, source, options))]
     fn map(
@@ -72,10 +80,19 @@ impl Engine {
         self.with(|pool| {
             let call = set(pool.call_chunks_with(&code, run_map), options)?;
             let source = Source(source);
-            let unordered = flag(options, "unordered")?;
-            let running = match unordered {
-                false => call.stream(source).map(|stream| Running::InOrder(stream.detached())),
-                true => call.unordered(source).map(|stream| Running::AsTheyEnd(stream.detached())),
+            let running = match (flag(options, "costs")?, flag(options, "unordered")?) {
+                (false, false) => call.stream(source).map(|stream| Running::InOrder(stream.detached())),
+                (false, true) => call.unordered(source).map(|stream| Running::AsTheyEnd(stream.detached())),
+                (true, unordered) => {
+                    // All blocks are made and kept before the first task begins.
+                    let call = call.window(u64::MAX).cost(|items| items.cost);
+                    match unordered {
+                        false => call.stream(source).map(|stream| Running::LongestFirst(stream.detached())),
+                        true => call
+                            .unordered(source)
+                            .map(|stream| Running::LongestFirstAsTheyEnd(stream.detached())),
+                    }
+                }
             };
             Ok(Map(Mutex::new(Some(running.map_err(|error| raised(py, &error))?))))
         })

@@ -4,6 +4,7 @@ use std::{
     sync::{Mutex, PoisonError},
     task::Poll,
     time::{Duration, Instant},
+    vec,
 };
 
 use pyo3::{IntoPyObjectExt, prelude::*, types::PyList};
@@ -18,7 +19,7 @@ use crate::{
 /// Python's signals are looked at so often while a thread waits.
 pub(crate) const LOOK: Duration = Duration::from_millis(50);
 
-/// Blocks from a Python callable, which gives `(first index, parts)`, or `None` after the last one.
+/// Blocks from a Python callable, which gives `(first index, cost, parts)`, or `None` after the last one.
 pub(crate) struct Source(pub(crate) Py<PyAny>);
 
 impl Iterator for Source {
@@ -27,9 +28,10 @@ impl Iterator for Source {
     fn next(&mut self) -> Option<Items> {
         Python::attach(|py| {
             let block = self.0.call0(py).and_then(|block| {
-                block.extract::<Option<(u64, Bound<'_, PyList>)>>(py)?.map_or(Ok(None), |(first, parts)| {
-                    Ok(Some(Items { first, parts: Parts::from_python(&parts)? }))
-                })
+                let Some((first, cost, parts)) = block.extract::<Option<(u64, f64, Bound<'_, PyList>)>>(py)? else {
+                    return Ok(None);
+                };
+                Ok(Some(Items { first, cost, parts: Parts::from_python(&parts)? }))
             });
             // The callable keeps its errors to itself; one of the conversion is told by Python's last resort.
             block.unwrap_or_else(|error: PyErr| {
@@ -40,19 +42,31 @@ impl Iterator for Source {
     }
 }
 
+/// Blocks in the order in which they begin.
+type Sorted = vec::IntoIter<(u64, Items)>;
+
 /// What the results come out of.
 pub(crate) enum Running {
     InOrder(Stream<'static, Source, Results>),
     AsTheyEnd(Unordered<'static, Source, Results>),
+    LongestFirst(Stream<'static, Sorted, Results>),
+    LongestFirstAsTheyEnd(Unordered<'static, Sorted, Results>),
+}
+
+type Next<T> = Poll<Option<Result<T, Error>>>;
+
+/// Blocks that come in order need no number.
+fn unnumbered(next: Next<Results>) -> Next<(u64, Results)> {
+    next.map(|next| next.map(|next| next.map(|results| (0, results))))
 }
 
 impl Running {
-    fn poll(&mut self, ahead: u64, limit: Duration) -> Poll<Option<Result<(u64, Results), Error>>> {
+    fn poll(&mut self, ahead: u64, limit: Duration) -> Next<(u64, Results)> {
         match self {
-            Running::InOrder(stream) => {
-                stream.poll(ahead, limit).map(|next| next.map(|next| next.map(|results| (0, results))))
-            }
+            Running::InOrder(stream) => unnumbered(stream.poll(ahead, limit)),
             Running::AsTheyEnd(stream) => stream.poll(ahead, limit),
+            Running::LongestFirst(stream) => unnumbered(stream.poll(ahead, limit)),
+            Running::LongestFirstAsTheyEnd(stream) => stream.poll(ahead, limit),
         }
     }
 }

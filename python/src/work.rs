@@ -17,6 +17,9 @@ use crate::parts::Parts;
 pub(crate) struct Items {
     /// The index of the first one in its map.
     pub(crate) first: u64,
+    /// What it costs beside others, where maps begin with what costs most.
+    #[serde(skip)]
+    pub(crate) cost: f64,
     pub(crate) parts: Parts,
 }
 
