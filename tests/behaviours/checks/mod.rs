@@ -5,6 +5,7 @@ mod costs;
 mod failures;
 mod futures;
 mod maps;
+mod places;
 
 use std::time::Duration;
 
@@ -23,7 +24,9 @@ use checks;
 
 /// Every check there is.
 pub fn all() -> impl Iterator<Item = Check> {
-    [maps::CHECKS, chunks::CHECKS, costs::CHECKS, futures::CHECKS, failures::CHECKS].concat().into_iter()
+    [maps::CHECKS, chunks::CHECKS, costs::CHECKS, futures::CHECKS, failures::CHECKS, places::CHECKS]
+        .concat()
+        .into_iter()
 }
 
 fn same(n: u64) -> u64 {
