@@ -107,7 +107,7 @@ fn probe_inside(probe: &str) -> Result<ExitCode, Error> {
     use crate::{executor::Executor, launch::Mode, mpi};
     let found = match probe {
         "mpi" => {
-            let world = mpi::World::initialise(mpi::Threads::One)?;
+            let world = mpi::World::initialise(mpi::Threads::OneAtATime)?;
             let slots = world.universe_size()?.map_or("not told".to_string(), |slots| slots.to_string());
             let found = format!("{}, universe size (slots) {slots}", mpi::thread_level(&world)?);
             world.finalise()?;

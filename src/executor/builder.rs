@@ -27,6 +27,7 @@ use crate::{
     scheduler::Chunk,
     sync::lock,
     wire::Program,
+    worker::or_end,
 };
 
 /// How much longer than the fabric the start is waited for.
@@ -124,8 +125,9 @@ impl Builder {
         self
     }
 
-    /// Task threads in each worker, 1 by default; for `processes`, `comm` and `pool`. MPI stays on
-    /// one thread of its own, and per-worker state is per thread.
+    /// Task threads in each worker, 1 by default; for `processes`, `comm` and `pool`. With 1, tasks run on the thread
+    /// of the worker's process that has called [`start`](Builder::start); with more, that one talks to rank 0. Per-worker
+    /// state is per thread.
     pub fn threads_per_worker(mut self, threads: u32) -> Builder {
         self.wanted.threads_per_worker = threads;
         self
@@ -535,8 +537,14 @@ impl Builder {
                 }
                 (workers, mode)
             }
-            Ok(Report::Role(_)) => {
-                // The other thread serves and ends the process, unless it panics.
+            Ok(Report::Role(role)) => {
+                // Tasks run here: signals, and many libraries, count on a program's first thread.
+                if let Role::Worker(awaited) = role
+                    && let Ok(service) = awaited.recv()
+                {
+                    or_end(service);
+                }
+                // The other thread ends the process, unless it panics.
                 let _ = thread.join();
                 launch::exit_now(launch::EXIT_INTERNAL)
             }

@@ -214,7 +214,8 @@ impl Executor {
     ///
     /// On rank 0 this returns when all workers are ready. On a worker it never returns: the
     /// process serves inside this call and exits there, so what follows it in `main` runs once.
-    /// What comes before it runs on every rank.
+    /// What comes before it runs on every rank. Tasks run on the thread that has called it: called in `main`, the first
+    /// of their process, as signal handlers and many libraries want it.
     ///
     /// # Errors
     /// When the workers cannot be started; the text says what to do.

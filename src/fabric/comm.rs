@@ -2,11 +2,12 @@
 
 use std::{
     collections::VecDeque,
+    sync::mpsc,
     time::{Duration, Instant},
 };
 
 use super::{
-    ALERT, Ending, Expecting, Idle, Lead,
+    ALERT, Ending, Expecting, Idle, Lead, Role,
     port::Port,
     transport::{Incoming, Replacement, Transport},
     worker_side::{Served, serve_remote},
@@ -14,7 +15,7 @@ use super::{
 use crate::{
     error::Error,
     launch::{self, Policy},
-    mpi::World,
+    mpi::{Communicator, World},
     say::say,
     wire::{Frame, ToRank0, ToWorker},
     worker::{Goodbye, Link, LinkError},
@@ -111,13 +112,32 @@ fn finalise(world: World) -> Result<(), Error> {
     Ok(())
 }
 
-/// Serves as a worker rank of the world and ends the process.
-pub(crate) fn serve(world: World, lead: Lead) -> ! {
-    let port = match world.duplicate() {
-        Ok(communicator) => Port::new(communicator, Some(0)),
-        Err(error) => die(&error.to_string()),
+/// Has the thread that called `start` serve, over the communicator to those who spawned this process, or else a duplicate of
+/// the world; then ends the process.
+pub(super) fn serve(world: World, parent: Option<Communicator>, lead: Lead, turns_out: &dyn Fn(Role)) -> ! {
+    launch::becomes_worker();
+    let (service, awaited) = mpsc::channel();
+    turns_out(Role::Worker(awaited));
+    let communicator =
+        parent.map_or_else(|| world.duplicate(), Ok).unwrap_or_else(|error| die(&error.to_string()));
+    let served = match world.give(communicator) {
+        Ok(given) => {
+            let (say, said) = mpsc::channel();
+            // The other thread waits for it, and ends this process if it cannot go on.
+            let _ = service.send(Box::new(move || drop(say.send(serve_over(given.take(), lead)))));
+            said.recv().unwrap_or_else(|_| launch::exit_now(launch::EXIT_INTERNAL))
+        }
+        Err(communicator) => serve_over(communicator, lead),
     };
-    serve_on(world, port, lead)
+    // MPI is to be finalised by the thread that has initialised it.
+    leave(world, served)
+}
+
+/// Serves as a worker whose rank 0 is at the other end.
+fn serve_over(communicator: Communicator, lead: Lead) -> Result<Served, LinkError> {
+    let port = Port::new(communicator, Some(0));
+    let mut link = MpiLink { port, arrived: VecDeque::new(), idle: Idle::new(false) };
+    serve_remote(&mut link, |link, idle| link.idle = idle, Some(lead))
 }
 
 fn die(reason: &str) -> ! {
@@ -125,10 +145,9 @@ fn die(reason: &str) -> ! {
     launch::exit_now(launch::EXIT_ORPHANED)
 }
 
-/// Serves as a worker whose rank 0 is at the other end of `port`, and ends the process.
-pub(super) fn serve_on(world: World, port: Port, lead: Lead) -> ! {
-    let mut link = MpiLink { port, arrived: VecDeque::new(), idle: Idle::new(false) };
-    match serve_remote(&mut link, |link, idle| link.idle = idle, Some(lead)) {
+/// Ends the process of a worker that has served.
+fn leave(world: World, served: Result<Served, LinkError>) -> ! {
+    match served {
         Ok(Served::Goodbye(Goodbye { finalise: true })) => match finalise(world) {
             Ok(()) => launch::exit(launch::EXIT_DONE),
             Err(error) => die(&error.to_string()),

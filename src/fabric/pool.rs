@@ -10,8 +10,8 @@ use std::{
 };
 
 use super::{
-    Ending, Lead,
-    comm::{leave_world, serve_on},
+    Ending,
+    comm::leave_world,
     files,
     port::Port,
     transport::{Incoming, Replacement, Transport},
@@ -301,11 +301,6 @@ impl Transport for Pool {
     fn end(&mut self, ending: Ending, lost: bool) -> Result<(), Error> {
         leave_world(&mut self.world, self.ports.values_mut(), ending, lost)
     }
-}
-
-/// Serves as a spawned worker and ends the process.
-pub(crate) fn serve(world: World, parent: Communicator, lead: Lead) -> ! {
-    serve_on(world, Port::new(parent, Some(0)), lead)
 }
 
 #[cfg(test)]

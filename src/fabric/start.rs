@@ -1,7 +1,10 @@
 //! How a fabric is started, and what this process turns out to be meanwhile: rank 0, or a worker, which serves and ends
 //! in here.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::mpsc,
+    time::{Duration, Instant},
+};
 
 #[cfg(feature = "mpi")]
 use super::{
@@ -70,14 +73,17 @@ pub(crate) struct Started {
     pub(crate) mode: Mode,
 }
 
+/// Serves as a worker, and tells the thread that has MPI how that has ended.
+pub(crate) type Service = Box<dyn FnOnce() + Send>;
+
 /// What this process turns out to be while it starts.
 #[cfg_attr(not(feature = "mpi"), expect(dead_code, reason = "without MPI it is known before"))]
 pub(crate) enum Role {
-    Worker,
+    /// A worker: the thread that called `start` is to render this service, once it is there, and to wait for the end of the
+    /// process. None comes where the other thread serves itself.
+    Worker(mpsc::Receiver<Service>),
     /// Rank 0, which begins to spawn so many workers.
-    Spawner {
-        workers: u32,
-    },
+    Spawner { workers: u32 },
 }
 
 /// Sets what MPI and numerical libraries are told by the environment. To be called before there is another thread.
@@ -249,15 +255,13 @@ fn start_mpi(mode: Mode, wanted: Wanted, lead: Lead, turns_out: &dyn Fn(Role)) -
         _ => {}
     }
     // A pool spawns replacements while it runs.
-    let threads = if mode == Mode::Pool { mpi::Threads::Several } else { mpi::Threads::One };
+    let threads = if mode == Mode::Pool { mpi::Threads::Several } else { mpi::Threads::OneAtATime };
     let mut world = World::initialise(threads)?;
     if let Some(timing) = &wanted.timing {
         world.before_use(timing.clone().before_use());
     }
     if let Some(parent) = world.parent()? {
-        launch::becomes_worker();
-        turns_out(Role::Worker);
-        pool::serve(world, parent, lead);
+        comm::serve(world, Some(parent), lead, turns_out);
     }
     let size = world.size()?;
     if let Launcher::Mpi { name, size: told, .. } = launcher
@@ -270,9 +274,7 @@ fn start_mpi(mode: Mode, wanted: Wanted, lead: Lead, turns_out: &dyn Fn(Role)) -
         return start_pool(world, wanted, lead, turns_out);
     }
     if world.rank()? > 0 {
-        launch::becomes_worker();
-        turns_out(Role::Worker);
-        comm::serve(world, lead);
+        comm::serve(world, None, lead, turns_out);
     }
     start_comm(world, size, &wanted, lead)
 }

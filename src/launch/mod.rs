@@ -78,7 +78,7 @@ pub(crate) const EXIT_ORPHANED: i32 = EXIT_INTERNAL;
 #[cfg(feature = "cli")]
 pub(crate) const EXIT_STOPPED: i32 = 75;
 
-/// Stack of every thread that runs tasks; what a main thread usually has.
+/// Stack of every thread of ours that runs tasks: at least what a main thread usually has.
 pub(crate) const STACK_BYTES: usize = 16 << 20;
 
 /// This process and its host.

@@ -2,7 +2,8 @@
 //!
 //! Every return code is looked at, and the error handler that aborts the program is replaced
 //! before anything can fail. Sections refer to the MPI standard, version 4.1. All of it happens on
-//! the one thread that initialised MPI, but for spawns [aside](World::spawn_aside).
+//! one thread at a time: the one that initialised MPI, or one that it has [given](World::give) a communicator; spawns
+//! [aside](World::spawn_aside) have threads of their own.
 
 mod bare;
 mod interfaces;
@@ -47,9 +48,9 @@ fn error_text(code: c_int) -> String {
 /// Which threads of this process will use MPI (section 11.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Threads {
-    /// The one that initialises it: MPI_THREAD_FUNNELED.
-    One,
-    /// Others as well, where the library allows it: MPI_THREAD_MULTIPLE.
+    /// One at a time, where the library allows that it is not always the same: MPI_THREAD_SERIALIZED.
+    OneAtATime,
+    /// Several at the same time, where the library allows it: MPI_THREAD_MULTIPLE.
     Several,
 }
 
@@ -60,8 +61,8 @@ pub(crate) enum Threads {
 #[derive(Debug)]
 pub(crate) struct World {
     world: Communicator,
-    /// Any thread may use MPI.
-    multiple: bool,
+    /// The thread level that the library gives.
+    level: c_int,
     before_use: Option<BeforeUse>,
 }
 
@@ -91,9 +92,11 @@ impl World {
         let begun = BEGUN.swap(true, Ordering::AcqRel);
         // SAFETY: argc and argv may be null (section 11.2.1); MPI is initialised once a process: who comes second is
         // refused, after this function and after the program itself.
-        let (code, least, most) = unsafe {
-            let (least, most) = (ffi::RSMPI_THREAD_FUNNELED, ffi::RSMPI_THREAD_MULTIPLE);
-            let wanted = if threads == Threads::Several { most } else { least };
+        let (code, least) = unsafe {
+            let wanted = match threads {
+                Threads::OneAtATime => ffi::RSMPI_THREAD_SERIALIZED,
+                Threads::Several => ffi::RSMPI_THREAD_MULTIPLE,
+            };
             let mut initialised = 0;
             ffi::MPI_Initialized(&mut initialised);
             if begun || initialised != 0 {
@@ -104,7 +107,7 @@ impl World {
             }
             let code =
                 ffi::MPI_Init_thread(std::ptr::null_mut(), std::ptr::null_mut(), wanted, &mut provided);
-            (code, least, most)
+            (code, ffi::RSMPI_THREAD_FUNNELED)
         };
         check("MPI_Init_thread", code)?;
         // SAFETY: reading a constant of the library.
@@ -117,7 +120,7 @@ impl World {
                 "this MPI library gives less than MPI_THREAD_FUNNELED: it was built without thread support",
             ));
         }
-        Ok(World { world, multiple: provided >= most, before_use: None })
+        Ok(World { world, level: provided, before_use: None })
     }
 
     pub(crate) fn rank(&self) -> Result<u32, Error> {
@@ -169,6 +172,20 @@ impl World {
         };
         self.try_out(&communicator, side)?;
         Ok(communicator)
+    }
+
+    /// Whether several threads may use MPI at the same time.
+    pub(crate) fn threads_may_share(&self) -> bool {
+        // SAFETY: reading a constant of the library.
+        self.level >= unsafe { ffi::RSMPI_THREAD_MULTIPLE }
+    }
+
+    /// Gives a communicator to another thread: from then on that one uses MPI, and this one does not until the other is
+    /// done. The communicator itself, where the library leaves MPI to the thread that has initialised it.
+    pub(crate) fn give(&self, communicator: Communicator) -> Result<Given, Communicator> {
+        // SAFETY: reading a constant of the library.
+        let may = self.level >= unsafe { ffi::RSMPI_THREAD_SERIALIZED };
+        if may { Ok(Given(communicator)) } else { Err(communicator) }
     }
 
     /// The intercommunicator to those who spawned this process (section 11.8.2), if it was spawned.
@@ -254,6 +271,22 @@ pub(crate) struct Communicator {
     raw: ffi::MPI_Comm,
     /// MPI stays on its thread.
     not_send: PhantomData<*const ()>,
+}
+
+/// A communicator on its way to another thread.
+#[derive(Debug)]
+pub(crate) struct Given(Communicator);
+
+// SAFETY: a communicator names an object of the library. It is given away at MPI_THREAD_SERIALIZED by the thread that uses
+// MPI, which then leaves it to the other one; at MPI_THREAD_MULTIPLE any thread may use it. Each communicator has one
+// user, who has it whole: the handle is not kept.
+unsafe impl Send for Given {}
+
+impl Given {
+    /// The calling thread has it now.
+    pub(crate) fn take(self) -> Communicator {
+        self.0
+    }
 }
 
 impl Communicator {

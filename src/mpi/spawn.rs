@@ -12,7 +12,7 @@ use std::{
 
 use mpi::ffi;
 
-use super::{Communicator, Side, World, check};
+use super::{Communicator, Given, Side, World, check};
 use crate::error::{Error, ErrorKind};
 
 /// What is to be spawned.
@@ -88,16 +88,11 @@ impl World {
         Ok(children)
     }
 
-    /// Whether the library gives MPI_THREAD_MULTIPLE, as a spawn aside needs.
-    pub(crate) fn threads_may_share(&self) -> bool {
-        self.multiple
-    }
-
-    /// Begins to spawn.
+    /// Begins to spawn, where [threads may share](World::threads_may_share) MPI.
     pub(crate) fn spawn_aside(&self, what: Spawn) -> Result<Spawning, Error> {
         let (answer, answered) = mpsc::channel();
         // Who has given the spawn up does not listen any more.
-        let run = move || drop(answer.send(what.run().map(Handle)));
+        let run = move || drop(answer.send(what.run().and_then(Communicator::adopt).map(Given)));
         thread::Builder::new().name("rankpool-spawn".into()).spawn(run).map_err(|error| {
             Error::new(ErrorKind::Spawn, format!("there is no thread for the spawn: {error}"))
         })?;
@@ -105,22 +100,15 @@ impl World {
     }
 }
 
-/// A communicator on its way from the thread that spawned.
-struct Handle(ffi::MPI_Comm);
-
-// SAFETY: a handle names an object of the library, which with MPI_THREAD_MULTIPLE any thread may use; one thread
-// gives it away before the other has it.
-unsafe impl Send for Handle {}
-
 /// A spawn that was begun.
 #[derive(Debug)]
-pub(crate) struct Spawning(mpsc::Receiver<Result<Handle, Error>>);
+pub(crate) struct Spawning(mpsc::Receiver<Result<Given, Error>>);
 
 impl Spawning {
     /// The intercommunicator to those who were spawned, once they are there.
     pub(crate) fn done(&mut self) -> Option<Result<Communicator, Error>> {
         match self.0.try_recv() {
-            Ok(spawned) => Some(spawned.and_then(|handle| Communicator::adopt(handle.0))),
+            Ok(spawned) => Some(spawned.map(Given::take)),
             Err(mpsc::TryRecvError::Empty) => None,
             Err(mpsc::TryRecvError::Disconnected) => {
                 Some(Err(Error::new(ErrorKind::Internal, "the thread that spawned has panicked")))

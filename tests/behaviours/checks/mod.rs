@@ -7,6 +7,7 @@ mod futures;
 mod lasting;
 mod maps;
 mod scattered;
+mod places;
 
 use std::time::Duration;
 
@@ -33,6 +34,7 @@ pub fn all() -> impl Iterator<Item = Check> {
         lasting::CHECKS,
         futures::CHECKS,
         failures::CHECKS,
+        places::CHECKS,
     ];
     files.concat().into_iter()
 }
