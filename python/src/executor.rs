@@ -154,7 +154,8 @@ fn flag(settings: &Bound<'_, PyDict>, name: &str) -> PyResult<bool> {
 
 fn seconds(settings: &Bound<'_, PyDict>, name: &str) -> PyResult<Option<Duration>> {
     // What is no time at all is as good as for ever.
-    Ok(setting::<f64>(settings, name)?.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)))
+    Ok(setting::<f64>(settings, name)?
+        .map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)))
 }
 
 fn builder(py: Python<'_>, settings: &Bound<'_, PyDict>) -> PyResult<Builder> {

@@ -28,7 +28,9 @@ impl Iterator for Source {
     fn next(&mut self) -> Option<Items> {
         Python::attach(|py| {
             let block = self.0.call0(py).and_then(|block| {
-                let Some((first, cost, parts)) = block.extract::<Option<(u64, f64, Bound<'_, PyList>)>>(py)? else {
+                let Some((first, cost, parts)) =
+                    block.extract::<Option<(u64, f64, Bound<'_, PyList>)>>(py)?
+                else {
                     return Ok(None);
                 };
                 Ok(Some(Items { first, cost, parts: Parts::from_python(&parts)? }))
@@ -81,7 +83,8 @@ impl Map {
     /// `(number, nanoseconds, parts)`, or what is known of a block that failed. The number of a block is told where
     /// blocks come out of order.
     fn poll<'py>(&self, py: Python<'py>, ahead: u64, seconds: f64) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let deadline = Duration::try_from_secs_f64(seconds).ok().and_then(|wait| Instant::now().checked_add(wait));
+        let deadline =
+            Duration::try_from_secs_f64(seconds).ok().and_then(|wait| Instant::now().checked_add(wait));
         loop {
             let left = deadline.map_or(LOOK, |at| at.saturating_duration_since(Instant::now()).min(LOOK));
             let next = py.detach(|| {

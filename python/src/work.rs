@@ -58,7 +58,8 @@ impl Code {
 /// The module with the worker's side in Python.
 fn worker(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     static WORKER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let worker = WORKER.get_or_try_init(py, || Ok::<_, PyErr>(py.import("rankpool._worker")?.into_any().unbind()));
+    let worker =
+        WORKER.get_or_try_init(py, || Ok::<_, PyErr>(py.import("rankpool._worker")?.into_any().unbind()));
     Ok(worker?.bind(py).clone())
 }
 

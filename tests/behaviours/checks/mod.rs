@@ -6,8 +6,8 @@ mod failures;
 mod futures;
 mod lasting;
 mod maps;
-mod scattered;
 mod places;
+mod scattered;
 
 use std::time::Duration;
 
