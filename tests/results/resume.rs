@@ -24,6 +24,7 @@ pub const TESTS: &[Test] = &[
     ("failed tasks are run again only when asked", &[SERIAL, COMM, LEADERS], retry_failed),
     ("a damaged journal is told of, and its tasks run again", &[SERIAL], damaged),
     ("a journal alone keeps a run, too", &[SERIAL], journal_alone),
+    ("show tells what a journal holds", &[SERIAL], shown),
 ];
 
 /// The process of rank 0, once it has workers and runs.
@@ -225,4 +226,37 @@ fn journal_alone(way: &Way) {
     assert_eq!(again["resumed"], 50);
     assert_eq!(again["summary"], first["summary"]);
     assert_eq!(again["results_digest"], first["results_digest"]);
+}
+
+fn shown(way: &Way) {
+    let folder = Folder::new();
+    let of_job = folder.file("run.journal");
+    run(way, &["steady", "--n", "20", "--milliseconds", "0", "--journal", &of_job]).expect(0);
+    let shown = start(&mut command(way, &["show", &of_job, "--json"])).end().expect(0).json();
+    assert_eq!((&shown["of"]["job"], &shown["done_tasks"]), (&"steady".into(), &"0-19".into()), "{shown}");
+    let of_map = folder.file("map.journal");
+    let pool = rankpool::Executor::builder().mode(rankpool::Mode::Serial).start().unwrap();
+    let odd = |n: u64| if n == 3 { Err("it is odd") } else { Ok(n as f64) };
+    let outcomes = pool.try_call(odd).label("sweep").seed(8).journal(&of_map).outcomes(0..5).unwrap();
+    assert!(outcomes[3].is_err());
+    let ended = start(&mut command(way, &["show", &of_map])).end().expect(0);
+    for told in [
+        "a journal: a map with the label \"sweep\", of items of type u64 and values of type f64",
+        "seed             8",
+        "tasks            5",
+        "done             4 (0-2,4)",
+        "failed           1 (3)",
+        "in use           no",
+        "task 3 attempt 1 on rank 0",
+        "it is odd",
+    ] {
+        assert!(ended.stdout.contains(told), "{told}: {ended:?}");
+    }
+    // A job does not go on from it.
+    let refused = run(way, &["steady", "--n", "5", "--journal", &of_map, "--resume"]).expect(2);
+    assert!(
+        refused
+            .stderr
+            .contains("it is of a map with the label \"sweep\", and this is a run of the job steady")
+    );
 }
