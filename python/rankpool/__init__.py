@@ -26,6 +26,7 @@ from ._executor import Executor, Progress, Worker
 from ._future import Future, Outcome
 from ._rankpool import VERSION as __version__
 from ._results import read
+from ._scatter import Scattered
 from ._task import Task, in_worker, task
 from .pool import Pool
 
@@ -41,6 +42,7 @@ __all__ = [
     "Progress",
     "RankpoolError",
     "RemoteTraceback",
+    "Scattered",
     "Task",
     "TaskError",
     "TaskLost",

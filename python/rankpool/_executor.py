@@ -20,8 +20,13 @@ from ._future import Future, Outcome
 from ._map import Blocks, Mapping
 from ._rankpool import Engine
 from ._rankpool import Map as _Map
+from ._scatter import Scattered
 
 T = TypeVar("T")
+
+
+#: Options of a map that count for each task: blocks have one item then.
+_OF_A_TASK = ("retries", "task_timeout", "keep_going", "costs", "journal")
 
 
 class Worker(NamedTuple):
@@ -177,6 +182,18 @@ class Executor(concurrent.futures.Executor):
         busy, lost, children_lost = (0, 0, 0) if self._ended else self._engine.progress()
         return Progress(self._count.done, self._count.failed, busy, lost + children_lost)
 
+    def scatter(self, value: T) -> Scattered[T]:
+        """Send a value once to each worker, for any number of maps and tasks.
+
+        >>> from rankpool import Executor
+        >>> with Executor(mode="serial") as pool:
+        ...     table = pool.scatter({"a": 1, "b": 2})
+        ...     list(pool.starmap(dict.get, [(table, "b"), (table, "a")]))
+        [2, 1]
+        """
+        sent = _pickling.dumps_named(value, "the scattered value", scattered=False)
+        return Scattered(self._engine.scatter(sent))
+
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         """Run ``fn(*args, **kwargs)`` on a worker.
 
@@ -205,6 +222,8 @@ class Executor(concurrent.futures.Executor):
         seed: int | None = None,
         progress: bool = False,
         cost: Callable[..., float] | None = None,
+        journal: str | os.PathLike[str] | None = None,
+        retry_failed: bool = False,
     ) -> Iterator[T]:
         """Run `fn` over all items; results in the order of the items.
 
@@ -235,6 +254,11 @@ class Executor(concurrent.futures.Executor):
         cost : callable, optional
             Tells what an item costs beside others, called as `fn` is: the tasks that cost most begin first.
             Results come in the order of the items all the same.
+        journal : path, optional
+            A file that keeps what came of each task. The same map in a later run of the program runs only
+            what is missing in it, and is refused if its label, its seed or its number of items is another one.
+        retry_failed : bool
+            Whether tasks whose failures the journal has are run again.
 
         Returns
         -------
@@ -248,7 +272,14 @@ class Executor(concurrent.futures.Executor):
         ...     list(pool.map(abs, range(-2, 2)))
         [2, 1, 0, 1]
         """
-        options = {"unordered": unordered, "label": label, "seed": seed, "progress": progress, "cost": cost}
+        options: dict[str, Any] = {
+            "unordered": unordered,
+            "label": label,
+            "seed": seed,
+            "progress": progress,
+            "cost": cost,
+        }
+        options.update({"journal": journal, "retry_failed": retry_failed})
         return iter(
             self._mapping(fn, iterables, timeout, chunksize, buffersize, retries, task_timeout, options)
         )
@@ -351,7 +382,9 @@ class Executor(concurrent.futures.Executor):
         # What counts for each task is counted by the library, whose task is one item then.
         cost = options.pop("cost", None)
         options["costs"] = cost is not None
-        alone = any(options.get(name) for name in ("retries", "task_timeout", "keep_going", "costs"))
+        alone = any(
+            options.get(name) for name in ("retries", "task_timeout", "keep_going", "costs", "journal")
+        )
         if not alone:
             options["chunk"] = 1
         elif chunksize is not None:
@@ -367,6 +400,8 @@ class Executor(concurrent.futures.Executor):
         # Each worker is to have a block, and another one that waits.
         most = None if buffersize is None else max(1, buffersize // (2 * self._slots))
         total = _length(iterables)
+        if alone:
+            options["total"] = total
         blocks = Blocks(items, total, chunksize, self._slots, first, most, cost)
 
         def start(blocks: Blocks) -> _Map:
@@ -393,7 +428,7 @@ class Executor(concurrent.futures.Executor):
         self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> list[bytes]:
         try:
-            return _pickling.dumps((fn, args, kwargs, self._initializer))
+            return _pickling.dumps((fn, args, kwargs, self._initializer), scattered=True)
         except Exception:
             _pickling.dumps_named(fn, "the function")
             for number, argument in enumerate(args):
@@ -417,7 +452,7 @@ def _common(options: dict[str, Any]) -> dict[str, Any]:
     """Takes the options out that are of every map."""
     names = ("timeout", "chunksize", "buffersize", "retries", "task_timeout")
     common = {name: options.pop(name, None) for name in names}
-    unknown = options.keys() - {"unordered", "label", "seed", "progress", "cost"}
+    unknown = options.keys() - {"unordered", "label", "seed", "progress", "cost", "journal", "retry_failed"}
     if unknown:
         raise TypeError(f"unexpected keyword argument: {', '.join(sorted(unknown))}")
     return common

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import multiprocessing
+import platform
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from typing import Generic, TypeVar
+
+from ._errors import RemoteTraceback
+from ._task import task
 
 __all__ = ["AsyncResult", "Background", "Caught", "IMapIterator"]
 
@@ -161,17 +166,23 @@ class Caught(Generic[T, R]):
         try:
             return self.func(item)
         except Exception as error:
-            return Failure(error)
+            now = task()
+            frames = error.__traceback__.tb_next if error.__traceback__ is not None else None
+            text = "".join(traceback.format_exception(type(error), error, frames)).rstrip()
+            return Failure(
+                error, f'\n"""\n{text}\n"""\ntask {now.index} on rank {now.rank} ({platform.node()})'
+            )
 
 
 class Failure:
-    """What a task raised."""
+    """What a task raised, and its traceback on the worker."""
 
-    def __init__(self, error: Exception) -> None:
+    def __init__(self, error: Exception, text: str) -> None:
         self.error = error
+        self.text = text
 
 
 def _value(result: R | Failure) -> R:
     if isinstance(result, Failure):
-        raise result.error
+        raise result.error from RemoteTraceback(result.text)
     return result

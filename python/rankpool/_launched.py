@@ -7,7 +7,7 @@ import warnings
 
 from ._rankpool import is_awaited, launched_ranks
 
-__all__ = ["are_launched", "is_awaited", "places"]
+__all__ = ["are_launched", "is_awaited", "launched_ranks", "places"]
 
 
 def are_launched() -> bool:

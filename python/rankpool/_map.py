@@ -83,7 +83,7 @@ class Blocks:
         if not block:
             return None
         try:
-            parts = _pickling.dumps(block)
+            parts = _pickling.dumps(block, scattered=True)
         except Exception:
             block, parts = self._without_the_unsendable(block)
             if not block:
@@ -93,7 +93,7 @@ class Blocks:
         self.next += len(block)
         self.count += 1
         if not self.fixed and self.nanos is not None and self.size > 1:
-            self.bytes = sum(map(len, parts)) / len(block)
+            self.bytes = sum(len(part) for part in parts if isinstance(part, bytes)) / len(block)
         if self.left is not None:
             self.left -= len(block)
         return first, cost, parts
@@ -105,12 +105,12 @@ class Blocks:
         """The items before the first that cannot be pickled, which ends the map."""
         for number, item in enumerate(block):
             try:
-                _pickling.dumps(item)
+                _pickling.dumps(item, scattered=True)
             except Exception as error:
                 what = _pickling.short(item)
                 text = f"item {self.next + number} cannot be pickled: {what}: {type(error).__name__}: {error}"
                 self._end(PicklingError(text))
-                return block[:number], _pickling.dumps(block[:number])
+                return block[:number], _pickling.dumps(block[:number], scattered=True)
         self._end(PicklingError(f"items {self.next} and those behind it cannot be pickled together"))
         return [], []
 
@@ -261,6 +261,9 @@ class Mapping:
             outcome = running.poll(self._ahead(), -1.0 if seconds is None else seconds)
         except BaseException:
             self.close()
+            if self._blocks.error is not None:
+                # Items that end too early are not what a journal has.
+                raise self._blocks.error from None
             raise
         if outcome is None:
             if wait:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import pickle
 import sys
+import threading
 from types import FunctionType
 from typing import Any, Callable
 
@@ -53,6 +54,29 @@ def _is_shared(found: Any) -> bool:
     return place is found
 
 
+class _Local(threading.local):
+    """The scattered values in what this thread pickles or unpickles."""
+
+    met: list[Any] | None = None
+    arrived: tuple[Any, ...] = ()
+
+
+_local = _Local()
+
+
+def meet(handle: Any) -> tuple[Any, ...]:
+    """How a scattered value is pickled: by its place among those of the message."""
+    if _local.met is None:
+        raise PicklingError("a scattered value goes to tasks only, in their arguments and functions")
+    if handle not in _local.met:
+        _local.met.append(handle)
+    return _arrived, (_local.met.index(handle),)
+
+
+def _arrived(place: int) -> Any:
+    return _local.arrived[place]
+
+
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     """By value what workers do not have, by reference all else."""
 
@@ -68,12 +92,18 @@ def _dumps_by_value(value: Any, callback: Callable[[pickle.PickleBuffer], bool])
     return file.getvalue()
 
 
-def dumps(value: Any, by_value: bool = False) -> list[bytes]:
-    """Pickle an object.
+def dumps(value: Any, by_value: bool = False, scattered: bool = False) -> list[Any]:
+    """Pickle an object, with the handles of its scattered values behind it if there may be some.
 
     >>> loads(dumps([1, 2, 3]))
     [1, 2, 3]
     """
+    if scattered:
+        outer, _local.met = _local.met, []
+        try:
+            return [*dumps(value, by_value), *_local.met]
+        finally:
+            _local.met = outer
     buffers: list[bytes] = []
 
     def keep(buffer: pickle.PickleBuffer) -> bool:
@@ -98,13 +128,19 @@ def loads(parts: list[Any]) -> Any:
     """Unpickle what :func:`dumps` has made."""
     if len(parts) == 1:
         return pickle.loads(parts[0])
+    if isinstance(parts[-1], tuple):
+        outer, _local.arrived = _local.arrived, parts.pop()
+        try:
+            return loads(parts)
+        finally:
+            _local.arrived = outer
     return pickle.loads(parts[0], buffers=parts[1:])
 
 
-def dumps_named(value: Any, what: str, by_value: bool = False) -> list[bytes]:
+def dumps_named(value: Any, what: str, scattered: bool = True) -> list[Any]:
     """Pickle an object that goes by this name in the error, if it cannot be pickled."""
     try:
-        return dumps(value, by_value)
+        return dumps(value, scattered=scattered)
     except Exception as error:
         raise PicklingError(
             f"{what} cannot be pickled: {short(value)}: {type(error).__name__}: {error}"

@@ -156,12 +156,12 @@ class MPIPoolExecutor(Executor):
 class MPICommExecutor:
     """A context manager that gives an executor on the root, as ``mpi4py.futures.MPICommExecutor``.
 
-    The ranks of the communicator are the workers: they stay at the ``with`` statement.
+    The other ranks are the workers: they stay at the ``with`` statement, and end there with rank 0.
 
     Parameters
     ----------
     comm : mpi4py.MPI.Intracomm, optional
-        The ranks that take part; by default all.
+        The ranks that take part; by default all. One that has not all ranks in their order is refused.
     root : int
         The rank that gives out the tasks: 0.
     **options

@@ -186,8 +186,8 @@ class Pool:
     ) -> AsyncResult[list[R]]:
         """Like :meth:`map`, without waiting. `callback` gets the list of all results."""
         self._check_open()
-        items, chunk, executor = list(iterable), _chunk(chunksize), self._executor
-        future = self._background.start(lambda: list(executor.map(func, items, chunksize=chunk)))
+        results = self._executor.map(func, list(iterable), chunksize=_chunk(chunksize))
+        future = self._background.start(lambda: list(results))
         return AsyncResult(future, callback, error_callback)
 
     def starmap_async(
@@ -200,8 +200,8 @@ class Pool:
     ) -> AsyncResult[list[R]]:
         """Like :meth:`starmap`, without waiting. `callback` gets the list of all results."""
         self._check_open()
-        items, chunk, executor = list(iterable), _chunk(chunksize), self._executor
-        future = self._background.start(lambda: list(executor.starmap(func, items, chunksize=chunk)))
+        results = self._executor.starmap(func, list(iterable), chunksize=_chunk(chunksize))
+        future = self._background.start(lambda: list(results))
         return AsyncResult(future, callback, error_callback)
 
     def imap(

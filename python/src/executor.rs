@@ -1,6 +1,7 @@
 //! The executor of the library, with what Python asks of it.
 
 use std::{
+    path::PathBuf,
     sync::{Mutex, PoisonError, RwLock},
     time::Duration,
 };
@@ -16,7 +17,7 @@ use crate::{
     errors::raised,
     future::{Submitted, tell},
     map::{Map, Running, Source},
-    parts::Parts,
+    parts::{Handle, Held, Parts},
     work::{Code, run_map, run_submitted},
 };
 
@@ -79,7 +80,7 @@ impl Engine {
         let code = Code::new(Parts::from_python(code)?);
         self.with(|pool| {
             let call = set(pool.call_chunks_with(&code, run_map), options)?;
-            let source = Source(source);
+            let source = Source { next: source, left: setting(options, "total")? };
             let running = match (flag(options, "costs")?, flag(options, "unordered")?) {
                 (false, false) => call.stream(source).map(|stream| Running::InOrder(stream.detached())),
                 (false, true) => call.unordered(source).map(|stream| Running::AsTheyEnd(stream.detached())),
@@ -96,6 +97,12 @@ impl Engine {
             };
             Ok(Map(Mutex::new(Some(running.map_err(|error| raised(py, &error))?))))
         })
+    }
+
+    /// A value that is sent once to each worker.
+    fn scatter(&self, py: Python<'_>, parts: &Bound<'_, PyList>) -> PyResult<Handle> {
+        let held = Held::from_python(parts)?;
+        self.with(|pool| pool.scatter(&held).map(Handle).map_err(|error| raised(py, &error)))
     }
 
     /// Submits one task; `callback` is called with its outcome, on a thread of its own.
@@ -207,6 +214,9 @@ fn set<'p, F: Function>(call: Call<'p, F>, options: &Bound<'_, PyDict>) -> PyRes
     }
     if let Some(label) = setting::<String>(options, "label")? {
         call = call.label(label);
+    }
+    if let Some(path) = setting::<PathBuf>(options, "journal")? {
+        call = call.journal(path).retry_failed(flag(options, "retry_failed")?);
     }
     if flag(options, "keep_going")? {
         call = call.keep_going();

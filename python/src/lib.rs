@@ -19,6 +19,7 @@ mod _rankpool {
         executor::{Engine, is_awaited, launched_ranks},
         future::Submitted,
         map::Map,
+        parts::Handle,
     };
 
     /// Whether the package was built with MPI.

@@ -20,14 +20,19 @@ use crate::{
 pub(crate) const LOOK: Duration = Duration::from_millis(50);
 
 /// Blocks from a Python callable, which gives `(first index, cost, parts)`, or `None` after the last one.
-pub(crate) struct Source(pub(crate) Py<PyAny>);
+pub(crate) struct Source {
+    pub(crate) next: Py<PyAny>,
+    /// How many are left, where that is known.
+    pub(crate) left: Option<usize>,
+}
 
 impl Iterator for Source {
     type Item = Items;
 
     fn next(&mut self) -> Option<Items> {
+        self.left = self.left.map(|left| left.saturating_sub(1));
         Python::attach(|py| {
-            let block = self.0.call0(py).and_then(|block| {
+            let block = self.next.call0(py).and_then(|block| {
                 let Some((first, cost, parts)) =
                     block.extract::<Option<(u64, f64, Bound<'_, PyList>)>>(py)?
                 else {
@@ -37,10 +42,14 @@ impl Iterator for Source {
             });
             // The callable keeps its errors to itself; one of the conversion is told by Python's last resort.
             block.unwrap_or_else(|error: PyErr| {
-                error.write_unraisable(py, Some(self.0.bind(py)));
+                error.write_unraisable(py, Some(self.next.bind(py)));
                 None
             })
         })
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left.unwrap_or(0), self.left)
     }
 }
 

@@ -1,12 +1,14 @@
-//! A pickled object on its way: the pickle, and the buffers that lie beside it.
+//! A pickled object on its way: the pickle, the buffers that lie beside it, and the scattered values in it.
+
+use std::sync::OnceLock;
 
 use bytes::Bytes;
 use pyo3::{
     prelude::*,
     pybacked::PyBackedBytes,
-    types::{PyByteArray, PyBytes, PyList},
+    types::{PyByteArray, PyBytes, PyList, PyTuple},
 };
-use rankpool::Block;
+use rankpool::{Block, Scattered};
 use serde::{Deserialize, Serialize};
 
 /// Buffers of this size are sent from where Python has them; smaller ones are copied.
@@ -14,27 +16,69 @@ const LARGE: usize = 1 << 16;
 
 /// The pickle first, then its buffers.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Parts(Vec<Block<u8>>);
+pub(crate) struct Parts {
+    blocks: Vec<Block<u8>>,
+    scattered: Vec<Scattered<Held>>,
+}
 
-impl Parts {
-    pub(crate) fn from_python(parts: &Bound<'_, PyList>) -> PyResult<Parts> {
-        let block = |part: Bound<'_, PyAny>| -> PyResult<Block<u8>> {
-            let part = part.cast_into::<PyBytes>()?;
-            if part.as_bytes().len() < LARGE {
-                return Ok(part.as_bytes().to_vec().into());
-            }
-            Ok(Bytes::from_owner(PyBackedBytes::from(part)).into())
-        };
-        parts.iter().map(block).collect::<PyResult<_>>().map(Parts)
+/// A scattered value, and the object that it is once a process has unpickled it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Held {
+    blocks: Vec<Block<u8>>,
+    #[serde(skip)]
+    object: OnceLock<Py<PyAny>>,
+}
+
+/// What rank 0 has of a scattered value.
+#[pyclass(frozen, module = "rankpool._rankpool")]
+pub(crate) struct Handle(pub(crate) Scattered<Held>);
+
+impl Held {
+    pub(crate) fn from_python(parts: &Bound<'_, PyList>) -> PyResult<Held> {
+        Ok(Held { blocks: Parts::from_python(parts)?.blocks, object: OnceLock::new() })
     }
 
-    /// The pickle as `bytes`, and the buffers as memory that may be written to, as unpickled arrays may.
-    pub(crate) fn to_python<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let Some((pickle, buffers)) = self.0.split_first() else { return Ok(PyList::empty(py)) };
-        let parts = PyList::new(py, [PyBytes::new(py, pickle)])?;
-        for buffer in buffers {
-            parts.append(PyByteArray::new(py, buffer))?;
+    fn object<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        if let Some(object) = self.object.get() {
+            return Ok(object.bind(py).clone());
+        }
+        let loads = py.import("rankpool._pickling")?.getattr("loads")?;
+        let object = loads.call1((to_python(py, &self.blocks)?,))?.unbind();
+        Ok(self.object.get_or_init(|| object).bind(py).clone())
+    }
+}
+
+impl Parts {
+    /// Of a list of `bytes`, and of the [`Handle`]s of the scattered values that the pickle names by their places.
+    pub(crate) fn from_python(list: &Bound<'_, PyList>) -> PyResult<Parts> {
+        let mut parts = Parts::default();
+        for part in list.iter() {
+            match part.cast_into::<PyBytes>() {
+                Ok(part) if part.as_bytes().len() < LARGE => parts.blocks.push(part.as_bytes().to_vec().into()),
+                Ok(part) => parts.blocks.push(Bytes::from_owner(PyBackedBytes::from(part)).into()),
+                Err(other) => parts.scattered.push(other.into_inner().cast::<Handle>()?.get().0.clone()),
+            }
         }
         Ok(parts)
     }
+
+    /// The pickle as `bytes`, the buffers as memory that may be written to, as unpickled arrays may, and the scattered
+    /// values as a tuple, if there are any.
+    pub(crate) fn to_python<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let parts = to_python(py, &self.blocks)?;
+        if !self.scattered.is_empty() {
+            let objects = self.scattered.iter().map(|held| held.object(py));
+            parts.append(PyTuple::new(py, objects.collect::<PyResult<Vec<_>>>()?)?)?;
+        }
+        Ok(parts)
+    }
+}
+
+fn to_python<'py>(py: Python<'py>, blocks: &[Block<u8>]) -> PyResult<Bound<'py, PyList>> {
+    let Some((pickle, buffers)) = blocks.split_first() else { return Ok(PyList::empty(py)) };
+    let parts = PyList::new(py, [PyBytes::new(py, pickle)])?;
+    for buffer in buffers {
+        parts.append(PyByteArray::new(py, buffer))?;
+    }
+    Ok(parts)
 }

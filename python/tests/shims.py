@@ -12,11 +12,15 @@ WAYS: dict[str, tuple[int, dict[str, str]]] = {
     "one rank": (1, {}),
     "comm": (3, {}),
 }
+#: Runs a program as if mpi4py were not installed.
+WITHOUT_MPI4PY = "import runpy, sys; sys.modules['mpi4py'] = None; runpy.run_path({!r}, run_name='__main__')"
 
 
-def run(program: str, way: str, limit: float = 60.0) -> Ended:
+def run(program: str, way: str, limit: float = 60.0, mpi4py: bool = True) -> Ended:
     """Run a program, which fails by an exception and prints `done` at its end; only rank 0 gets there."""
     world, env = WAYS[way]
-    ended = Run(str(TESTS / "programs" / program), world=world, env=env).end(limit).expect(0)
+    path = str(TESTS / "programs" / program)
+    arguments = [path] if mpi4py else ["-c", WITHOUT_MPI4PY.format(path)]
+    ended = Run(*arguments, world=world, env=env).end(limit).expect(0)
     assert ended.stdout.splitlines().count("done") == 1, ended
     return ended

@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 from shims import WAYS, run
 
+#: elephant imports mpi4py where it is installed, which initialises MPI before the first executor does.
+INITIALISED = pytest.mark.xfail(reason="MPI is refused that mpi4py has initialised", strict=True)
+
 
 @pytest.mark.parametrize("way", WAYS)
 def test_methods(way: str) -> None:
@@ -12,13 +15,14 @@ def test_methods(way: str) -> None:
     assert told.count("single [3, 6]") == 1, "no worker does what rank 0 does"
 
 
-@pytest.mark.parametrize("way", ["alone", "one rank", "comm"])
+@pytest.mark.parametrize("way", ["alone", "one rank", pytest.param("comm", marks=INITIALISED)])
 def test_the_tutorial_of_elephant(way: str) -> None:
     pytest.importorskip("elephant")
     told = run("tutorial.py", way, limit=180).stdout
     assert told.count("rates of a single process: 8") == 1, told
 
 
-def test_surrogates_of_elephant() -> None:
+@pytest.mark.parametrize("program", ["tutorial.py", "surrogates.py"])
+def test_elephant_on_ranks_without_mpi4py(program: str) -> None:
     pytest.importorskip("elephant")
-    run("surrogates.py", "comm", limit=120)
+    run(program, "comm", limit=180, mpi4py=False)
