@@ -35,7 +35,8 @@ import cloudpickle
 
 from ._errors import UsageError
 from ._executor import Executor
-from ._launched import launched_ranks, places
+from ._launched import places
+from ._rankpool import launched_ranks
 from ._task import in_worker
 
 __all__ = [
