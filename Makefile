@@ -77,7 +77,7 @@ python-tests: setup-tests python
 	cargo clippy --package rankpool-python --no-default-features -- --deny warnings
 	cd python && ruff check --config pyproject.toml . ../benches/python && mypy --strict rankpool
 	cd python && maturin develop --quiet --locked
-	cd python && pytest --quiet --durations=10 --doctest-modules rankpool tests
+	cd python && pytest --quiet --doctest-modules rankpool && pytest --quiet --durations=10 tests
 
 # Launches, what dies, and a sample of the behaviours, on the MPI libraries that setup.sh has installed beside the system's.
 STACK_BEHAVIOURS := comm-3-ranks
