@@ -1,5 +1,8 @@
 //! How an executor is started.
 
+#[cfg(feature = "mpi")]
+mod communicator;
+
 use std::{
     ffi::OsString,
     fmt::Display,
@@ -76,6 +79,8 @@ impl Default for Builder {
                 bind: Bind::None,
                 gpus_per_task: GpusPerTask::default(),
                 oversubscribe: false,
+                #[cfg(feature = "mpi")]
+                communicator: None,
                 spawn_info: Vec::new(),
                 start_timeout: Duration::from_secs(60),
                 stall: Some(STALL),
@@ -312,11 +317,17 @@ impl Builder {
         launch::forget_old_code();
         launch::watch_exit_code();
         let builder = self.with_cpus_per_task();
+        #[cfg(feature = "mpi")]
+        if let Some(group) = builder.wanted.communicator {
+            return builder.start_among(group);
+        }
         let started = launch::detect(launch::variable).and_then(|launcher| {
             let choice = builder.choose(launcher)?;
             builder.with_worker().launch(choice)
         });
         if started.is_err() && !launch::is_first(launch::variable) {
+            #[cfg(feature = "mpi")]
+            crate::mpi::finalise_at_the_end();
             launch::leave_the_word_to_rank_0();
         }
         started
@@ -338,6 +349,10 @@ impl Builder {
 
     /// A task has an executor of its own: the launch of the program does not concern it.
     fn start_inside_a_task(self) -> Result<Executor, Error> {
+        #[cfg(feature = "mpi")]
+        if self.wanted.communicator.is_some() {
+            return Err(Error::usage(communicator::IN_A_TASK));
+        }
         if matches!(self.mode, Mode::Comm | Mode::Pool) {
             return Err(Error::usage(format!(
                 "mode {} is for the whole program, and this is a task inside one of its workers; inside a task use \
@@ -472,6 +487,8 @@ impl Builder {
     /// Has an engine and its workers: those that wait, under MPI, for the second executor of the program, or new ones.
     fn launch(self, choice: Choice) -> Result<Executor, Error> {
         let Choice::Mpi(_) = choice else { return Ok(self.executor(self.start_session(choice)?, false)) };
+        #[cfg(feature = "mpi")]
+        fabric::guest::serve_in_world(leader::lead)?;
         let session = match session::take(self.mode, &self.wanted)? {
             Some(session) => {
                 *lock(&session.progress) = Progress::of(&session.workers);
@@ -479,6 +496,8 @@ impl Builder {
             }
             None => self.start_session(choice).inspect_err(|_| session::is_over())?,
         };
+        #[cfg(feature = "mpi")]
+        crate::mpi::before_finalise(session::end_with_mpi)?;
         Ok(self.executor(session, true))
     }
 

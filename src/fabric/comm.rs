@@ -68,7 +68,11 @@ impl Transport for Comm {
     }
 
     fn end(&mut self, ending: Ending, lost: bool) -> Result<(), Error> {
-        leave_world(&mut self.world, [&mut self.port], ending, lost)
+        let frees = ending.finalises(lost)
+            && ending.code().is_none()
+            && self.world.as_ref().is_some_and(World::is_of_others);
+        leave_world(&mut self.world, [&mut self.port], ending, lost)?;
+        if frees { self.port.free() } else { Ok(()) }
     }
 }
 
@@ -82,7 +86,8 @@ fn flush(port: &mut Port) {
     }
 }
 
-/// Rank 0 leaves MPI. MPI_Finalize waits for every process, so it is left out when one is gone.
+/// Rank 0 leaves MPI. MPI_Finalize waits for every process, so it is left out when one is gone; MPI that another part of the
+/// program has initialised is finalised by that, unless the program ends here.
 pub(super) fn leave_world<'p>(
     world: &mut Option<World>,
     ports: impl IntoIterator<Item = &'p mut Port>,
@@ -97,7 +102,9 @@ pub(super) fn leave_world<'p>(
     }
     let Some(world) = world.take() else { return Ok(()) };
     if finalises {
-        finalise(world)?;
+        if !world.is_of_others() || ending.code().is_some() {
+            finalise(world)?;
+        }
     } else if let Some(code) = abort {
         // It does not return, and workers that see rank 0 gone would take it for killed.
         launch::leave_code(code);
@@ -106,7 +113,7 @@ pub(super) fn leave_world<'p>(
     Ok(())
 }
 
-fn finalise(world: World) -> Result<(), Error> {
+pub(super) fn finalise(world: World) -> Result<(), Error> {
     world.finalise()?;
     launch::mpi_is_finalised();
     Ok(())
@@ -135,9 +142,28 @@ pub(super) fn serve(world: World, parent: Option<Communicator>, lead: Lead, turn
 
 /// Serves as a worker whose rank 0 is at the other end.
 fn serve_over(communicator: Communicator, lead: Lead) -> Result<Served, LinkError> {
-    let port = Port::new(communicator, Some(0));
-    let mut link = MpiLink { port, arrived: VecDeque::new(), idle: Idle::new(false) };
-    serve_remote(&mut link, |link, idle| link.idle = idle, Some(lead))
+    MpiLink::new(communicator).serve(lead)
+}
+
+/// Has the calling thread serve, where another part of the program has initialised MPI: over the communicator to those who
+/// spawned this process, or else a duplicate of `world`.
+///
+/// # Errors
+/// When rank 0 cannot be reached any more.
+pub(super) fn serve_here(
+    world: &World,
+    parent: Option<Communicator>,
+    lead: Lead,
+) -> Result<Served, LinkError> {
+    let spawned = parent.is_some();
+    let communicator =
+        parent.map_or_else(|| world.duplicate(), Ok).map_err(|error| LinkError(error.to_string()))?;
+    let mut link = MpiLink::new(communicator);
+    let served = link.serve(lead)?;
+    if !spawned && matches!(served, Served::Goodbye(Goodbye { finalise: true })) {
+        link.port.free().map_err(|error| LinkError(error.to_string()))?;
+    }
+    Ok(served)
 }
 
 fn die(reason: &str) -> ! {
@@ -146,7 +172,7 @@ fn die(reason: &str) -> ! {
 }
 
 /// Ends the process of a worker that has served.
-fn leave(world: World, served: Result<Served, LinkError>) -> ! {
+pub(super) fn leave(world: World, served: Result<Served, LinkError>) -> ! {
     match served {
         Ok(Served::Goodbye(Goodbye { finalise: true })) => match finalise(world) {
             Ok(()) => launch::exit(launch::EXIT_DONE),
@@ -170,6 +196,14 @@ struct MpiLink {
 }
 
 impl MpiLink {
+    fn new(communicator: Communicator) -> MpiLink {
+        MpiLink { port: Port::new(communicator, Some(0)), arrived: VecDeque::new(), idle: Idle::new(false) }
+    }
+
+    fn serve(&mut self, lead: Lead) -> Result<Served, LinkError> {
+        serve_remote(self, |link, idle| link.idle = idle, Some(lead))
+    }
+
     /// An error when rank 0 cannot be reached any more.
     fn check(&mut self) -> Result<(), LinkError> {
         self.port.gone().next().map_or(Ok(()), |(_, reason)| Err(LinkError(reason)))

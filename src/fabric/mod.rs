@@ -9,6 +9,8 @@
 mod comm;
 pub(crate) mod files;
 mod group;
+#[cfg(feature = "mpi")]
+pub(crate) mod guest;
 mod home;
 mod idle;
 mod lifeline;

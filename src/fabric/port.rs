@@ -207,6 +207,11 @@ impl Port {
         self.gone.drain(..)
     }
 
+    /// Leaves the communicator, as the others on it do.
+    pub(super) fn free(&mut self) -> Result<(), Error> {
+        self.communicator.free()
+    }
+
     /// Forgets all traffic with a rank that is lost.
     pub(super) fn abandon(&mut self, rank: u32) {
         self.posted.get_mut(rank as usize).map(BytesMut::clear);

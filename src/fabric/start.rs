@@ -30,7 +30,7 @@ use crate::{
 use crate::{
     error::ErrorKind,
     launch::Launcher,
-    mpi::{self, World},
+    mpi::{self, Group, World},
 };
 
 /// Task threads of one process. Each takes about four of the 65,530 mappings that Linux gives a process by default,
@@ -55,6 +55,9 @@ pub(crate) struct Wanted {
     pub(crate) gpus_per_task: GpusPerTask,
     /// More workers may be spawned than there are slots.
     pub(crate) oversubscribe: bool,
+    /// The ranks of this communicator take part, in the place of the world.
+    #[cfg(feature = "mpi")]
+    pub(crate) communicator: Option<Group>,
     /// Hints for MPI_Comm_spawn.
     pub(crate) spawn_info: Vec<(String, String)>,
     /// How long the workers may take to come up.
@@ -96,6 +99,7 @@ pub(crate) fn set_variables(choice: Choice, wanted: &Wanted) {
         }
         // A leader tells its children, each by its own CPUs; what it had in its environment they would take for the user's.
         if wanted.processes_per_worker.is_none()
+            && wanted.communicator.is_none()
             && let Ok(Launcher::Mpi { rank: rank @ 1.., .. }) = launch::detect(launch::variable)
             && let Some(workers) = launch::workers_here(rank, launch::variable)
         {
@@ -245,18 +249,16 @@ fn start_mpi(mode: Mode, _: Wanted, _: Lead, _: &dyn Fn(Role)) -> Result<Started
 
 #[cfg(feature = "mpi")]
 fn start_mpi(mode: Mode, wanted: Wanted, lead: Lead, turns_out: &dyn Fn(Role)) -> Result<Started, Error> {
-    let launcher = launch::detect(launch::variable)?;
-    match launcher {
-        Launcher::None => pool::preflight()?,
-        // Some libraries abort in MPI_Init; with the others each rank would be alone.
-        Launcher::Mpi { name, size, .. } if launch::is_foreign(launch::variable, &mpi::library_version()) => {
-            return Err(strangers(name, size, "cannot join them"));
-        }
-        _ => {}
+    if let Some(group) = wanted.communicator {
+        let world = World::of_group(group, Some(wanted.start_timeout))?;
+        let size = world.size()?;
+        return start_comm(world, size, &wanted, lead);
     }
-    // A pool spawns replacements while it runs.
-    let threads = if mode == Mode::Pool { mpi::Threads::Several } else { mpi::Threads::OneAtATime };
-    let mut world = World::initialise(threads)?;
+    let launcher = launch::detect(launch::variable)?;
+    let mut world = match World::of_others(Some(wanted.start_timeout))? {
+        Some(world) => world,
+        None => initialise(mode, launcher)?,
+    };
     if let Some(timing) = &wanted.timing {
         world.before_use(timing.clone().before_use());
     }
@@ -277,6 +279,20 @@ fn start_mpi(mode: Mode, wanted: Wanted, lead: Lead, turns_out: &dyn Fn(Role)) -
         comm::serve(world, None, lead, turns_out);
     }
     start_comm(world, size, &wanted, lead)
+}
+
+#[cfg(feature = "mpi")]
+fn initialise(mode: Mode, launcher: Launcher) -> Result<World, Error> {
+    match launcher {
+        Launcher::None => pool::preflight()?,
+        // Some libraries abort in MPI_Init; with the others each rank would be alone.
+        Launcher::Mpi { name, size, .. } if launch::is_foreign(launch::variable, &mpi::library_version()) => {
+            return Err(strangers(name, size, "cannot join them"));
+        }
+        _ => {}
+    }
+    // A pool spawns replacements while it runs.
+    World::initialise(if mode == Mode::Pool { mpi::Threads::Several } else { mpi::Threads::OneAtATime })
 }
 
 #[cfg(feature = "mpi")]

@@ -67,13 +67,16 @@ pub(crate) fn serve_remote<L: Link>(
     let_out_from_now();
     let board = Arc::new(Board::new(welcome.threads));
     let connected = lifeline::connect(&welcome.lifeline, welcome.token, welcome.number, board.clone());
-    let woken = if connected.is_ok() { Woken::FromDeepSleep } else { Woken::Never };
+    let (line, lifeline_error) = match connected {
+        Ok(line) => (Some(line), None),
+        Err(error) => (None, Some(error.to_string())),
+    };
+    let woken = if line.is_some() { Woken::FromDeepSleep } else { Woken::Never };
     adjust(link, Idle::new(welcome.spin).woken(woken));
     let (leader, children) = match started(&welcome, lead) {
         Ok((leader, children)) => (leader, Ok(children)),
         Err(refused) => (None, Err(refused)),
     };
-    let lifeline_error = connected.err().map(|error| error.to_string());
     link.send(ToRank0::Ready(Ready { lifeline_error, children }))?;
     tracing::debug!("process {} serves", std::process::id());
     let Welcome { rank, slot, threads, .. } = welcome;
@@ -81,7 +84,9 @@ pub(crate) fn serve_remote<L: Link>(
         Some(leader) => leader.serve(link, woken)?,
         None => serve(link, &Identity { rank, slot, threads, board })?,
     };
-    lifeline::leave();
+    if let Some(line) = line {
+        line.leave();
+    }
     Ok(Served::Goodbye(goodbye))
 }
 

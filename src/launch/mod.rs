@@ -141,6 +141,13 @@ pub(crate) fn becomes_worker() {
     let _ = code_file::named();
 }
 
+/// This process was a worker of an executor that has ended, and goes on.
+#[cfg(feature = "mpi")]
+pub(crate) fn was_worker() {
+    WORKER.store(false, Ordering::Release);
+    RANK.store(u32::MAX, Ordering::Relaxed);
+}
+
 /// Whether this process is a worker.
 pub(crate) fn is_worker() -> bool {
     WORKER.load(Ordering::Acquire)

@@ -6,6 +6,7 @@
 //! [aside](World::spawn_aside) have threads of their own.
 
 mod bare;
+mod guest;
 mod interfaces;
 mod messages;
 mod spawn;
@@ -20,6 +21,7 @@ use std::{
 
 use mpi::ffi;
 
+pub(crate) use guest::{Group, before_finalise, finalise_at_the_end};
 pub(crate) use messages::{Received, Receiving, Sending, WorkBuffer};
 pub(crate) use spawn::{Spawn, Spawning};
 
@@ -54,6 +56,14 @@ pub(crate) enum Threads {
     Several,
 }
 
+/// This crate initialises MPI, or has.
+static BEGUN: AtomicBool = AtomicBool::new(false);
+
+/// Whether it is this crate that initialises MPI.
+fn is_begun() -> bool {
+    BEGUN.load(Ordering::Acquire)
+}
+
 /// An initialised MPI, and its MPI_COMM_WORLD.
 ///
 /// Dropping it finalises nothing: MPI_Finalize is collective and hangs when a rank is gone, so it
@@ -64,6 +74,8 @@ pub(crate) struct World {
     /// The thread level that the library gives.
     level: c_int,
     before_use: Option<BeforeUse>,
+    /// Another part of the program has initialised MPI.
+    guest: Option<guest::Guest>,
 }
 
 /// Which side of a communicator between rank 0 and workers this process is on.
@@ -88,7 +100,6 @@ impl World {
         interfaces::leave_out_bridges();
         let mut provided = 0;
         // MPI_Initialized says so of MPI that is up; of several threads that come at once, one may begin.
-        static BEGUN: AtomicBool = AtomicBool::new(false);
         let begun = BEGUN.swap(true, Ordering::AcqRel);
         // SAFETY: argc and argv may be null (section 11.2.1); MPI is initialised once a process: who comes second is
         // refused, after this function and after the program itself.
@@ -120,7 +131,7 @@ impl World {
                 "this MPI library gives less than MPI_THREAD_FUNNELED: it was built without thread support",
             ));
         }
-        Ok(World { world, level: provided, before_use: None })
+        Ok(World { world, level: provided, before_use: None, guest: None })
     }
 
     pub(crate) fn rank(&self) -> Result<u32, Error> {
@@ -165,7 +176,10 @@ impl World {
 
     /// A duplicate of the world: traffic on it meets nobody else's. Collective.
     pub(crate) fn duplicate(&self) -> Result<Communicator, Error> {
-        let communicator = self.world.duplicate()?;
+        let communicator = match self.guest {
+            Some(guest) => self.world.duplicate_with(guest)?,
+            None => self.world.duplicate()?,
+        };
         let side = match self.rank()? {
             0 => Side::Rank0 { workers: 1..self.size()? },
             rank => Side::Worker { is_first: rank == 1 },
@@ -190,6 +204,9 @@ impl World {
 
     /// The intercommunicator to those who spawned this process (section 11.8.2), if it was spawned.
     pub(crate) fn parent(&self) -> Result<Option<Communicator>, Error> {
+        if self.is_part() {
+            return Ok(None);
+        }
         // SAFETY: a place for the answer; comparing with a constant of the library.
         let raw = unsafe {
             let mut raw = ffi::RSMPI_COMM_NULL;
@@ -253,6 +270,11 @@ pub(crate) fn thread_level(_: &World) -> Result<&'static str, Error> {
     let mut provided = 0;
     // SAFETY: a place for the answer, after initialisation.
     check("MPI_Query_thread", unsafe { ffi::MPI_Query_thread(&mut provided) })?;
+    Ok(level_name(provided))
+}
+
+/// A thread level (section 11.6.2), as text.
+fn level_name(level: c_int) -> &'static str {
     // SAFETY: reading constants of the library.
     let levels = unsafe {
         [
@@ -261,11 +283,11 @@ pub(crate) fn thread_level(_: &World) -> Result<&'static str, Error> {
             (ffi::RSMPI_THREAD_FUNNELED, "MPI_THREAD_FUNNELED"),
         ]
     };
-    Ok(levels.iter().find(|(level, _)| provided >= *level).map_or("MPI_THREAD_SINGLE", |(_, name)| name))
+    levels.iter().find(|(known, _)| level >= *known).map_or("MPI_THREAD_SINGLE", |(_, name)| name)
 }
 
-/// A communicator that returns errors instead of aborting. It is never freed: it lives as long
-/// as the run, and freeing is collective.
+/// A communicator that returns errors instead of aborting. Freeing is collective: one of an MPI that we have initialised
+/// lives as long as the run.
 #[derive(Debug)]
 pub(crate) struct Communicator {
     raw: ffi::MPI_Comm,

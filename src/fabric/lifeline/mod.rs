@@ -26,9 +26,9 @@ use std::{io, net::TcpStream, time::Duration};
 use rustix::net::sockopt;
 
 pub(super) use lines::Lifelines;
+pub(super) use worker::connect;
 #[cfg(test)]
 pub(super) use worker::introduce;
-pub(super) use worker::{connect, leave};
 
 use crate::{wire::nanos, worker::Limited};
 

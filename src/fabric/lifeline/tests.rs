@@ -116,21 +116,21 @@ fn a_worker_that_sleeps_is_woken_and_one_that_is_pinged_is_not() {
     let sleeper = thread::spawn({
         let token = lifelines.token;
         move || {
-            connect(&[address], token, 1, Arc::new(Board::new(1))).unwrap();
+            let line = connect(&[address], token, 1, Arc::new(Board::new(1))).unwrap();
             let began = Instant::now();
             thread::park_timeout(sleep);
             let pinged = began.elapsed();
             thread::park_timeout(PATIENCE);
-            (pinged, began.elapsed() - pinged)
+            (pinged, began.elapsed() - pinged, line)
         }
     });
     assert!(eventually(|| lifelines.stands(1)));
     lifelines.ask_idle_workers();
     thread::sleep(sleep + Duration::from_millis(500));
     lifelines.wake(1);
-    let (pinged, woken) = sleeper.join().unwrap();
+    let (pinged, woken, line) = sleeper.join().unwrap();
     assert!(pinged >= sleep && woken < PATIENCE, "{pinged:?}, {woken:?}");
-    leave();
+    line.leave();
 }
 
 #[test]

@@ -40,7 +40,7 @@ pub(in crate::fabric) fn connect(
     token: [u8; 16],
     rank: u32,
     board: Arc<Board>,
-) -> io::Result<()> {
+) -> io::Result<Lifeline> {
     let introduction = Introduction { token, rank, pid: std::process::id(), pid_space: pid_space() };
     let serving = thread::current();
     let deadline = Instant::now() + CONNECT;
@@ -50,10 +50,12 @@ pub(in crate::fabric) fn connect(
         for address in addresses {
             match introduce(address, share, introduction) {
                 Ok(stream) => {
+                    let leaving = Arc::new(AtomicBool::new(false));
+                    let line = Lifeline { leaving: leaving.clone() };
                     return thread::Builder::new()
                         .name("rankpool-lifeline".into())
-                        .spawn(move || watch_rank_0(stream, &board, &serving))
-                        .map(drop);
+                        .spawn(move || watch_rank_0(stream, &board, &serving, &leaving))
+                        .map(|_| line);
                 }
                 Err(error) => last = io::Error::new(error.kind(), format!("{address}: {error}")),
             }
@@ -88,15 +90,21 @@ pub(in crate::fabric) fn introduce(
     Ok(stream)
 }
 
-/// Set when this worker leaves: rank 0 may be gone before it from here on.
-static LEAVING: AtomicBool = AtomicBool::new(false);
-
-/// This worker leaves in order; the end of its lifeline means nothing any more.
-pub(in crate::fabric) fn leave() {
-    LEAVING.store(true, Ordering::Release);
+/// A worker's end of its lifeline.
+#[derive(Debug)]
+pub(in crate::fabric) struct Lifeline {
+    /// Set when this worker leaves: rank 0 may be gone before it from then on.
+    leaving: Arc<AtomicBool>,
 }
 
-fn watch_rank_0(mut stream: TcpStream, board: &Board, serving: &Thread) {
+impl Lifeline {
+    /// This worker leaves in order; the end of its lifeline means nothing any more.
+    pub(in crate::fabric) fn leave(self) {
+        self.leaving.store(true, Ordering::Release);
+    }
+}
+
+fn watch_rank_0(mut stream: TcpStream, board: &Board, serving: &Thread, leaving: &AtomicBool) {
     let mut reported: Option<Limited> = None;
     let mut asked = false;
     let mut goodbye = false;
@@ -119,10 +127,13 @@ fn watch_rank_0(mut stream: TcpStream, board: &Board, serving: &Thread) {
                 Ok(1..) if word == [WAKE] => serving.unpark(),
                 Ok(1..) => launch::exit_now(word[0].into()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                _ if LEAVING.load(Ordering::Acquire) => return,
+                _ if leaving.load(Ordering::Acquire) => return,
                 _ if goodbye => {
-                    // The main thread ends this process when it has read as much; unless it is stuck.
+                    // The serving thread leaves when it has read as much; unless it is stuck.
                     thread::sleep(LEAVE);
+                    if leaving.load(Ordering::Acquire) {
+                        return;
+                    }
                     launch::exit_now(launch::EXIT_DONE);
                 }
                 _ => launch::end_orphaned(),
