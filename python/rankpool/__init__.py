@@ -22,8 +22,9 @@ from ._errors import (
     TaskTimeout,
     UsageError,
 )
-from ._executor import Executor, Progress, Worker
+from ._executor import Executor
 from ._future import Future, Outcome
+from ._options import Progress, Worker
 from ._rankpool import VERSION as __version__
 from ._results import read
 from ._scatter import Scattered

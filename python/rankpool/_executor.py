@@ -9,55 +9,21 @@ import sys
 import threading
 import uuid
 import weakref
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import Any, Callable, NamedTuple, TypeVar
+from typing import Any, Callable, TypeVar
 
 from . import _pickling, _program, _worker
 from ._bar import Bar
 from ._errors import UsageError
 from ._future import Future, Outcome
 from ._map import Blocks, Mapping
+from ._options import Count, Progress, Worker, checked, common, length, positive, spread_cost
 from ._rankpool import Engine
 from ._rankpool import Map as _Map
 from ._scatter import Scattered
 
 T = TypeVar("T")
-
-
-#: Options of a map that count for each task: blocks have one item then.
-_OF_A_TASK = ("retries", "task_timeout", "keep_going", "costs", "journal")
-
-
-class Worker(NamedTuple):
-    """A worker of an executor."""
-
-    rank: int
-    host: str
-    pid: int
-    cpus: tuple[int, ...]
-    children: tuple[tuple[int, tuple[int, ...]], ...]
-
-
-class Progress(NamedTuple):
-    """What an executor has done: tasks that ended well and that failed, workers that are busy, and that
-    were lost."""
-
-    done: int
-    failed: int
-    busy: int
-    lost: int
-
-
-class _Count:
-    """Tasks of an executor that have ended, well or not."""
-
-    done = 0
-    failed = 0
-
-    def tell(self, done: int, failed: int) -> None:
-        self.done += done
-        self.failed += failed
 
 
 class Executor(concurrent.futures.Executor):
@@ -149,11 +115,11 @@ class Executor(concurrent.futures.Executor):
             "pool",
         ):
             settings["program"] = _program.worker_program()
-        self._chunksize = _positive("chunksize", chunksize)
-        self._options = _checked(retries, task_timeout)
+        self._chunksize = positive("chunksize", chunksize)
+        self._options = checked(retries, task_timeout)
         self._initializer: tuple[str, list[bytes]] | None = None
         self._maps: weakref.WeakSet[Mapping] = weakref.WeakSet()
-        self._count = _Count()
+        self._count = Count()
         self._lock = threading.Lock()
         self._engine = Engine.start(settings)
         self._ended = False
@@ -292,7 +258,7 @@ class Executor(concurrent.futures.Executor):
         ...     list(pool.starmap(pow, [(2, 5), (3, 2)]))
         [32, 9]
         """
-        return iter(self._mapping(fn, (iterable,), **_common(options), options=options, spread=True))
+        return iter(self._mapping(fn, (iterable,), **common(options), options=options, spread=True))
 
     def outcomes(self, fn: Callable[..., T], *iterables: Iterable[Any], **options: Any) -> list[Outcome[T]]:
         """As :meth:`map`, for all tasks, though some fail: what became of each.
@@ -302,8 +268,8 @@ class Executor(concurrent.futures.Executor):
         ...     [outcome.ok for outcome in pool.outcomes(float, ["1", "x"])]
         [True, False]
         """
-        common = _common(options)
-        mapping = self._mapping(fn, iterables, **common, options={**options, "keep_going": True})
+        every = common(options)
+        mapping = self._mapping(fn, iterables, **every, options={**options, "keep_going": True})
         outcomes: list[Outcome[T]] = []
         while (found := mapping.next()) is not None:
             first, results, error = found
@@ -377,8 +343,8 @@ class Executor(concurrent.futures.Executor):
             raise TypeError("map() needs at least one iterable")
         if self._ended:
             raise RuntimeError("cannot schedule new futures after shutdown")
-        chunksize = self._chunksize if chunksize is None else _positive("chunksize", chunksize)
-        options.update({**self._options, **_checked(retries, task_timeout)})
+        chunksize = self._chunksize if chunksize is None else positive("chunksize", chunksize)
+        options.update({**self._options, **checked(retries, task_timeout)})
         # What counts for each task is counted by the library, whose task is one item then.
         cost = options.pop("cost", None)
         options["costs"] = cost is not None
@@ -395,11 +361,11 @@ class Executor(concurrent.futures.Executor):
         if len(iterables) > 1:
             items, spread = zip(*iterables), True
         if cost is not None and spread:
-            cost = partial(_spread, cost)
+            cost = partial(spread_cost, cost)
         code = _pickling.dumps_named((fn, spread, self._initializer), "the function")
         # Each worker is to have a block, and another one that waits.
         most = None if buffersize is None else max(1, buffersize // (2 * self._slots))
-        total = _length(iterables)
+        total = length(iterables)
         if alone:
             options["total"] = total
         blocks = Blocks(items, total, chunksize, self._slots, first, most, cost)
@@ -416,7 +382,7 @@ class Executor(concurrent.futures.Executor):
             blocks,
             ordered=not options.get("unordered"),
             timeout=timeout,
-            buffersize=_positive("buffersize", buffersize),
+            buffersize=positive("buffersize", buffersize),
             keep_going=bool(options.get("keep_going")),
             done=self._count.tell,
             bar=Bar(total, options.get("label")) if options.get("progress") else None,
@@ -436,42 +402,6 @@ class Executor(concurrent.futures.Executor):
             for name, argument in kwargs.items():
                 _pickling.dumps_named(argument, f"argument {name}")
             raise
-
-
-def _spread(cost: Callable[..., float], arguments: Iterable[Any]) -> float:
-    return cost(*arguments)
-
-
-def _length(iterables: tuple[Iterable[Any], ...]) -> int | None:
-    """How many items there are, where that is known."""
-    lengths = [len(items) for items in iterables if isinstance(items, Sized)]
-    return min(lengths) if len(lengths) == len(iterables) else None
-
-
-def _common(options: dict[str, Any]) -> dict[str, Any]:
-    """Takes the options out that are of every map."""
-    names = ("timeout", "chunksize", "buffersize", "retries", "task_timeout")
-    common = {name: options.pop(name, None) for name in names}
-    unknown = options.keys() - {"unordered", "label", "seed", "progress", "cost", "journal", "retry_failed"}
-    if unknown:
-        raise TypeError(f"unexpected keyword argument: {', '.join(sorted(unknown))}")
-    return common
-
-
-def _checked(retries: int | None, task_timeout: float | None) -> dict[str, Any]:
-    """The options of tasks that are set."""
-    if retries is not None and not 0 <= retries < 1 << 16:
-        raise UsageError(f"retries must be 0 or more, and below 65,536, not {retries}")
-    if task_timeout is not None and not task_timeout > 0:
-        raise UsageError(f"task_timeout must be positive, not {task_timeout}")
-    options = {"retries": retries, "task_timeout": task_timeout}
-    return {name: value for name, value in options.items() if value is not None}
-
-
-def _positive(name: str, value: int | None) -> int | None:
-    if value is not None and value < 1:
-        raise UsageError(f"{name} must be 1 or more, not {value}")
-    return value
 
 
 #: Executors that have not ended.

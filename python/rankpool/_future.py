@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import pickle
+import threading
 from typing import Any, Callable, Generic, TypeVar
 
 from . import _pickling
@@ -25,6 +26,29 @@ class Future(concurrent.futures.Future[T]):
 
     _task: Submitted | None = None
     _tell: Callable[[int, int], None] | None = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        #: Held by who sets the outcome: the thread that waits for it, or that for callbacks.
+        self._setting = threading.Lock()
+
+    def result(self, timeout: float | None = None) -> T:
+        """Wait for the result, at most `timeout` seconds, and return it or raise the task's exception."""
+        self._await(timeout)
+        return super().result(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Wait for the end of the task, at most `timeout` seconds, and return its exception."""
+        self._await(timeout)
+        return super().exception(timeout)
+
+    def _await(self, timeout: float | None) -> None:
+        """Take the outcome on this thread, which is the shortest way."""
+        task = self._task
+        if task is not None and not self.done():
+            outcome = task.wait(-1.0 if timeout is None else max(0.0, timeout))
+            if outcome is not None:
+                self._ended(outcome)
 
     def cancel(self) -> bool:
         """Cancel the task if no worker has it yet, and say whether it is cancelled."""
@@ -48,8 +72,8 @@ class Future(concurrent.futures.Future[T]):
                 self.set_running_or_notify_cancel()
 
     def _ended(self, outcome: Any) -> None:
-        """Take the outcome, on the thread for callbacks."""
-        if self.done():
+        """Take the outcome, once."""
+        if self.done() or not self._setting.acquire(blocking=False):
             return
         if self._tell is not None:
             self._tell(*((1, 0) if len(outcome) == 2 else (0, 1)))

@@ -92,18 +92,12 @@ def _dumps_by_value(value: Any, callback: Callable[[pickle.PickleBuffer], bool])
     return file.getvalue()
 
 
-def dumps(value: Any, by_value: bool = False, scattered: bool = False) -> list[Any]:
+def dumps(value: Any, scattered: bool = False) -> list[Any]:
     """Pickle an object, with the handles of its scattered values behind it if there may be some.
 
     >>> loads(dumps([1, 2, 3]))
     [1, 2, 3]
     """
-    if scattered:
-        outer, _local.met = _local.met, []
-        try:
-            return [*dumps(value, by_value), *_local.met]
-        finally:
-            _local.met = outer
     buffers: list[bytes] = []
 
     def keep(buffer: pickle.PickleBuffer) -> bool:
@@ -113,15 +107,23 @@ def dumps(value: Any, by_value: bool = False, scattered: bool = False) -> list[A
         buffers.append(bytes(raw))
         return False
 
-    if not by_value:
-        try:
-            data = pickle.dumps(value, 5, buffer_callback=keep)
-            if b"__main__" not in data:
-                return [data, *buffers]
-        except Exception:  # What C's pickle cannot do, the other one is asked to.
-            pass
-        buffers.clear()
-    return [_dumps_by_value(value, keep), *buffers]
+    outer, _local.met = _local.met, [] if scattered else None
+    try:
+        data = _dumps(value, keep, buffers)
+        return [data, *buffers, *_local.met] if _local.met else [data, *buffers]
+    finally:
+        _local.met = outer
+
+
+def _dumps(value: Any, keep: Callable[[pickle.PickleBuffer], bool], buffers: list[bytes]) -> bytes:
+    try:
+        data = pickle.dumps(value, 5, buffer_callback=keep)
+        if b"__main__" not in data:
+            return data
+    except Exception:  # What C's pickle cannot do, the other one is asked to.
+        pass
+    buffers.clear()
+    return _dumps_by_value(value, keep)
 
 
 def loads(parts: list[Any]) -> Any:

@@ -1,0 +1,124 @@
+"""The executor's parts that need no workers, and what its maps do with items, functions and options."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+import time
+import types
+from typing import Any
+
+import numpy
+import pytest
+
+from rankpool import Executor, PicklingError, UsageError, _map, _pickling, _program
+
+
+def blocks(items: list[Any], size: int | None = None, slots: int = 2) -> _map.Blocks:
+    return _map.Blocks(items, len(items), size, slots)
+
+
+def test_blocks_grow_while_items_are_quick_and_shrink_when_they_are_slow() -> None:
+    cut = blocks(list(range(1_000_000)))
+    assert cut.size == 1
+    for _ in range(4):
+        cut.learn(1000 * cut.size, cut.size)
+    assert cut.size == _map.BLOCK_NANOS // 1000
+    for _ in range(40):
+        cut.learn(10_000_000 * cut.size, cut.size)
+    assert cut.size == 1
+
+
+def test_the_last_blocks_leave_something_for_each_worker() -> None:
+    cut = blocks(list(range(80)))
+    cut.learn(1, 1)
+    assert cut.size == 80 // (4 * 2)
+
+
+def test_a_given_size_stays() -> None:
+    cut = blocks(list(range(10)), size=4)
+    cut.learn(1, 1)
+    found = []
+    while (block := cut()) is not None:
+        first, _, parts = block
+        found.append((first, _pickling.loads(parts)))
+    assert found == [(0, [0, 1, 2, 3]), (4, [4, 5, 6, 7]), (8, [8, 9])]
+
+
+def test_an_item_that_cannot_be_pickled_ends_the_blocks_behind_those_before_it() -> None:
+    cut = blocks([1, 2, sys.stdout, 4], size=4)
+    block = cut()
+    assert block is not None
+    assert _pickling.loads(block[2]) == [1, 2]
+    assert cut() is None
+    assert isinstance(cut.error, PicklingError)
+    assert "item 2" in str(cut.error) and "TextIO" in str(cut.error)
+
+
+def test_large_arrays_lie_beside_the_pickle_and_can_be_written_to() -> None:
+    array = numpy.arange(100_000.0)
+    parts = _pickling.dumps([array, array[:3]])
+    assert [len(part) > 1000 for part in parts] == [False, True]
+    large, small = _pickling.loads([parts[0], bytearray(parts[1])])
+    large[0] = small[0] = 7.0
+    assert array[0] == 0.0 and large[1:].tolist() == array[1:].tolist()
+
+
+def test_what_workers_have_of_the_main_module_goes_by_name_and_all_else_by_value(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    main = types.ModuleType("__main__")
+    exec("def early():\n    return 1\ndef late():\n    return 2\n", main.__dict__)
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    monkeypatch.setattr(_pickling, "_shared_main", {"early": main.__dict__["early"]})
+    early, late = (_pickling.dumps(main.__dict__[name]) for name in ("early", "late"))
+    assert pickle.loads(early[0]) is main.__dict__["early"]
+    monkeypatch.setitem(sys.modules, "__main__", types.ModuleType("__main__"))
+    assert pickle.loads(late[0])() == 2
+    with pytest.raises(AttributeError):
+        pickle.loads(early[0])
+
+
+def test_a_program_that_hosts_others_is_not_run_again_by_workers() -> None:
+    assert not _program.runs_again()  # It is pytest.
+    assert _program.worker_program()[1][-2:] == ["-m", "rankpool._serve"]
+
+
+def test_options_that_make_no_sense_are_refused() -> None:
+    with Executor(mode="serial") as pool:
+        for options in ({"chunksize": 0}, {"buffersize": 0}, {"retries": -1}):
+            with pytest.raises(UsageError):
+                pool.map(abs, [1], **options)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="colour"):
+            pool.starmap(pow, [(1, 2)], colour=3)
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        pool.map(abs, [1])
+
+
+def test_costs_say_what_begins_first_and_nothing_else_changes() -> None:
+    def begun(_: int) -> int:
+        return time.monotonic_ns()
+
+    with Executor(mode="threads", max_workers=1) as pool:
+        one, three, two = pool.map(begun, [1, 3, 2], cost=lambda n: n)
+        assert three < two < one
+        assert list(pool.map(pow, [1, 2, 3], [2, 2, 2], cost=lambda n, _: n)) == [1, 4, 9]
+        assert sorted(pool.map(abs, [5, 9, 7], cost=float, unordered=True)) == [5, 7, 9]
+
+
+def test_functions_and_arguments_that_cannot_be_pickled_are_named() -> None:
+    with Executor(mode="serial") as pool:
+        with pytest.raises(PicklingError, match=r"argument 1 cannot be pickled.*TextIO"):
+            pool.submit(pow, 2, sys.stdout)
+        with pytest.raises(PicklingError, match="argument exp cannot be pickled"):
+            pool.submit(pow, 2, exp=sys.stdout)
+        with pytest.raises(PicklingError, match="the function cannot be pickled"):
+            pool.map(sys.stdout.write, ["x"])
+
+
+def test_progress_counts_items() -> None:
+    with Executor(mode="serial") as pool:
+        list(pool.map(abs, range(100)))
+        pool.submit(abs, 1).result()
+        assert [outcome.ok for outcome in pool.outcomes(float, ["1", "x"])] == [True, False]
+        assert pool.progress()[:2] == (102, 1)
