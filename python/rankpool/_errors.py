@@ -94,6 +94,16 @@ class PicklingError(RankpoolError, pickle.PicklingError):
     exit_code = 1
 
 
+class Served(SystemExit):
+    """This rank was a worker of an executor on a communicator, and the executor has ended.
+
+    Where it is not caught, the program ends with code 0.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(0)
+
+
 class RemoteTraceback(Exception):
     """The traceback of a task's exception on its worker: the cause of the exception on rank 0.
 

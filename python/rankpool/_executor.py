@@ -15,11 +15,11 @@ from typing import Any, Callable, TypeVar
 
 from . import _pickling, _program, _worker
 from ._bar import Bar
-from ._errors import UsageError
+from ._errors import Served, UsageError
 from ._future import Future, Outcome
 from ._map import Blocks, Mapping
 from ._options import Count, Progress, Worker, checked, common, length, positive, spread_cost
-from ._rankpool import Engine
+from ._rankpool import HAS_MPI, Engine
 from ._rankpool import Map as _Map
 from ._scatter import Scattered
 
@@ -67,6 +67,9 @@ class Executor(concurrent.futures.Executor):
         Seconds that workers may take to come up.
     stall : float or None
         Seconds after which a worker that does not answer is given up.
+    comm : mpi4py.MPI.Intracomm, optional
+        The ranks that take part: its rank 0 goes on, the others serve until the executor ends, and leave by
+        :class:`Served`, which ends their program in order where it is not caught.
 
     Examples
     --------
@@ -94,11 +97,11 @@ class Executor(concurrent.futures.Executor):
         stall: float | None = 60.0,
         comm: Any = None,
     ) -> None:
-        if comm is not None:
-            raise UsageError("comm: this build runs on all ranks of the launch alone")
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
         _program.share_main()
+        if comm is not None and not HAS_MPI:
+            raise UsageError("comm: this rankpool was built without MPI")
         settings: dict[str, Any] = {
             "max_workers": max_workers,
             "mode": mode,
@@ -108,6 +111,7 @@ class Executor(concurrent.futures.Executor):
             "oversubscribe": oversubscribe,
             "start_timeout": start_timeout,
             "stall": stall,
+            "communicator": None if comm is None else comm.py2f(),
         }
         if processes_per_worker is not None or os.environ.get("RANKPOOL_MODE", mode) in (
             "auto",
@@ -121,7 +125,10 @@ class Executor(concurrent.futures.Executor):
         self._maps: weakref.WeakSet[Mapping] = weakref.WeakSet()
         self._count = Count()
         self._lock = threading.Lock()
-        self._engine = Engine.start(settings)
+        engine = Engine.start(settings)
+        if engine is None:
+            raise Served
+        self._engine = engine
         self._ended = False
         _live.add(self)
         self.mode: str = self._engine.mode

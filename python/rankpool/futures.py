@@ -33,7 +33,7 @@ from typing import Any
 
 import cloudpickle
 
-from ._errors import UsageError
+from ._errors import Served, UsageError
 from ._executor import Executor
 from ._launched import places
 from ._rankpool import launched_ranks
@@ -157,14 +157,15 @@ class MPIPoolExecutor(Executor):
 class MPICommExecutor:
     """A context manager that gives an executor on the root, as ``mpi4py.futures.MPICommExecutor``.
 
-    The other ranks are the workers: they stay at the ``with`` statement, and end there with rank 0.
+    The other ranks are the workers. Where mpi4py has initialised MPI, they serve at the ``with`` statement,
+    get ``None`` when the root has left it, and go on; else they end there with the program.
 
     Parameters
     ----------
     comm : mpi4py.MPI.Intracomm, optional
-        The ranks that take part; by default all. One that has not all ranks in their order is refused.
+        The ranks that take part; by default all.
     root : int
-        The rank that gives out the tasks: 0.
+        The rank of `comm` that gives out the tasks.
     **options
         What :class:`MPIPoolExecutor` takes.
 
@@ -177,11 +178,7 @@ class MPICommExecutor:
     """
 
     def __init__(self, comm: Any = None, root: int = 0, **options: Any) -> None:
-        if root != 0:
-            raise UsageError(
-                f"root={root}: rank 0 gives out the tasks; order the ranks of the communicator so"
-            )
-        self._comm = None if is_world(comm) else comm
+        self._comm = _communicator(comm, root)
         self._options = options
         self._executor: MPIPoolExecutor | None = None
 
@@ -189,7 +186,10 @@ class MPICommExecutor:
         """Return the executor on the root."""
         if self._executor is not None:
             raise RuntimeError("this MPICommExecutor is in use: make another one for a block within its own")
-        self._executor = MPIPoolExecutor(comm=self._comm, **self._options)
+        try:
+            self._executor = MPIPoolExecutor(comm=self._comm, **self._options)
+        except Served:
+            return None
         return self._executor
 
     def __exit__(self, *error: object) -> None:
@@ -203,12 +203,31 @@ def is_world(comm: Any) -> bool:
     """Whether a communicator of mpi4py has all ranks in their order; None has."""
     if comm is None:
         return True
-    mpi = sys.modules.get("mpi4py.MPI")
+    mpi = _mpi4py()
     if mpi is None or not isinstance(comm, mpi.Comm):
         raise TypeError(f"comm must be a communicator of mpi4py or None, not {type(comm).__name__}")
     if comm.Is_inter():
         raise UsageError("expecting an intracommunicator")
     return bool(mpi.Comm.Compare(comm, mpi.COMM_WORLD) in (mpi.IDENT, mpi.CONGRUENT))
+
+
+def _mpi4py() -> Any:
+    """mpi4py, if the program has MPI by it."""
+    mpi = sys.modules.get("mpi4py.MPI")
+    return mpi if mpi is not None and mpi.Is_initialized() and not mpi.Is_finalized() else None
+
+
+def _communicator(comm: Any, root: int) -> Any:
+    """The ranks of an executor, its root first; None for all, where MPI is rankpool's own."""
+    mpi = _mpi4py()
+    if is_world(comm) and (mpi is None or (launched_ranks() or 1) == 1):
+        if root != 0:
+            raise UsageError(f"root={root}: without mpi4py rank 0 gives out the tasks")
+        return None
+    comm = mpi.COMM_WORLD if comm is None else comm
+    if not 0 <= root < comm.size:
+        raise ValueError(f"root={root}: the communicator has {comm.size} ranks")
+    return comm if root == 0 else comm.Split(0, (comm.rank - root) % comm.size)
 
 
 @functools.cache

@@ -32,12 +32,18 @@ pub(crate) struct Engine(RwLock<Option<Executor>>);
 
 #[pymethods]
 impl Engine {
-    /// Starts it with these settings. On a worker this does not return.
+    /// Starts it with these settings. A worker does not return, but on a communicator of the program's, where it gets
+    /// `None` when it has served.
     #[staticmethod]
-    fn start(py: Python<'_>, settings: &Bound<'_, PyDict>) -> PyResult<Engine> {
+    fn start(py: Python<'_>, settings: &Bound<'_, PyDict>) -> PyResult<Option<Engine>> {
         let builder = builder(py, settings)?;
-        let started = py.detach(|| builder.start());
-        started.map(|pool| Engine(RwLock::new(Some(pool)))).map_err(|error| raised(py, &error))
+        let started = match setting::<i32>(settings, "communicator")? {
+            #[cfg(feature = "mpi")]
+            Some(handle) => py.detach(|| builder.communicator_by_handle(handle).start_or_serve()),
+            _ => py.detach(|| builder.start().map(Some)),
+        };
+        let engine = |pool| Engine(RwLock::new(Some(pool)));
+        started.map(|started| started.map(engine)).map_err(|error| raised(py, &error))
     }
 
     /// The mode that runs.

@@ -5,9 +5,6 @@ from __future__ import annotations
 import pytest
 from shims import WAYS, run
 
-#: elephant imports mpi4py where it is installed, which initialises MPI before the first executor does.
-INITIALISED = pytest.mark.xfail(reason="MPI is refused that mpi4py has initialised", strict=True)
-
 
 @pytest.mark.parametrize("way", WAYS)
 def test_methods(way: str) -> None:
@@ -15,7 +12,7 @@ def test_methods(way: str) -> None:
     assert told.count("single [3, 6]") == 1, "no worker does what rank 0 does"
 
 
-@pytest.mark.parametrize("way", ["alone", "one rank", pytest.param("comm", marks=INITIALISED)])
+@pytest.mark.parametrize("way", ["alone", "one rank", "comm"])
 def test_the_tutorial_of_elephant(way: str) -> None:
     pytest.importorskip("elephant")
     told = run("tutorial.py", way, limit=180).stdout
