@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import concurrent.futures
 import os
+import signal
 import sys
 import threading
 import uuid
@@ -122,6 +123,8 @@ class Executor(concurrent.futures.Executor):
         self._chunksize = positive("chunksize", chunksize)
         self._options = checked(retries, task_timeout)
         self._initializer: tuple[str, list[bytes]] | None = None
+        #: Tasks that have not ended: they keep this executor, so one that is dropped ends when they have.
+        self._pending: set[Future[Any]] = set()
         self._maps: weakref.WeakSet[Mapping] = weakref.WeakSet()
         self._count = Count()
         self._lock = threading.Lock()
@@ -176,10 +179,20 @@ class Executor(concurrent.futures.Executor):
         1024
         """
         future: Future[T] = Future()
-        future._tell = self._count.tell
+        future._leave = self._leave
         parts = self._dumps_call(fn, args, kwargs)
-        future._task = self._engine.submit(parts, future._ended, self._options)
+        self._pending.add(future)
+        try:
+            future._task = self._engine.submit(parts, future._ended, self._options)
+        except BaseException:
+            self._pending.discard(future)
+            raise
         return future
+
+    def _leave(self, future: Future[Any], done: int, failed: int) -> None:
+        """A task that was submitted has ended."""
+        self._pending.discard(future)
+        self._count.tell(done, failed)
 
     def map(
         self,
@@ -318,11 +331,18 @@ class Executor(concurrent.futures.Executor):
             self.shutdown()
 
     def _end(self, cancel: bool) -> None:
-        for mapping in list(self._maps):
-            if cancel:
-                mapping.cancel()
-            else:
-                mapping.drain()
+        try:
+            for mapping in list(self._maps):
+                if cancel:
+                    mapping.cancel()
+                else:
+                    mapping.drain()
+            for future in list(self._pending):
+                if not (cancel and future.cancel()):
+                    future._await(None)  # Ctrl-C is heard here.
+        except KeyboardInterrupt:
+            self._abort()
+            raise
         self._engine.shutdown(cancel)
 
     def _abort(self) -> None:
@@ -417,12 +437,19 @@ _live: weakref.WeakSet[Executor] = weakref.WeakSet()
 
 def _at_exit() -> None:
     """The interpreter ends: no thread of the library is to enter it any more."""
-    interrupted = isinstance(getattr(sys, "last_value", None), KeyboardInterrupt)
+    error = getattr(sys, "last_value", None)
     for executor in list(_live):
-        if interrupted:
+        if error is not None:
             executor._abort()
-        else:
-            executor.shutdown(cancel_futures=getattr(sys, "last_value", None) is not None)
+            continue
+        try:
+            executor.shutdown()
+        except KeyboardInterrupt as interrupt:
+            # It is too late to raise it: the program ends as Python ends by it.
+            error = interrupt
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if error is not None and error is not getattr(sys, "last_value", None):
+        os.kill(os.getpid(), signal.SIGINT)
 
 
 atexit.register(_at_exit)

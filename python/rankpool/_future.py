@@ -25,7 +25,8 @@ class Future(concurrent.futures.Future[T]):
     """
 
     _task: Submitted | None = None
-    _tell: Callable[[int, int], None] | None = None
+    #: What is to be done when it has ended, with how many ended well and how many failed.
+    _leave: Callable[[Future[Any], int, int], None] | None = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -75,9 +76,16 @@ class Future(concurrent.futures.Future[T]):
         """Take the outcome, once."""
         if self.done() or not self._setting.acquire(blocking=False):
             return
-        if self._tell is not None:
-            self._tell(*((1, 0) if len(outcome) == 2 else (0, 1)))
-        if len(outcome) == 2:
+        well = len(outcome) == 2
+        try:
+            self._set(outcome, well)
+        finally:
+            leave, self._leave = self._leave, None
+            if leave is not None:
+                leave(self, int(well), int(not well))
+
+    def _set(self, outcome: Any, well: bool) -> None:
+        if well:
             try:
                 value = _pickling.loads(outcome[1])
             except Exception as error:
