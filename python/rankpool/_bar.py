@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
 import time
@@ -28,7 +29,7 @@ class Bar:
         self._done += count
         if self._tqdm is not None:
             self._tqdm.update(count)
-        elif sys.stderr.isatty() and time.monotonic() - self._shown > 0.2:
+        elif _terminal() and time.monotonic() - self._shown > 0.2:
             self._shown = time.monotonic()
             self._show("\r", "")
 
@@ -37,8 +38,15 @@ class Bar:
         if self._tqdm is not None:
             self._tqdm.close()
         else:
-            self._show("\r" if sys.stderr.isatty() else "", "\n")
+            self._show("\r" if _terminal() else "", "\n")
 
     def _show(self, before: str, behind: str) -> None:
         of = "" if self._total is None else f" of {self._total} ({100 * self._done // max(1, self._total)} %)"
-        print(f"{before}{self._label}{self._done}{of} done", end=behind, file=sys.stderr, flush=True)
+        # Results do not depend on whether there is somebody to see the bar.
+        with contextlib.suppress(OSError, ValueError):
+            print(f"{before}{self._label}{self._done}{of} done", end=behind, file=sys.stderr, flush=True)
+
+
+def _terminal() -> bool:
+    """Whether stderr is one, where there is a stderr at all."""
+    return sys.stderr is not None and sys.stderr.isatty()

@@ -80,6 +80,9 @@ class Executor(concurrent.futures.Executor):
     [32, 729]
     """
 
+    #: Whether the ranks of this launch are workers, of an executor or between two.
+    _has_ranks = False
+
     def __init__(
         self,
         max_workers: int | None = None,
@@ -132,6 +135,8 @@ class Executor(concurrent.futures.Executor):
         if engine is None:
             raise Served
         self._engine = engine
+        if comm is None and engine.mode in ("comm", "pool"):
+            Executor._has_ranks = True
         self._ended = False
         _live.add(self)
         self.mode: str = self._engine.mode

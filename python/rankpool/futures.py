@@ -220,9 +220,9 @@ def _mpi4py() -> Any:
 def _communicator(comm: Any, root: int) -> Any:
     """The ranks of an executor, its root first; None for all, where MPI is rankpool's own."""
     mpi = _mpi4py()
-    if is_world(comm) and (mpi is None or (launched_ranks() or 1) == 1):
+    if is_world(comm) and (mpi is None or Executor._has_ranks or (launched_ranks() or 1) == 1):
         if root != 0:
-            raise UsageError(f"root={root}: without mpi4py rank 0 gives out the tasks")
+            raise UsageError(f"root={root}: of ranks that serve already, and without mpi4py, it is rank 0")
         return None
     comm = mpi.COMM_WORLD if comm is None else comm
     if not 0 <= root < comm.size:

@@ -136,10 +136,3 @@ def test_two_executors_at_once_share_or_are_refused(setting: str) -> None:
 def test_a_bar_that_cannot_be_written_hurts_nobody(setting: str) -> None:
     with open("/dev/full", "w") as full:
         start(setting, "progress", stderr=full).end().expect(0)
-
-
-def test_more_workers_than_slots_is_an_error_that_names_them() -> None:
-    code = "import rankpool; rankpool.Executor(500, mode='pool')"
-    ended = Run("-c", code, world=1).end(20)
-    assert ended.code != 0
-    assert "500" in ended.stderr and "slots" in ended.stderr, ended

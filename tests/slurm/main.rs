@@ -129,7 +129,6 @@ const TESTS: &[(&str, &[Script], Test)] = &[
         &[COMM_SRUN, COMM_MPIRUN, POOL_MPIRUN, LEADERS, LEADERS_MPIRUN],
         rank_0_killed,
     ),
-    ("a rank 0 that crashes as MPI starts is started again", &[COMM_SRUN], rank_0_crashes),
     (
         "a worker that is killed takes the others along, and the job goes on by itself",
         &[COMM_SRUN],
@@ -405,22 +404,6 @@ fn rank_0_killed(cluster: &Cluster, script: &'static Script) {
     assert_eq!(told[0].restarts, 1, "{told:?}\n{}", place.logs());
     place.assert_same("out.h5", place.slept(command));
     assert!(place.resumed() > 0, "{}", place.logs());
-}
-
-/// It waits in MPI_Init for rank 1, which comes late, and leaves no code. The handler of Rust's takes the first signal.
-const CRASHING: &str = r#"bash -c '[ -n "$SLURM_RESTART_COUNT" ] || case $SLURM_PROCID in
-0) (sleep 2; kill -SEGV $$; sleep 1; kill -SEGV $$) & ;;
-1) sleep 20 ;;
-esac
-exec "$@"' bash"#;
-
-fn rank_0_crashes(cluster: &Cluster, script: &'static Script) {
-    let place = Place::new(cluster, script);
-    let command = "rankpool run pi --tasks 500 --samples 2000";
-    let told = place.done(&place.submit(&format!("{CRASHING} {command} --output out.h5"), &[]));
-    assert_eq!(told[0].restarts, 1, "{told:?}\n{}", place.logs());
-    assert!(place.logs().contains("Segmentation fault"), "{}", place.logs());
-    place.assert_same("out.h5", place.serial(command));
 }
 
 /// Slurm's plugin for PMIx ends the whole step, rank 0 included, a second after it has lost one of its processes.
