@@ -1,6 +1,6 @@
 # The two commands: `make run` and `make test`. Both install what is missing first.
 
-.PHONY: run test test-all check features unit python-tests stacks package bench fuzz setup setup-tests python clean
+.PHONY: run test test-all check features extension unit python-tests stacks package bench fuzz setup setup-tests python clean
 
 # Open MPI's mpiexec refuses root unless it is told otherwise, as in a container.
 ifeq ($(shell id -u),0)
@@ -13,7 +13,7 @@ run: setup
 	cargo build --release
 	mpiexec --oversubscribe -n 3 target/release/rankpool run pi --tasks 1000 --samples 2000000
 
-test: setup-tests python check features unit python-tests stacks package
+test: setup-tests python check features extension unit python-tests stacks package
 	@echo "all checks passed"
 
 # What test runs, and more than a sample of what dies when, and on both other MPI libraries.
@@ -69,14 +69,17 @@ unit:
 	cargo test --doc || code=1; \
 	exit $$code
 
-# The Python package: built in the folder of all other builds, installed in target/python, and tested there.
-python-tests: export PATH := $(CURDIR)/target/python/bin:$(PATH)
-python-tests: export VIRTUAL_ENV := $(CURDIR)/target/python
-python-tests: setup-tests python
+# The Python package: built in the folder of all other builds, before a guide's commands have no time to build it,
+# installed in target/python, and tested there.
+extension python-tests: export PATH := $(CURDIR)/target/python/bin:$(PATH)
+extension python-tests: export VIRTUAL_ENV := $(CURDIR)/target/python
+extension: setup-tests python
+	cd python && maturin develop --quiet --locked
+
+python-tests: extension
 	cargo clippy --package rankpool-python -- --deny warnings
 	cargo clippy --package rankpool-python --no-default-features -- --deny warnings
 	cd python && ruff check --config pyproject.toml . ../benches/python && mypy --strict rankpool
-	cd python && maturin develop --quiet --locked
 	cd python && pytest --quiet --doctest-modules rankpool && pytest --quiet --durations=10 tests
 
 # Launches, what dies, and a sample of the behaviours, on the MPI libraries that setup.sh has installed beside the system's.
