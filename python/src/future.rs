@@ -20,7 +20,8 @@ impl Submitted {
 
     /// Waits for the outcome, as [`tell`] gives it; `None` when it has not come within `seconds`, for ever if negative.
     fn wait<'py>(&self, py: Python<'py>, seconds: f64) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let deadline = Duration::try_from_secs_f64(seconds).ok().and_then(|wait| Instant::now().checked_add(wait));
+        let deadline =
+            Duration::try_from_secs_f64(seconds).ok().and_then(|wait| Instant::now().checked_add(wait));
         loop {
             let left = deadline.map_or(LOOK, |at| at.saturating_duration_since(Instant::now()).min(LOOK));
             if let Some(outcome) = py.detach(|| self.0.wait_timeout(left)) {

@@ -54,7 +54,9 @@ impl Parts {
         let mut parts = Parts::default();
         for part in list.iter() {
             match part.cast_into::<PyBytes>() {
-                Ok(part) if part.as_bytes().len() < LARGE => parts.blocks.push(part.as_bytes().to_vec().into()),
+                Ok(part) if part.as_bytes().len() < LARGE => {
+                    parts.blocks.push(part.as_bytes().to_vec().into())
+                }
                 Ok(part) => parts.blocks.push(Bytes::from_owner(PyBackedBytes::from(part)).into()),
                 Err(other) => parts.scattered.push(other.into_inner().cast::<Handle>()?.get().0.clone()),
             }
