@@ -47,7 +47,8 @@ def deadly(n: int) -> int:
 
 
 def nap(seconds: float) -> float:
-    print("napping", flush=True)
+    sys.stdout.write("napping\n")  # In one piece: several do so at a time.
+    sys.stdout.flush()
     time.sleep(seconds)
     return seconds
 
