@@ -19,7 +19,7 @@ from ._bar import Bar
 from ._errors import Served, UsageError
 from ._future import Future, Outcome
 from ._map import Blocks, Mapping
-from ._options import Count, Progress, Worker, checked, common, length, positive, spread_cost
+from ._options import OF_A_TASK, Count, Progress, Worker, checked, common, length, positive, spread_cost
 from ._rankpool import HAS_MPI, Engine
 from ._rankpool import Map as _Map
 from ._scatter import Scattered
@@ -30,21 +30,18 @@ T = TypeVar("T")
 class Executor(concurrent.futures.Executor):
     """Runs functions on the workers of a mode: MPI ranks, processes, threads, or this process alone.
 
-    Under ``mpiexec -n 4 python script.py`` what precedes the executor runs on all ranks; ranks 1 to 3
-    serve inside of
-    this call and end there, and what follows runs on rank 0.
+    Under ``mpiexec -n 4 python script.py`` what precedes the executor runs on all ranks; ranks 1 to 3 serve
+    inside of this call and end there, and what follows runs on rank 0.
 
     Parameters
     ----------
     max_workers : int, optional
-        How many workers: a positive number, or -1 for as many as there are CPUs, -2 for one less. In
-        ``comm`` the
-        launcher decides.
+        How many workers: a positive number, or -1 for as many as there are CPUs, -2 for one less. In ``comm``
+        the launcher decides.
     mode : str
         ``"auto"``, ``"serial"``, ``"threads"``, ``"processes"``, ``"comm"`` or ``"pool"``. ``auto`` takes
-        the ranks
-        that a launcher has started, and without a launcher ``serial``. The variables ``RANKPOOL_MODE``,
-        ``RANKPOOL_WORKERS``, ``RANKPOOL_SEED`` come before what is given here.
+        the ranks that a launcher has started, and without a launcher ``serial``. The variables
+        ``RANKPOOL_MODE``, ``RANKPOOL_WORKERS`` and ``RANKPOOL_SEED`` come before what is given here.
     initializer : callable, optional
         Called once on each worker before its first task, with `initargs`.
     initargs : tuple
@@ -143,11 +140,12 @@ class Executor(concurrent.futures.Executor):
         if initializer is not None:
             sent = _pickling.dumps_named((initializer, initargs), "the initializer")
             self._initializer = uuid.uuid4().hex, sent
+        workers = self._engine.workers()
         self._workers = [
             Worker(rank, host, pid, tuple(cpus), tuple((child, tuple(own)) for child, own in children))
-            for rank, host, pid, cpus, children, _ in self._engine.workers()
+            for rank, host, pid, cpus, children, _ in workers
         ]
-        self._slots = max(1, sum(worker[5] for worker in self._engine.workers()))
+        self._slots = max(1, sum(slots for *_, slots in workers))
 
     @property
     def num_workers(self) -> int:
@@ -380,9 +378,7 @@ class Executor(concurrent.futures.Executor):
         # What counts for each task is counted by the library, whose task is one item then.
         cost = options.pop("cost", None)
         options["costs"] = cost is not None
-        alone = any(
-            options.get(name) for name in ("retries", "task_timeout", "keep_going", "costs", "journal")
-        )
+        alone = any(options.get(name) for name in OF_A_TASK)
         if not alone:
             options["chunk"] = 1
         elif chunksize is not None:
