@@ -211,6 +211,8 @@ impl Example {
             .env("PATH", path)
             .env("LC_ALL", "C.UTF-8")
             .env("PARALLEL_HOME", folder.path("parallel"))
+            // Or GNU parallel takes the first shell among its ancestors: sh, when make or xargs has started the tests.
+            .env("PARALLEL_SHELL", "/bin/bash")
             .envs([("RANKPOOL_MODE", "threads"), ("RANKPOOL_WORKERS", "2"), ("RANKPOOL_PROGRESS", "none")]);
         start(&mut bash).end().expect(0).stdout
     }
