@@ -1,5 +1,7 @@
-//! Puts the folder of the MPI library that mpicc names into the program, where the loader looks for it. Open MPI 4
+//! Tells the program which commit it is built from, and puts the folder of the MPI library that mpicc names into the program, where the loader looks for it. Open MPI 4
 //! and 5 go by one name: the loader may find the other one first.
+
+use std::process::Command;
 
 #[cfg(feature = "mpi")]
 use std::path::PathBuf;
@@ -7,8 +9,43 @@ use std::path::PathBuf;
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-env-changed=MPICC");
+    name_commit();
     #[cfg(feature = "mpi")]
     point_to_mpi();
+}
+
+/// The commit of the checkout, or the one that cargo has packaged.
+fn name_commit() {
+    const PACKAGED: &str = ".cargo_vcs_info.json";
+    println!("cargo:rerun-if-changed={PACKAGED}");
+    let packaged = std::fs::read_to_string(PACKAGED).ok();
+    let packaged = packaged.as_deref().and_then(|text| text.split("\"sha1\": \"").nth(1)?.get(..12));
+    let commit = match packaged {
+        Some(commit) => Some(commit.to_string()),
+        None => {
+            // Both change with the commit: the branch that is checked out, and what has become of it.
+            for place in ["HEAD", "logs/HEAD"] {
+                if let Some(place) = git(&["rev-parse", "--git-path", place]) {
+                    println!("cargo:rerun-if-changed={place}");
+                }
+            }
+            git(&["rev-parse", "--short=12", "HEAD"])
+        }
+    };
+    println!("cargo:rustc-env=RANKPOOL_COMMIT={}", commit.as_deref().unwrap_or("of an unknown commit"));
+}
+
+/// What git answers in a checkout of this package, and not in one that this package merely lies in.
+fn git(arguments: &[&str]) -> Option<String> {
+    let ask = |arguments: &[&str]| {
+        let answer =
+            Command::new("git").args(arguments).output().ok().filter(|answer| answer.status.success())?;
+        Some(String::from_utf8(answer.stdout).ok()?.trim().to_string())
+    };
+    if !ask(&["rev-parse", "--show-prefix"])?.is_empty() {
+        return None;
+    }
+    ask(arguments)
 }
 
 #[cfg(feature = "mpi")]

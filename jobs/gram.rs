@@ -25,7 +25,7 @@ pub struct Gram {
     #[arg(long, default_value_t = 1.0, value_parser = positive, allow_negative_numbers = true)]
     gamma: f64,
     /// Rows in one task
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 1, value_parser = rankpool::cli::count_from_1::<u64>)]
     block: u64,
     /// The points as this worker has read them, or why it could not
     #[arg(skip)]

@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 #[derive(clap::Args, Serialize, Deserialize)]
 pub struct Pi {
     /// Number of tasks
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = rankpool::cli::count::<usize>)]
     tasks: usize,
     /// Random points in each task
-    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 1_000_000, value_parser = rankpool::cli::count_from_1::<u64>)]
     samples: u64,
 }
 

@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 #[derive(clap::Args, Serialize, Deserialize)]
 pub struct Sleep {
     /// Number of tasks
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_parser = rankpool::cli::count::<usize>)]
     tasks: usize,
     /// Mean duration of a task, as in 100ms or 2s
-    #[arg(long, default_value = "100ms", value_parser = humantime::parse_duration)]
+    #[arg(long, default_value = "100ms", value_parser = rankpool::cli::duration)]
     duration: Duration,
     /// How durations are spread around the mean
     #[arg(long, value_enum, default_value = "constant")]

@@ -36,7 +36,7 @@ pub struct Trains {
     #[arg(value_parser = OsStringValueParser::new().try_map(hdf5_file).map(PathBuf::from))]
     pub file: Option<PathBuf>,
     /// Number of trains to generate
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 8, value_parser = rankpool::cli::count_from_1::<u64>)]
     #[arg(conflicts_with = "file")]
     trains: u64,
     /// Mean rate of the generated trains, in 1/s

@@ -42,10 +42,10 @@ pub struct Words {
     #[arg(required = true, value_name = "FILE", value_parser = FilePath::parser())]
     files: Vec<FilePath>,
     /// How many of the most frequent words to tell
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_parser = rankpool::cli::count::<usize>)]
     top: usize,
     /// Bytes of a file in one task
-    #[arg(long, default_value_t = 1 << 20, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 1 << 20, value_parser = rankpool::cli::count_from_1::<u64>)]
     piece: u64,
 }
 

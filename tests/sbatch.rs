@@ -113,16 +113,17 @@ fn each_option_has_its_place() {
     for (name, flags, run) in [
         ("everything", &EVERYTHING[..], &PI[..]),
         ("nothing", &[], &["pi"]),
-        ("pool", &["--mode", "pool", "--time", "30", "--nodes", "3"], &PI),
+        ("pool", &["--mode", "pool", "--time", "30m", "--nodes", "3"], &PI),
         ("hybrid under mpirun", &["--mode", "hybrid", "--launcher", "mpirun", "--cpus-per-task", "16"], &PI),
         (
             "leaders on whole nodes under mpirun",
             &["--mode", "leaders", "--launcher", "mpirun", "--nodes", "4"],
             &PI,
         ),
+        ("ranks of the whole job", &["-n", "16", "--time", "2h"], &PI),
         ("leaders on one node", &["--mode", "leaders", "--cpus-per-task", "16", "--gres", "gpu:4"], &PI),
         ("an array over MPI", &["--array", "0-9%2", "--mode", "comm"], &PI_OF_ELEMENT),
-        ("serial", &["--mode", "serial", "--time", "5"], &PI),
+        ("serial", &["--mode", "serial", "--time", "5m"], &PI),
         ("quoted", &["--mode", "serial"], &["words", "it's $HOME; `ls`", "a b", "100%%", "-o", "w-%j.h5"]),
     ] {
         let script = script(flags, run);
@@ -140,6 +141,7 @@ fn no_value_becomes_another_line_or_another_option() {
     for flag in [
         "--job-name",
         "--nodes",
+        "--ntasks",
         "--ntasks-per-node",
         "--cpus-per-task",
         "--time",
@@ -187,7 +189,10 @@ fn what_would_fail_in_the_queue_is_refused_before() {
         (&[], &["run", "pi", "--mode", "threads"], "leave it out"),
         (&[], &["run", "pi", "--output", "pi-%a.h5"], "give --array"),
         (&["--wait"], &run, "--submit"),
-        (&["--time", "1h"], &run, "hours:minutes:seconds"),
+        (&["--time", "90"], &run, "90m for minutes"),
+        (&["--ntasks", "1"], &run, "no worker"),
+        (&["--mode", "leaders", "-n", "4"], &run, "give --nodes"),
+        (&["-n", "4", "--ntasks-per-node", "2"], &run, "cannot be used with"),
     ] {
         let told = refused(flags, run);
         assert!(told.contains(why), "{flags:?} {run:?}: {told}");

@@ -58,7 +58,7 @@ impl Program {
 #[command(next_help_heading = "Program")]
 pub struct Limits {
     /// How long after it was asked to end (TERM) it is killed
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = rankpool::cli::duration)]
     kill_after: Duration,
     /// How much memory for data each of its processes may have, as in 2GB (RLIMIT_DATA)
     #[arg(long, value_name = "SIZE")]

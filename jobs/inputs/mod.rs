@@ -81,12 +81,12 @@ pub struct Flags {
     #[arg(long, value_name = "NUMBERS")]
     array: Option<String>,
     /// Draw N points from the axes of --grid, by the run's seed
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = rankpool::cli::count::<u64>)]
     random: Option<u64>,
     /// Take N points of a Sobol sequence from the axes of --grid, scrambled by the run's seed
     ///
     /// They fill the space more evenly than random ones do, best if N is a power of 2. At most 65536.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = rankpool::cli::count::<u64>)]
     sobol: Option<u64>,
     /// Let this text stand for all columns, in place of {}
     #[arg(short = 'I', value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]

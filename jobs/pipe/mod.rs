@@ -58,10 +58,10 @@ struct Limits {
     #[arg(long, value_name = "DIR")]
     workdir: Option<PathBuf>,
     /// How much longer than --task-timeout the first answer may take, since the program has to load
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = rankpool::cli::duration)]
     init_timeout: Duration,
     /// How long the program may take to end, once its input is over, and again once it was asked to (TERM)
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = rankpool::cli::duration)]
     kill_after: Duration,
 }
 

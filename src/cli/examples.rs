@@ -49,7 +49,7 @@ pub(super) fn of_slurm(job: &str) -> String {
     let (program, file) = (program(), file(job));
     listed(&[
         format!("{program} slurm --nodes 2 --ntasks-per-node 4 -- run {job} --output {file}.h5"),
-        format!("{program} slurm --mode pool --time 30 --submit -- run {job} --output {file}.h5"),
+        format!("{program} slurm --mode pool --time 30m --submit -- run {job} --output {file}.h5"),
         format!("{program} slurm --array 0-9 --submit --wait -- run {job} --seed %a --output {file}-%a.h5"),
     ])
 }

@@ -74,12 +74,17 @@ fn slip(directive: &str, own: &str) -> Option<String> {
     }
 }
 
-/// Starts logging: warnings and worse, unless RANKPOOL_LOG says otherwise.
+/// Starts logging: warnings and worse, unless RANKPOOL_LOG says otherwise, or `verbose`, how often `-v` was given.
 ///
 /// # Errors
 /// When RANKPOOL_LOG cannot be read, or the folder cannot be made.
-pub(super) fn start(folder: Option<&Named>) -> Result<(), Error> {
-    let wanted = launch::variable(VARIABLE).filter(|wanted| !wanted.is_empty()).unwrap_or("warn".into());
+pub(super) fn start(folder: Option<&Named>, verbose: u8) -> Result<(), Error> {
+    let set = launch::variable(VARIABLE).filter(|wanted| !wanted.is_empty());
+    let wanted = match verbose {
+        0 => set.unwrap_or_else(|| "warn".into()),
+        1 => "info".into(),
+        _ => "debug".into(),
+    };
     let filter = EnvFilter::try_new(&wanted).map_err(|error| {
         Error::usage(format!("{VARIABLE}={wanted}: {error} (as in debug, or rankpool=trace)"))
     })?;

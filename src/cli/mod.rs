@@ -1,11 +1,14 @@
 //! The command line, for this crate's own jobs and for a user's: [`main`] with [`jobs!`](crate::jobs).
 
+mod again;
 mod bench;
+mod complete;
 mod doctor;
 mod dry_run;
 mod examples;
 #[cfg(feature = "hdf5")]
 mod export;
+mod failures;
 mod list;
 mod log;
 mod out;
@@ -20,7 +23,9 @@ mod show_journal;
 mod signals;
 mod simulate;
 mod slurm;
+mod values;
 mod variables;
+mod version;
 mod walltime;
 
 use std::{
@@ -30,7 +35,12 @@ use std::{
     process::{self, ExitCode},
 };
 
-use clap::{ArgMatches, Command};
+use clap::{
+    ArgMatches, Command,
+    error::{ContextKind, ContextValue, ErrorKind as ClapErrorKind},
+};
+
+pub use values::{count, count_from_1, duration};
 
 use crate::{
     Job,
@@ -45,6 +55,8 @@ use crate::{
 pub struct Entry {
     name: &'static str,
     command: fn() -> Command,
+    /// The same with its own flags alone.
+    own: fn() -> Command,
     run: fn(&ArgMatches) -> Result<ExitCode, Error>,
 }
 
@@ -57,7 +69,8 @@ impl std::fmt::Debug for Entry {
 impl Entry {
     /// The job `J`; its flags and its description are those of the `clap::Args`.
     pub fn of<J: Job + clap::Args>() -> Entry {
-        Entry { name: J::NAME, command: run::command::<J>, run: run::execute::<J> }
+        let own = || J::augment_args(Command::new(J::NAME));
+        Entry { name: J::NAME, command: run::command::<J>, own, run: run::execute::<J> }
     }
 }
 
@@ -104,8 +117,8 @@ macro_rules! jobs {
     };
 }
 
-/// The `main` of a program that runs jobs: `list`, `run`, `show`, `export`, `simulate`, `slurm`, `doctor` and `bench`, with every flag, for the
-/// given jobs. On a worker it serves and does not return.
+/// The `main` of a program that runs jobs: `list`, `run`, `show`, `export`, `simulate`, `slurm`, `doctor`, `bench`, `completions`
+/// and `man`, with every flag, for the given jobs. On a worker it serves and does not return.
 ///
 /// Exit codes: 0 all tasks done, 1 some tasks failed, 2 bad usage, 70 internal error or no worker
 /// left, 75 stopped early by a signal or the end of its time. Rank 0 leaves its code in the file that
@@ -158,16 +171,17 @@ fn command_line(jobs: &Jobs) -> ExitCode {
     let called = std::iter::once(program().into()).chain(launch::arguments());
     let matches = match command(jobs).try_get_matches_from(called) {
         Ok(matches) => matches,
-        Err(error) => return refuse(&error, &command(jobs)),
+        Err(error) => return refuse(&error, &command(jobs), jobs),
     };
     let ended = match matches.subcommand() {
-        Some(("list" | "doctor" | "show" | "export" | "simulate" | "slurm", matches))
-            if !launch::is_first(launch::variable) && !doctor::is_probe(matches) =>
-        {
-            Ok(ExitCode::SUCCESS)
-        }
+        Some((
+            "list" | "completions" | "man" | "doctor" | "show" | "export" | "simulate" | "slurm",
+            matches,
+        )) if !launch::is_first(launch::variable) && !doctor::is_probe(matches) => Ok(ExitCode::SUCCESS),
         Some(("bench", matches)) => bench::execute(matches),
-        Some(("list", _)) => list::execute(&jobs.entries),
+        Some(("list", matches)) => list::execute(matches, &jobs.entries),
+        Some(("completions", matches)) => complete::completions(matches, command(jobs)),
+        Some(("man", matches)) => complete::man(matches, command(jobs)),
         Some(("doctor", matches)) => doctor::execute(matches, &command(jobs)),
         Some(("simulate", matches)) => simulate::execute(matches),
         Some(("slurm", matches)) => slurm::execute(matches, jobs),
@@ -210,18 +224,29 @@ fn command(jobs: &Jobs) -> Command {
         .about(if about.is_empty() { ABOUT } else { about })
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .disable_help_subcommand(true)
         .after_help(examples::of_program(&job))
-        .subcommand(Command::new("list").about("List the jobs"))
+        .subcommand(list::command())
         .subcommand(run.after_help(examples::of_run(&job)))
         .subcommands(commands.iter().map(|job| (job.command)()))
         .subcommand(slurm::command(&job))
         .subcommand(simulate::command())
         .subcommand(doctor::command())
-        .subcommand(bench::command());
+        .subcommand(bench::command())
+        .subcommand(complete::completions_command())
+        .subcommand(complete::man_command());
     #[cfg(feature = "hdf5")]
     let program = program.subcommand(show::command()).subcommand(export::command());
     program
+}
+
+/// What was most likely meant by a word that is no command, but a job.
+fn meant_job(error: &clap::Error, jobs: &Jobs) -> Option<String> {
+    let word = match (error.kind(), error.get(ContextKind::InvalidSubcommand)) {
+        (ClapErrorKind::InvalidSubcommand, Some(ContextValue::String(word))) => word.as_str(),
+        _ => return None,
+    };
+    let job = jobs.entries.iter().find(|job| job.name == word)?;
+    Some(format!("run {}", job.name))
 }
 
 /// Prints help or version, with clap's styles on a terminal.
@@ -234,16 +259,23 @@ fn print_styled(text: &clap::builder::StyledStr) -> Result<(), Error> {
 }
 
 /// Says what is wrong with the command line, once for all ranks; help and version are no errors.
-fn refuse(error: &clap::Error, command: &Command) -> ExitCode {
+fn refuse(error: &clap::Error, command: &Command, jobs: &Jobs) -> ExitCode {
     let first = launch::is_first(launch::variable);
     if !first && error.use_stderr() {
         launch::leave_the_word_to_rank_0();
     }
     let mut code = if error.use_stderr() { launch::EXIT_USAGE } else { launch::EXIT_DONE };
     if first {
-        let text = error.render();
+        let text = if error.kind() == ClapErrorKind::DisplayVersion {
+            version::of(jobs.version).into()
+        } else {
+            error.render()
+        };
         if error.use_stderr() {
             say(text.to_string().trim_end());
+            if let Some(meant) = meant_job(error, jobs) {
+                say(&format!("{}: did you mean `{} {meant}`?", program(), program()));
+            }
             if let Some(variable) = variables::blamed(error, command) {
                 say(&format!("{}: {variable}", program()));
             }

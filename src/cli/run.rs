@@ -7,19 +7,22 @@ use std::{
     os::fd::AsRawFd,
     process::ExitCode,
     sync::{
-        Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
     },
     thread,
     time::Instant,
 };
 
 use super::{
-    dry_run, log, out, program,
+    again::{Extent, way_on},
+    dry_run,
+    failures::Failures,
+    log, out, program,
     progress::{self, CHILDREN, WORKERS, count, lost_ones},
-    settings::{Files, Settings},
+    settings::{Files, Settings, Show},
     signals,
-    variables::{slips, with_settings, without_empty},
+    variables::{slips, with_settings, without_empty, without_label},
     walltime,
 };
 use crate::{
@@ -27,7 +30,7 @@ use crate::{
     error::{Error, ErrorKind, TaskError},
     executor::Executor,
     job::{self, Plan, Report, Telling, Ui},
-    launch,
+    launch::{self, Launcher, Mode},
     paths::Named,
     say::{self, say},
     sync::lock,
@@ -36,11 +39,7 @@ use clap::{ArgMatches, Args, Command, FromArgMatches};
 use serde_json::Value;
 
 /// Failures that are told one by one as they come, and kinds of failures that are told at the end.
-const TOLD: u64 = 5;
-/// A message of a failure is cut to so many characters where failures are counted by it.
-const MESSAGE_CHARS: usize = 160;
-/// Messages that are counted; more are counted as others.
-const MESSAGES: usize = 1000;
+const TOLD: usize = 5;
 
 #[derive(Args, Clone, Debug)]
 #[group(skip)]
@@ -58,6 +57,12 @@ struct Flags {
     /// Print what would be run, a line a task, and run nothing
     #[arg(long, help_heading = "Run options")]
     dry_run: bool,
+    /// Say nothing but what fails: no progress and no closing words on standard error
+    #[arg(id = "run_quiet", long = "quiet", short = 'q', help_heading = "Run options")]
+    quiet: bool,
+    /// Log what the run does; twice (-vv) with the details
+    #[arg(id = "run_verbose", long = "verbose", short = 'v', action = clap::ArgAction::Count, conflicts_with = "run_quiet", help_heading = "Run options")]
+    verbose: u8,
 }
 
 impl Flags {
@@ -73,13 +78,21 @@ impl Flags {
 /// The job's command, with its own flags and those of every run.
 pub(super) fn command<J: Job + Args>() -> Command {
     let command = J::augment_args(Command::new(J::NAME));
-    let has_json = command.get_arguments().any(|argument| argument.get_long() == Some("json"));
+    let taken: Vec<(Option<String>, Option<char>)> = command
+        .get_arguments()
+        .map(|argument| (argument.get_long().map(ToString::to_string), argument.get_short()))
+        .collect();
     // The flags' own description must not replace the job's.
     let (about, long_about) = (command.get_about().cloned(), command.get_long_about().cloned());
     let mut command = without_empty(Flags::augment_args(command).disable_version_flag(true));
-    if has_json {
-        // The job's own flag has the name.
-        command = command.mut_arg("report_json", |argument| argument.long("report-json"));
+    // The job's own flag has the name.
+    for (id, long, short, other) in OF_EVERY_RUN {
+        if taken.iter().any(|(taken, _)| taken.as_deref() == Some(long)) {
+            command = command.mut_arg(id, |argument| argument.long(other));
+        }
+        if short.is_some() && taken.iter().any(|(_, taken)| *taken == short) {
+            command = command.mut_arg(id, |argument| argument.short(None));
+        }
     }
     match (about, long_about) {
         (Some(about), Some(long)) => command.about(about).long_about(long),
@@ -88,9 +101,16 @@ pub(super) fn command<J: Job + Args>() -> Command {
     }
 }
 
+/// Flags of every run whose names a job's own flags may have: id, name, letter, and the name that the flag has then.
+const OF_EVERY_RUN: [(&str, &str, Option<char>, &str); 3] = [
+    ("report_json", "json", None, "report-json"),
+    ("run_quiet", "quiet", Some('q'), "run-quiet"),
+    ("run_verbose", "verbose", Some('v'), "run-verbose"),
+];
+
 /// What both of clap's readings end in when a flag is no good.
 fn unreadable(error: &clap::Error) -> Error {
-    Error::usage(error.to_string())
+    Error::usage(without_label(error))
 }
 
 pub(super) fn execute<J: Job + Args>(matches: &ArgMatches) -> Result<ExitCode, Error> {
@@ -106,7 +126,7 @@ fn start<J: Job + Args>(matches: &ArgMatches) -> Result<ExitCode, Error> {
     if flags.dry_run {
         return dry_run::execute(job, &flags.plan(), flags.files.only());
     }
-    log::start(flags.log_dir.as_ref())?;
+    log::start(flags.log_dir.as_ref(), flags.verbose)?;
     // On every rank, before any task.
     let report_out = flags.json.then(keep_standard_output).transpose()?;
     signals::listen()?;
@@ -114,11 +134,20 @@ fn start<J: Job + Args>(matches: &ArgMatches) -> Result<ExitCode, Error> {
     // From here on this is rank 0.
     launch::look_at_code_file();
     tracing::info!("process {} has {} workers, mode {}", std::process::id(), pool.num_workers(), pool.mode());
+    let extent = Arc::new(Extent::default());
+    let way = flags.files.has_journal().then(|| way_on(J::NAME, false));
     signals::stop_by(pool.stopper());
+    signals::last_words({
+        let (extent, way, progress) = (extent.clone(), way.clone(), pool.watcher());
+        move || extent.last_words(&progress(), way.as_deref())
+    });
     slips(&command::<J>()).iter().for_each(|slip| progress::print(slip));
     tell_idle_nodes(&pool);
+    if !flags.quiet && flags.settings.progress != Show::None {
+        tell_idle_cpus(&pool, &flags.settings);
+    }
     walltime::watch(&pool, J::NAME, began, &flags.settings, flags.files.has_journal())?;
-    let outcome = supervised(job, &pool, &flags, report_out);
+    let outcome = supervised(job, &pool, &flags, &extent, report_out);
     let code = match outcome {
         Ok(code) => code,
         // The signal has said it, and is ending the workers.
@@ -127,10 +156,22 @@ fn start<J: Job + Args>(matches: &ArgMatches) -> Result<ExitCode, Error> {
             let error = with_settings(error, &command::<J>());
             let error_word = if error.kind() == ErrorKind::Stopped { "stopped" } else { "error" };
             say(&format!("{}: {error_word}: {}: {error}", program(), J::NAME));
+            if error.kind() == ErrorKind::Stopped {
+                say(&format!("{}: {}", program(), extent.last_words(&pool.progress(), way.as_deref())));
+            }
             error.exit_code().into()
         }
     };
     pool.exit(code)
+}
+
+/// A run that was told neither how to start nor with how many workers uses one CPU, which may not be what was meant.
+fn tell_idle_cpus(pool: &Executor, settings: &Settings) {
+    let cpus = launch::cpu_limit();
+    let alone = matches!(launch::detect(launch::variable), Ok(Launcher::None));
+    if alone && cpus > 1 && pool.mode() == Mode::Serial && settings.workers.is_left_open() {
+        progress::print(&format!("{}: this run uses one of {cpus} CPUs; with -w -1 it uses all", program()));
+    }
 }
 
 /// Takes standard output away for the report alone; what is printed from here on goes to standard error.
@@ -168,17 +209,19 @@ fn supervised<J: Job>(
     mut job: J,
     pool: &Executor,
     flags: &Flags,
+    extent: &Extent,
     report_out: Option<File>,
 ) -> Result<i32, Error> {
     job.prepare(&flags.plan())?;
-    let teller = Teller { job: J::NAME, total: AtomicU64::new(0), failures: Mutex::default() };
+    let teller = Teller { job: J::NAME, extent, failures: Mutex::default() };
     let over = AtomicBool::new(false);
     // With --json standard output is where the report goes.
     let standard_output = report_out.as_ref().map_or(io::stdout().as_raw_fd(), AsRawFd::as_raw_fd);
     let streams = [standard_output, io::stderr().as_raw_fd()].map(|at| format!("/proc/self/fd/{at}").into());
     let report = thread::scope(|scope| {
-        let view = progress::View { pool, job: J::NAME, total: &teller.total, over: &over };
-        let shown = scope.spawn(move || view.show(flags.settings.progress));
+        let view = progress::View { pool, job: J::NAME, total: &extent.to_run, over: &over };
+        let how = if flags.quiet { Show::None } else { flags.settings.progress };
+        let shown = scope.spawn(move || view.show(how));
         let _stop = progress::StopOnDrop { over: &over, thread: shown.thread() };
         job::run(
             &job,
@@ -187,7 +230,12 @@ fn supervised<J: Job>(
             &teller,
         )
     })?;
-    teller.close(&report, pool);
+    if !flags.quiet {
+        teller.close(&report, pool);
+        if flags.files.has_journal() && report.failed + report.not_run > 0 {
+            say(&format!("  {}", way_on(J::NAME, report.failed > 0)));
+        }
+    }
     // What was said stands before the report where both go to one terminal; so does what tasks have printed.
     say::flush();
     let told = match report_out {
@@ -204,40 +252,22 @@ fn supervised<J: Job>(
     Ok(if report.failed > 0 { launch::EXIT_FAILED } else { launch::EXIT_DONE })
 }
 
-/// Failures so far: how many, and how many of each message with the first tasks that had it.
-#[derive(Default)]
-struct Failures {
-    count: u64,
-    by_message: BTreeMap<String, (u64, Vec<u64>)>,
-}
-
 /// Tells the user, on standard error.
-struct Teller {
+struct Teller<'r> {
     job: &'static str,
-    /// How many tasks will be run; 0 while it is not known.
-    total: AtomicU64,
+    extent: &'r Extent,
     failures: Mutex<Failures>,
 }
 
-impl Ui for Teller {
-    fn expect(&self, to_run: Option<u64>) {
-        self.total.store(to_run.unwrap_or(0), Ordering::Relaxed);
+impl Ui for Teller<'_> {
+    fn expect(&self, to_run: Option<u64>, known: u64) {
+        self.extent.to_run.store(to_run.unwrap_or(0), Ordering::Relaxed);
+        self.extent.known.store(known, Ordering::Relaxed);
     }
 
     fn failed(&self, error: &TaskError) {
-        let mut failures = lock(&self.failures);
-        failures.count += 1;
-        if failures.count <= TOLD {
+        if lock(&self.failures).add(error) <= TOLD as u64 {
             progress::print(&format!("{}: {error}", self.job));
-        }
-        let mut message: String = error.message().chars().take(MESSAGE_CHARS).collect();
-        if failures.by_message.len() >= MESSAGES && !failures.by_message.contains_key(&message) {
-            message = "(other messages)".into();
-        }
-        let (count, tasks) = failures.by_message.entry(message).or_default();
-        *count += 1;
-        if tasks.len() < TOLD as usize {
-            tasks.push(error.index());
         }
     }
 
@@ -250,7 +280,7 @@ impl Ui for Teller {
     }
 }
 
-impl Teller {
+impl Teller<'_> {
     /// The closing words.
     fn close(&self, report: &Report, pool: &Executor) {
         let some =
@@ -287,23 +317,9 @@ impl Teller {
         if let Some(bytes) = report.rank_0_peak_bytes {
             say(&format!("  rank 0 used {:.0} MB at most", bytes as f64 / 1e6));
         }
-        self.close_failures();
+        lock(&self.failures).lines(TOLD).iter().for_each(|line| say(&format!("  {line}")));
         for file in &report.files {
             say(&format!("  written {file}"));
-        }
-    }
-
-    fn close_failures(&self) {
-        let failures = lock(&self.failures);
-        let mut counted: Vec<_> = failures.by_message.iter().collect();
-        counted.sort_by_key(|(_, (count, _))| std::cmp::Reverse(*count));
-        for (message, (count, tasks)) in counted.iter().take(TOLD as usize) {
-            let tasks: Vec<String> = tasks.iter().map(u64::to_string).collect();
-            let more = if *count > tasks.len() as u64 { ", ..." } else { "" };
-            say(&format!("  {count} failed (task {}{more}): {message}", tasks.join(", ")));
-        }
-        if counted.len() > TOLD as usize {
-            say(&format!("  and {} more messages", counted.len() - TOLD as usize));
         }
     }
 }

@@ -4,6 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 
+use super::values;
 use crate::{
     error::Error,
     executor::{Builder, CallOptions, Executor, SHORTEST_STALL},
@@ -28,13 +29,7 @@ pub(super) enum Show {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let parsed = text.parse::<f64>().map(Duration::try_from_secs_f64);
-    let duration = match parsed {
-        Ok(seconds) => seconds.map_err(|error| error.to_string())?,
-        Err(_) => {
-            humantime::parse_duration(text).map_err(|error| format!("{error} (as in 90s, 1h 30m, 250ms)"))?
-        }
-    };
+    let duration = values::duration(text)?;
     if duration.is_zero() { Err("a time above 0 is needed".into()) } else { Ok(duration) }
 }
 
@@ -101,6 +96,11 @@ pub(super) struct Workers {
 }
 
 impl Workers {
+    /// Neither a mode nor a number of workers was asked for.
+    pub(super) fn is_left_open(&self) -> bool {
+        self.mode == Mode::Auto && self.workers.is_none()
+    }
+
     pub(super) fn builder(&self) -> Builder {
         let mut builder = Executor::builder()
             .mode(self.mode)
@@ -132,10 +132,10 @@ pub(super) struct Settings {
     #[command(flatten)]
     pub(super) workers: Workers,
     /// Tasks sent at a time: auto, a number, static, guided or factoring
-    #[arg(long, env = "RANKPOOL_CHUNK", default_value = "auto")]
+    #[arg(long, env = "RANKPOOL_CHUNK", default_value = "auto", value_parser = values::chunk)]
     pub(super) chunk: Chunk,
     /// How often a failed task is tried again
-    #[arg(long, value_name = "N", env = "RANKPOOL_RETRIES", default_value_t = 0)]
+    #[arg(long, value_name = "N", env = "RANKPOOL_RETRIES", default_value_t = 0, value_parser = values::count::<u16>)]
     pub(super) retries: u16,
     /// How long a failed task waits before it is tried again; twice as long each further time
     #[arg(long, value_name = "TIME", env = "RANKPOOL_RETRY_DELAY", value_parser = duration)]
@@ -261,11 +261,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_read_with_and_without_a_unit() {
-        assert_eq!(duration("90s").unwrap(), Duration::from_secs(90));
-        assert_eq!(duration("1h 30m").unwrap(), Duration::from_secs(5400));
-        assert_eq!(duration("0.25").unwrap(), Duration::from_millis(250));
-        for bad in ["0", "-1", "soon", "1e999"] {
+    fn a_time_of_nothing_is_refused() {
+        assert_eq!(duration("01:30:00").unwrap(), Duration::from_secs(5400));
+        for bad in ["0", "0s", "00:00:00", "-1", "soon"] {
             assert!(duration(bad).is_err(), "{bad}");
         }
     }

@@ -35,12 +35,21 @@ static STOPPING: AtomicBool = AtomicBool::new(false);
 
 type Stop = Box<dyn Fn(i32) + Send>;
 type Commit = Box<dyn Fn() + Send>;
+type Words = Box<dyn Fn() -> String + Send>;
 
 /// What ends the workers and the run; there at rank 0 only, once it is up.
 static STOP: Mutex<Option<Stop>> = Mutex::new(None);
 
 /// What leaves on disk what is known, before a signal ends the run.
 static COMMIT: Mutex<Option<Commit>> = Mutex::new(None);
+
+/// What is said last of a run that a signal ends; there at rank 0 only, once it is up.
+static LAST_WORDS: Mutex<Option<Words>> = Mutex::new(None);
+
+/// A run that a signal ends says these words.
+pub(super) fn last_words(words: impl Fn() -> String + Send + 'static) {
+    *lock(&LAST_WORDS) = Some(Box::new(words));
+}
 
 /// Rank 0 is up and is ended by `stop`.
 pub(super) fn stop_by(stop: impl Fn(i32) + Send + 'static) {
@@ -142,6 +151,9 @@ fn on_signal(signal: i32) {
         progress::print(&format!("{}: {name}: ending the workers", program()));
         if let Some(commit) = lock(&COMMIT).take() {
             commit();
+        }
+        if let Some(words) = lock(&LAST_WORDS).take() {
+            progress::print(&format!("{}: {}", program(), words()));
         }
         launch::leave_code(launch::EXIT_STOPPED);
         stop(launch::EXIT_STOPPED);

@@ -5,7 +5,10 @@ use std::process::ExitCode;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use serde_json::{Value, json};
 
-use super::{examples, out, plot};
+use super::{
+    examples, out, plot,
+    values::{chunk, count_from_1},
+};
 use crate::{
     error::Error,
     paths::{Draft, Named},
@@ -38,7 +41,7 @@ struct Flags {
     #[arg(long, value_name = "TIME", default_value = "1us", value_parser = time)]
     worker_overhead: f64,
     /// Tasks for a worker at a time: auto, a number, static, guided or factoring; several are simulated one after the other
-    #[arg(long, value_name = "CHUNK", value_delimiter = ',', default_value = "auto")]
+    #[arg(long, value_name = "CHUNK", value_delimiter = ',', default_value = "auto", value_parser = chunk)]
     chunk: Vec<Chunk>,
     /// Tasks that may be handed out beyond the first one that is not done; without it, as many as there are
     #[arg(long, value_name = "TASKS", value_parser = whole)]
@@ -69,11 +72,13 @@ enum Overhead {
     Measured,
 }
 
+/// More tasks than this are no run.
+const MOST_TASKS: u64 = 1_000_000_000_000_000;
+
 fn whole(text: &str) -> Result<u64, String> {
-    let number = text.parse().map(|number: u64| number as f64).or_else(|_| text.parse());
-    match number {
-        Ok(number) if (1.0..=1e15).contains(&number) && number.fract() == 0.0 => Ok(number as u64),
-        _ => Err("expected a whole number from 1, as in 1000 or 1e6".into()),
+    match count_from_1(text)? {
+        number if number <= MOST_TASKS => Ok(number),
+        _ => Err(format!("at most {MOST_TASKS} can be simulated")),
     }
 }
 

@@ -55,6 +55,12 @@ pub(super) fn blamed(error: &clap::Error, command: &Command) -> Option<String> {
     Some(format!("{variable}={value} is set in the environment"))
 }
 
+/// What clap says of an error, without the label that stands in front of it: ours follows.
+pub(super) fn without_label(error: &clap::Error) -> String {
+    let text = error.to_string();
+    text.strip_prefix("error: ").unwrap_or(&text).trim_end().to_string()
+}
+
 /// An error of usage, with the settings that come from the environment: one of them may be what is wrong.
 pub(super) fn with_settings(error: Error, command: &Command) -> Error {
     let mut names: Vec<String> = of_flags(command).into_iter().map(|(_, variable)| variable).collect();

@@ -372,8 +372,15 @@ impl Builder {
         if let Some(text) = &self.unreadable {
             return Err(Error::usage(text));
         }
+        let leads = self.wanted.processes_per_worker.is_some();
         let spawns = self.wanted.workers.is_some() || self.wanted.oversubscribe;
-        let choice = choose(self.mode, launcher, spawns, self.wanted.processes_per_worker.is_some())?;
+        let several = !matches!(self.wanted.workers, None | Some(1));
+        let mode = match (self.mode, launcher) {
+            // Several workers without a launcher: those of this host, in processes of their own, as under mpiexec.
+            (Mode::Auto, Launcher::None) if several && !leads => Mode::Processes,
+            (mode, _) => mode,
+        };
+        let choice = choose(mode, launcher, spawns, leads)?;
         self.check(choice)?;
         Ok(choice)
     }
@@ -411,8 +418,8 @@ impl Builder {
         }
         if mode == Mode::Serial && !matches!(self.wanted.workers, None | Some(1)) {
             return Err(Error::usage(
-                "without a launcher or a mode, the one serial rank runs all tasks: for several workers use mode \
-                 threads or processes, or start the program with mpiexec",
+                "in mode serial, the one serial rank runs all tasks: for several workers leave the mode out, or use \
+                 mode threads or processes",
             ));
         }
         if local && (self.wanted.oversubscribe || !self.wanted.spawn_info.is_empty()) {

@@ -568,6 +568,12 @@ impl Executor {
         }
     }
 
+    /// For another thread: what has been done so far, as [`progress`](Executor::progress).
+    pub(crate) fn watcher(&self) -> impl Fn() -> Progress + Send + use<> {
+        let shared = self.shared.clone();
+        move || lock(&shared.progress).clone()
+    }
+
     /// For another thread: to stop in time.
     pub(crate) fn drain(&self) -> Drain {
         Drain(self.shared.clone())

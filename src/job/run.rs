@@ -53,8 +53,8 @@ pub(crate) struct Options {
 
 /// Who is told how a run goes.
 pub(crate) trait Ui {
-    /// How many tasks will be run, where that is known.
-    fn expect(&self, to_run: Option<u64>);
+    /// How many tasks will be run, where that is known, and of how many the outcomes are known already.
+    fn expect(&self, to_run: Option<u64>, known: u64);
     /// A task failed for good.
     fn failed(&self, error: &TaskError);
     /// Something that the user should know.
@@ -89,7 +89,7 @@ pub(crate) fn run<J: Job>(job: &J, pool: &Executor, options: &Options, ui: &dyn 
     };
     greet(&kept, options, ui);
     let to_run = tasks.map(|tasks| kept.skip.missing_below(tasks).len());
-    ui.expect(to_run);
+    ui.expect(to_run, kept.known);
     let told = (job.telling() == Telling::AsTheyEnd).then(|| Arc::new(tell::Queue::default()));
     let session = Session::begin(pool, &kept, events, told.clone(), (tasks, to_run))?;
     let run = Run { job, pool, options, ui, told, session: &session };

@@ -15,8 +15,8 @@ use crate::error::{Error, ParseError};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Mode {
     /// `comm` when launched with 2 ranks or more; `pool` when launched with 1 rank and room for 2
-    /// workers or more, as far as the launcher tells in the environment (MPICH's does not); otherwise
-    /// `serial`.
+    /// workers or more, as far as the launcher tells in the environment (MPICH's does not); `processes` without a
+    /// launcher when several workers are asked for; otherwise `serial`.
     #[default]
     Auto,
     /// No workers: rank 0 runs the tasks itself, one at a time. MPI is not touched.

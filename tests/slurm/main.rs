@@ -422,7 +422,7 @@ fn step_killed(cluster: &Cluster, script: &'static Script) {
 /// Submits by `rankpool slurm`, waits, and returns what it has printed.
 fn submit(cluster: &Cluster, place: &Place, flags: &str, run: &str, code: i32) -> String {
     let mut command = cluster.command("rankpool");
-    command.arg("slurm").args(flags.split(' ')).args(["--time", "5", "--submit", "--wait", "--", "run"]);
+    command.arg("slurm").args(flags.split(' ')).args(["--time", "5m", "--submit", "--wait", "--", "run"]);
     let ended = start(command.args(run.split(' ')).current_dir(place.folder.path())).end();
     assert_eq!(ended.code, code, "{ended:?}\n{}", place.logs());
     ended.stdout

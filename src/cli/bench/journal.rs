@@ -44,7 +44,7 @@ impl Job for Same {
 struct Silent;
 
 impl Ui for Silent {
-    fn expect(&self, _: Option<u64>) {}
+    fn expect(&self, _: Option<u64>, _: u64) {}
     fn failed(&self, _: &TaskError) {}
     fn say(&self, _: &str) {}
     fn before_stop(&self, _: Box<dyn Fn() + Send>) {}

@@ -72,7 +72,7 @@ fn start(matches: &ArgMatches) -> Result<ExitCode, Error> {
         }
         return Err(Error::usage(format!("--folder {}: there is no such folder", folder.display())));
     }
-    log::start(None)?;
+    log::start(None, 0)?;
     signals::listen()?;
     let plan = Plan::new(flags.quick);
     let timing = Timing::new(&plan.block_sizes, plan.message_time);

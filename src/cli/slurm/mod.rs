@@ -36,7 +36,7 @@ struct Flags {
     #[arg(long, value_name = "LINE", value_parser = values::modules)]
     module: Vec<Checked>,
     /// How long before the end of its time the run stops, to be put back into the queue
-    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(5..=65_535))]
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = values::grace)]
     grace: u64,
     #[command(flatten)]
     resources: Resources,
@@ -68,13 +68,16 @@ struct Resources {
     /// Nodes, as in 2 or 2-4
     #[arg(long, short = 'N', value_name = "N")]
     nodes: Option<Nodes>,
+    /// Ranks of the whole job, which Slurm spreads over the nodes
+    #[arg(long, short = 'n', value_name = "N", conflicts_with = "ntasks_per_node", value_parser = clap::value_parser!(u32).range(1..))]
+    ntasks: Option<u32>,
     /// Ranks on each node [default: 4; 2 for mode hybrid, 1 for modes leaders and serial]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     ntasks_per_node: Option<u32>,
     /// CPUs for each rank [default: 4 for mode hybrid; for mode leaders all of the node, by --exclusive]
     #[arg(long, short = 'c', value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     cpus_per_task: Option<u32>,
-    /// The time limit, as in 90, 1:30:00 or 2-12
+    /// The time limit, as in 90m, 1:30:00 or 2-12 (days and hours)
     #[arg(long, short = 't', value_name = "TIME", default_value = "01:00:00", value_parser = values::time)]
     time: Checked,
     /// The partition
@@ -114,7 +117,8 @@ pub(super) fn command(job: &str) -> Command {
 }
 
 pub(super) fn execute(matches: &ArgMatches, jobs: &Jobs) -> Result<ExitCode, Error> {
-    let flags = Flags::from_arg_matches(matches).map_err(|error| Error::usage(error.to_string()))?;
+    let flags =
+        Flags::from_arg_matches(matches).map_err(|error| Error::usage(variables::without_label(&error)))?;
     let script = flags.script(jobs)?;
     if let Some(path) = &flags.output_script {
         let mut file = std::fs::File::create_new(path.site()?.path)
@@ -148,7 +152,7 @@ impl Flags {
     }
 
     /// Ranks on each node, so that there is a worker.
-    fn ntasks_per_node(&self) -> Result<u32, Error> {
+    fn ntasks_per_node(&self) -> Result<Option<u32>, Error> {
         let shape = self.shape();
         let ranks = self.resources.ntasks_per_node.unwrap_or(match shape {
             Shape::Comm | Shape::Pool => 4,
@@ -156,16 +160,20 @@ impl Flags {
             Shape::Leaders | Shape::Serial => 1,
         });
         let nodes = self.resources.nodes.as_ref().map_or(1, |nodes| nodes.least);
-        let all = u64::from(nodes) * u64::from(ranks);
+        let all = self.resources.ntasks.map_or(u64::from(nodes) * u64::from(ranks), u64::from);
         match shape {
+            Shape::Leaders if self.resources.ntasks.is_some() => {
+                Err(Error::usage("mode leaders has a rank on each node: give --nodes instead of --ntasks"))
+            }
             Shape::Serial if all > 1 => Err(Error::usage(format!(
-                "mode serial has one rank, and {all} are asked for: leave --nodes and --ntasks-per-node out, or \
-                 use --mode comm"
+                "mode serial has one rank, and {all} are asked for: leave --nodes, --ntasks and --ntasks-per-node \
+                 out, or use --mode comm"
             ))),
             Shape::Comm | Shape::Pool | Shape::Hybrid if all < 2 => Err(Error::usage(
-                "one rank leaves no worker: give --ntasks-per-node 2 or more, or use --mode leaders or serial",
+                "one rank leaves no worker: give --ntasks or --ntasks-per-node 2 or more, or use --mode leaders or \
+                 serial",
             )),
-            _ => Ok(ranks),
+            _ => Ok(self.resources.ntasks.is_none().then_some(ranks)),
         }
     }
 
@@ -190,7 +198,8 @@ impl Flags {
             resumable: work.resumable,
             job_name: &job_name,
             nodes: resources.nodes.as_ref().map(|nodes| &nodes.text),
-            ntasks_per_node: Some(ntasks_per_node),
+            ntasks: resources.ntasks,
+            ntasks_per_node,
             cpus_per_task,
             whole_nodes: shape == Shape::Leaders && cpus_per_task.is_none(),
             time: &resources.time,
@@ -247,8 +256,7 @@ impl Flags {
     /// The command behind `--`, as this program will understand it in an element of an array.
     fn understood(&self, jobs: &Jobs, element: &str) -> Result<CheckedRun, Error> {
         let refused = |error: clap::Error| {
-            let text = error.to_string();
-            let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
+            let text = variables::without_label(&error);
             match variables::blamed(&error, &super::command(jobs)) {
                 Some(variable) => Error::usage(format!("{text}\n{variable}")),
                 None => Error::usage(text),

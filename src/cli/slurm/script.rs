@@ -44,6 +44,7 @@ pub(super) struct Values<'a> {
     pub(super) resumable: bool,
     pub(super) job_name: &'a Checked,
     pub(super) nodes: Option<&'a Checked>,
+    pub(super) ntasks: Option<u32>,
     pub(super) ntasks_per_node: Option<u32>,
     pub(super) cpus_per_task: Option<u32>,
     /// No other job is to run on the nodes.

@@ -1,8 +1,10 @@
 //! The values of sbatch's options: each is checked, so that none can become another option or another line.
 
-use std::str::FromStr;
+use std::{ops::RangeInclusive, str::FromStr};
 
 use serde::Serialize;
+
+use crate::cli::values::duration;
 
 /// A text that was checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -70,25 +72,35 @@ pub(super) fn option(text: &str) -> Result<Checked, String> {
     line(text)
 }
 
-/// A time that sbatch takes: minutes, minutes:seconds, hours:minutes:seconds, and days-hours with or
-/// without the rest.
+/// A time, as sbatch takes it. A bare number is minutes to sbatch, and seconds to all other flags: it is refused.
 pub(super) fn time(text: &str) -> Result<Checked, String> {
-    let expected =
-        || "expected minutes, hours:minutes:seconds or days-hours, as in 90, 1:30:00 or 2-12".to_string();
-    let (days, rest) = match text.split_once('-') {
-        Some((days, rest)) => (Some(days), rest),
-        None => (None, text),
-    };
-    let is_number =
-        |field: &str| !field.is_empty() && field.len() <= 6 && field.bytes().all(|c| c.is_ascii_digit());
-    let fields: Vec<&str> = rest.split(':').collect();
-    if days.is_some_and(|days| !is_number(days)) || fields.len() > 3 || !fields.iter().all(|f| is_number(f)) {
-        return Err(expected());
+    if text.parse::<f64>().is_ok() {
+        return Err(format!(
+            "its unit is needed: {text}m for minutes, as sbatch has it, or {text}s for seconds"
+        ));
     }
-    if text.bytes().all(|c| matches!(c, b'0' | b':' | b'-')) {
-        return Err("a time above 0 is needed".into());
+    let seconds = seconds(text)?;
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    let clock = format!("{:02}:{:02}:{:02}", hours % 24, minutes % 60, seconds % 60);
+    Ok(Checked(if days > 0 { format!("{days}-{clock}") } else { clock }))
+}
+
+/// A time in whole seconds, of which a part counts as one.
+fn seconds(text: &str) -> Result<u64, String> {
+    let time = duration(text)?;
+    let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
+    if seconds == 0 { Err("a time above 0 is needed".into()) } else { Ok(seconds) }
+}
+
+/// How long before its end a job is told, in seconds: what sbatch's --signal takes.
+pub(super) fn grace(text: &str) -> Result<u64, String> {
+    const LIMITS: RangeInclusive<u64> = 5..=65_535;
+    let seconds = seconds(text)?;
+    if LIMITS.contains(&seconds) {
+        Ok(seconds)
+    } else {
+        Err(format!("from {} to {} seconds are possible", LIMITS.start(), LIMITS.end()))
     }
-    Ok(Checked(text.to_string()))
 }
 
 pub(super) fn memory(text: &str) -> Result<Checked, String> {
@@ -141,12 +153,22 @@ mod tests {
 
     #[test]
     fn what_users_write_is_taken() {
-        for text in ["90", "90:30", "1:30:00", "2-12", "2-12:30", "2-12:30:59"] {
-            assert_eq!(time(text).unwrap().as_str(), text);
+        for (text, of_sbatch) in [
+            ("90m", "01:30:00"),
+            ("2h", "02:00:00"),
+            ("90:30", "01:30:30"),
+            ("1:30:00", "01:30:00"),
+            ("2-12", "2-12:00:00"),
+            ("2-12:30:59", "2-12:30:59"),
+            ("0.5s", "00:00:01"),
+        ] {
+            assert_eq!(time(text).unwrap().as_str(), of_sbatch);
         }
-        for text in ["0", "0:00", "1:2:3:4", "1h", "-5", "2-", "", "1:"] {
+        for text in ["0", "90", "0s", "0:00", "1:2:3:4", "-5", "2-", "", "1:"] {
             assert!(time(text).is_err(), "{text}");
         }
+        assert_eq!(grace("2m"), Ok(120));
+        assert!(grace("4s").is_err() && grace("1-0").is_err());
         assert!(memory("4G").is_ok() && memory("G").is_err() && memory("4GB").is_err());
         assert!(array("0-9%2").is_ok() && array("%a").is_err());
         assert!(
