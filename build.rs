@@ -32,7 +32,7 @@ fn name_commit() {
             git(&["rev-parse", "--short=12", "HEAD"])
         }
     };
-    println!("cargo:rustc-env=RANKPOOL_COMMIT={}", commit.as_deref().unwrap_or("of an unknown commit"));
+    println!("cargo:rustc-env=COMMIT_AT_BUILD={}", commit.as_deref().unwrap_or("of an unknown commit"));
 }
 
 /// What git answers in a checkout of this package, and not in one that this package merely lies in.

@@ -187,7 +187,7 @@ fn bad_usage_ends_with_2_one_message_and_a_suggestion() {
         &["run", "squares", "--chunk", "0"][..],
         &["run", "squares", "--workers", "0", "--mode", "threads"],
         &["run", "squares", "--workers", "-99", "--mode", "threads"],
-        &["run", "squares", "--workers", "3"],
+        &["run", "squares", "--workers", "3", "--mode", "serial"],
         &["run", "squares", "--task-timeout", "1s"],
         &["run", "squares", "--mode", "comm"],
         &["run", "squares", "--mode", "threads", "--threads-per-worker", "2"],

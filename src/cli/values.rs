@@ -90,7 +90,10 @@ pub fn count<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
 /// # Errors
 /// As [`count`], and for 0.
 pub fn count_from_1<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
-    if whole(text) == Some(0) { Err("at least 1 is needed".into()) } else { count(text) }
+    match whole(text) {
+        None | Some(0) => Err("expected a whole number from 1, as in 1000, 1_000_000 or 1e6".into()),
+        Some(_) => count(text),
+    }
 }
 
 /// A size of chunks, whose numbers are counts.

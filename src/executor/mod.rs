@@ -372,6 +372,29 @@ impl Executor {
     /// # Ok::<(), rankpool::Error>(())
     /// ```
     ///
+    /// Items travel to other processes, so they own what they hold. References do not compile:
+    ///
+    /// ```compile_fail
+    /// # let pool = rankpool::Executor::start().unwrap();
+    /// let grid = vec![0.5, 1.0];
+    /// pool.map(|x: &f64| x * x, &grid).unwrap(); // `&f64` cannot be decoded on a worker.
+    /// ```
+    ///
+    /// ```compile_fail
+    /// # let pool = rankpool::Executor::start().unwrap();
+    /// pool.map(|name: &str| name.len(), ["north", "south"]).unwrap(); // Nor can `&str`.
+    /// ```
+    ///
+    /// Write the owned type, and copy or clone what is to be kept:
+    ///
+    /// ```
+    /// let pool = rankpool::Executor::start()?;
+    /// let grid = vec![0.5, 1.0];
+    /// assert_eq!(pool.map(|x: f64| x * x, grid.iter().copied())?, [0.25, 1.0]);
+    /// assert_eq!(pool.map(|name: String| name.len(), ["north", "east"].map(String::from))?, [5, 4]);
+    /// # Ok::<(), rankpool::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// The first task that failed, in the order of the items. The executor stays usable.
     pub fn map<F, A, R, UseTryCall>(&self, f: F, items: impl IntoIterator<Item = A>) -> Result<Vec<R>, Error>
