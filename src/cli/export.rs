@@ -1,4 +1,4 @@
-//! `rankpool export FILE --csv|--npy`
+//! `rankpool export FILE --csv|--jsonl|--npy`
 
 use std::{
     fs::File,
@@ -7,7 +7,7 @@ use std::{
 };
 
 use clap::{ArgMatches, Args, Command, FromArgMatches};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{examples, out, signals};
 use crate::{
@@ -15,7 +15,8 @@ use crate::{
     paths::{Draft, Named, explain},
     store::{
         file::{Heading, Reader, Row, npy_type},
-        lock, schema,
+        lock,
+        schema::{self, Schema},
     },
 };
 
@@ -24,10 +25,13 @@ struct Flags {
     /// A result file
     file: Named,
     /// A line a task: its index, its status, its input, and a column for each field
-    #[arg(long, required_unless_present = "npy")]
+    #[arg(long, required_unless_present_any = ["jsonl", "npy"])]
     csv: bool,
-    /// One dataset as numpy keeps arrays
+    /// A JSON object a task, one a line: its index, its status, its input, and its result as it is
     #[arg(long, conflicts_with = "csv")]
+    jsonl: bool,
+    /// One dataset as numpy keeps arrays
+    #[arg(long, conflicts_with_all = ["csv", "jsonl"])]
     npy: bool,
     /// The dataset that becomes an npy file, such as results/values
     #[arg(long, value_name = "PATH", default_value = "results", requires = "npy")]
@@ -42,10 +46,11 @@ struct Flags {
 
 pub(super) fn command() -> Command {
     Flags::augment_args(Command::new("export"))
-        .about("Export the results of a file as CSV or npy")
+        .about("Export the results of a file as CSV, JSON lines or npy")
         .long_about(None)
         .after_help(examples::of(&[
             "PROGRAM export out.h5 --csv > out.csv",
+            "PROGRAM export out.h5 --jsonl | jq 'select(.status == \"failed\")'",
             "PROGRAM export out.h5 --npy --dataset results/values --to values.npy",
         ]))
 }
@@ -79,6 +84,11 @@ fn write(flags: &Flags, reader: &Reader, out: impl Write) -> Result<io::Result<(
     if flags.csv {
         let mut out = csv::Writer::from_writer(BufWriter::new(out));
         let written = write_csv(reader, &mut out, &flags.file)?;
+        return Ok(written.and_then(|()| out.flush()));
+    }
+    if flags.jsonl {
+        let mut out = BufWriter::new(out);
+        let written = write_lines(reader, &mut out, &flags.file)?;
         return Ok(written.and_then(|()| out.flush()));
     }
     let dataset = reader.dataset(&flags.dataset)?;
@@ -118,10 +128,7 @@ fn write_csv(
         let Row { status, given, bytes } = row?;
         let mut record = vec![task.to_string(), status.name().to_string()];
         let mut cells = |headings: &[Heading], schema, bytes: &[u8]| {
-            let value = schema::json(schema, &mut { bytes }).map_err(|_| {
-                let text = format!("{path}: the row of task {task} does not fit its type");
-                Error::new(ErrorKind::Storage, text)
-            })?;
+            let value = decoded(schema, bytes, task, path)?;
             record.extend(headings.iter().map(|heading| heading.value(&value).map_or(String::new(), cell)));
             Ok::<(), Error>(())
         };
@@ -143,6 +150,34 @@ fn write_csv(
         csv::ErrorKind::Io(error) => error,
         other => io::Error::other(format!("{other:?}")),
     }))
+}
+
+/// A line for each task. What a task that failed has not given is null.
+fn write_lines(reader: &Reader, out: &mut impl Write, path: &Named) -> Result<io::Result<()>, Error> {
+    let mut written = Ok(());
+    let mut input_rows = reader.input_rows()?;
+    for (task, row) in reader.rows()?.enumerate() {
+        let Row { status, given, bytes } = row?;
+        let mut line = json!({ "task": task, "status": status.name() });
+        if let Some(schema) = &reader.inputs
+            && let Some(input) = input_rows.next()
+        {
+            line["input"] = decoded(schema, &input?, task, path)?;
+        }
+        line["result"] = if given { decoded(&reader.schema, &bytes, task, path)? } else { Value::Null };
+        written = written.and_then(|()| writeln!(out, "{line}"));
+        if written.is_err() {
+            break;
+        }
+    }
+    Ok(written)
+}
+
+/// The row of a task as JSON.
+fn decoded(schema: &Schema, mut bytes: &[u8], task: usize, path: &Named) -> Result<Value, Error> {
+    schema::json(schema, &mut bytes).map_err(|_| {
+        Error::new(ErrorKind::Storage, format!("{path}: the row of task {task} does not fit its type"))
+    })
 }
 
 /// Texts and numbers as they are, anything else as JSON.

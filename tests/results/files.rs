@@ -25,7 +25,7 @@ pub const TESTS: &[Test] = &[
     ("results larger than memory go through", &[SERIAL, COMM], larger_than_memory),
     ("ten million numbers go through", &[SERIAL, COMM], ten_million),
     ("show tells what h5py finds", &[SERIAL], show),
-    ("csv and npy hold the rows", &[SERIAL], export),
+    ("csv, JSON lines and npy hold the rows", &[SERIAL], export),
     ("events tell the run in order", &[SERIAL, COMM, LEADERS], events),
     ("each rank logs into a file of its own", &[COMM], log_dir),
 ];
@@ -330,6 +330,12 @@ fn export(way: &Way) {
         "1,ok,1,caf\u{e9} 1,[0],[0.5],1.0,\"[{\"\"key\"\":\"\"key0\"\",\"\"value\"\":0}]\",\"[\"\"\"\"]\",a,-2"
     );
     assert_eq!(lines[5], "4,failed,4,,,,,,,,");
+
+    let lines = tool(&["export", &rows, "--jsonl"]).expect(0).stdout;
+    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&lines[1]["status"], &lines[1]["input"]), (&json!("ok"), &json!(1)));
+    assert_eq!(lines[1]["result"]["counts"], json!([{"key": "key0", "value": 0}]));
+    assert_eq!(lines[4], json!({"task": 4, "status": "failed", "input": 4, "result": null}));
 
     let npy = folder.file("points.npy");
     tool(&["export", &points, "--npy", "--to", &npy]).expect(0);
