@@ -1,4 +1,4 @@
-//! Rows that wait, on disk, until all are there and it is known how they lie in the file.
+//! Rows that wait on disk until all of them are there and their columns are known.
 
 use std::{
     fs::File,

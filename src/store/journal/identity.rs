@@ -1,4 +1,4 @@
-//! What a journal is of: a run that goes on from it must be the same.
+//! What a journal belongs to: a run that goes on from it must be the same.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
