@@ -46,9 +46,10 @@ check:
 # Licences, bans and sources of the dependencies, by deny.toml. It runs once, so it is built fast and unoptimised. What
 # RustSec has to say of them needs a network: CONTRIBUTING.md, "A release".
 deny: setup
-	command -v cargo-deny >/dev/null || CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off \
-	    cargo install --quiet --locked --no-default-features cargo-deny@0.20.2
-	cargo deny --workspace --log-level error check --hide-inclusion-graph bans licenses sources
+	command -v cargo-deny >/dev/null || [ -x target/tools/bin/cargo-deny ] || \
+	    CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off \
+	    cargo install --quiet --locked --no-default-features --root target/tools cargo-deny@0.20.2
+	PATH="$(CURDIR)/target/tools/bin:$$PATH" cargo deny --workspace --log-level error check --hide-inclusion-graph bans licenses sources
 
 # Without MPI and HDF5: no libclang, no MPI library, no HDF5 in the tree, and it works.
 features:
