@@ -171,7 +171,7 @@ pub(crate) fn flush() {
     let deadline = Instant::now() + LAST_WAIT;
     let mut queue = lock();
     let wanted = queue.put;
-    // Who did not read when it was last waited for is not waited for again.
+    // A reader that did not read during the last wait is not waited for again.
     let moves = |queue: &Queue| {
         queue.gone < wanted && queue.writer == Some(true) && queue.stuck_at != Some(queue.gone)
     };
