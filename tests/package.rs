@@ -218,7 +218,7 @@ fn the_package_has_what_users_build_and_read_and_nothing_else() {
         assert!(files.contains(&wanted), "{wanted} is not in\n{listed}");
     }
     let made_by_cargo = [".cargo_vcs_info.json", "Cargo.lock", "Cargo.toml", "Cargo.toml.orig"];
-    let folders = ["src/", "jobs/", "examples/", "slurm/"];
+    let folders = ["src/", "jobs/", "examples/", "slurm/", "docs/pictures/"];
     let pages = ["README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE", "build.rs", "setup.sh"];
     for file in &files {
         let page = file.strip_prefix("docs/").is_some_and(|name| !name.contains('/'));
