@@ -1,4 +1,4 @@
-//! Files that jobs read: names of any bytes, and what is refused because no worker could read it.
+//! Files that jobs read. Their names may be any bytes; a file that no worker could read is refused.
 
 use std::{
     ffi::{OsStr, OsString},

@@ -1,5 +1,5 @@
-//! The filters that a dataset needs to be read, by the names that HDF5 does not tell when one is missing: it speaks of
-//! the folder of its plugins instead.
+//! The filters that a dataset needs to be read, by name. When one is missing, HDF5 names only the folder of its
+//! plugins.
 
 use hdf5::{Dataset, filters::Filter};
 

@@ -1,5 +1,5 @@
-//! A file that a job makes at the end of a run: refused before the work if it cannot be, and seen under its
-//! name only when it is whole.
+//! A file that a job makes at the end of a run. A file that cannot be made is refused before the work, and a file
+//! takes its name only when it is whole.
 
 use std::{
     fs::File,

@@ -1,10 +1,10 @@
 //! Counts the words of text files. Files are split by bytes, wherever the border falls, and the workers read
 //! their pieces themselves: only paths and counts cross the network.
 //!
-//! A line, a word and a character belong to the piece that they begin in, so each counts once and the
-//! pieces add up. A piece is read with the [`AROUND`] bytes before and behind it, which tell what begins in
-//! it, and no further, however long a line is. How often a word comes is known only when the word is: what
-//! the border cuts is kept at both ends of a piece, and joined when the pieces are summed up.
+//! A line, a word and a character belong to the piece that they begin in, so each counts once and the pieces add up. A
+//! piece is read with the [`AROUND`] bytes before and behind it, which tell what begins in it, and no further, however
+//! long a line is. A word can be counted only when it is whole: what the border cuts is kept at both ends of a piece,
+//! and joined when the pieces are summed up.
 
 use std::{
     cmp::Ordering, collections::BTreeMap, error::Error as StdError, fs::File, io::ErrorKind,

@@ -21,7 +21,7 @@ use crate::error::{Error, ErrorKind};
 
 /// The image that holds this crate, as it lies in this process.
 struct Image {
-    /// Of a shared library; none of the executable.
+    /// The path of a shared library; `None` for the executable.
     library: Option<PathBuf>,
     bias: usize,
     /// Executable segments, as offsets from the bias.

@@ -1,5 +1,6 @@
 //! Files and folders that the user has named: where they are, what may stand in their place, and how a new file takes
-//! its name. What is there is looked at before it is opened: a pipe would hold the run up, a device would be replaced.
+//! its name. What stands at a path is examined before it is opened: a pipe would hold the run up, and a device would
+//! be replaced.
 
 use std::{
     ffi::OsString,

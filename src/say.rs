@@ -1,6 +1,6 @@
-//! What is written for people, on standard error. It neither ends nor holds up a run: a line is put into a queue,
-//! and a thread of its own writes what is there. Who cannot be told, because the device is full or the reader has
-//! gone, is not told. While a reader does not read, lines wait; what does not fit the queue is left out, and counted.
+//! Words for people, on standard error. Writing them neither ends nor holds up a run: a line goes into a queue, and a
+//! thread of its own writes it. When the device is full or the reader has gone, the line is dropped. While a reader
+//! does not read, lines wait; lines that do not fit the queue are left out, and counted.
 
 use std::{
     borrow::Cow,
@@ -171,7 +171,7 @@ pub(crate) fn flush() {
     let deadline = Instant::now() + LAST_WAIT;
     let mut queue = lock();
     let wanted = queue.put;
-    // Who did not read when it was last waited for is not waited for again.
+    // A reader that did not read during the last wait is not waited for again.
     let moves = |queue: &Queue| {
         queue.gone < wanted && queue.writer == Some(true) && queue.stuck_at != Some(queue.gone)
     };

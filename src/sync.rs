@@ -1,7 +1,7 @@
 //! Locks that outlive a panic, and waiting for what is behind them.
 //!
-//! A panic of another thread while it holds a lock is no reason to panic as well: what the locks of this crate guard is
-//! whole between any two of its statements, and a panic in a task is to cost that task only.
+//! When a thread panics while it holds a lock, others need not panic as well: what the locks of this crate guard is
+//! whole between any two statements, and a panic in a task must cost that task only.
 
 use std::{
     sync::{Condvar, Mutex, MutexGuard, PoisonError},

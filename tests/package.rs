@@ -201,6 +201,36 @@ fn what_serde_does_not_know_is_one_error_that_says_so_and_generic_callers_compil
 }
 
 #[test]
+fn the_package_has_what_users_build_and_read_and_nothing_else() {
+    let listed = cargo().args(["package", "--list", "--allow-dirty", "--offline"]).output().unwrap();
+    assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    let files: Vec<&str> = listed.lines().collect();
+    for wanted in [
+        "Cargo.toml",
+        "src/lib.rs",
+        "jobs/main.rs",
+        "slurm/templates/base.sh.jinja",
+        "examples/own_job.rs",
+        "docs/results.md",
+        "LICENSE-MIT",
+    ] {
+        assert!(files.contains(&wanted), "{wanted} is not in\n{listed}");
+    }
+    let made_by_cargo = [".cargo_vcs_info.json", "Cargo.lock", "Cargo.toml", "Cargo.toml.orig"];
+    let folders = ["src/", "jobs/", "examples/", "slurm/", "docs/pictures/"];
+    let pages = ["README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE", "build.rs", "setup.sh"];
+    for file in &files {
+        let page = file.strip_prefix("docs/").is_some_and(|name| !name.contains('/'));
+        let known = page || folders.iter().any(|folder| file.starts_with(folder));
+        assert!(
+            known || made_by_cargo.contains(file) || pages.contains(file),
+            "what does {file} do in the package?"
+        );
+    }
+}
+
+#[test]
 fn no_dependency_needs_a_newer_rust_than_we_state() {
     let described = Command::new("rustc").arg("-vV").output().unwrap();
     let described = String::from_utf8(described.stdout).unwrap();

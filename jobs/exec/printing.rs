@@ -1,4 +1,4 @@
-//! What is told of commands while the run goes on: their outputs, each whole, and the lines of `--joblog`.
+//! What the user sees of commands while the run goes on: their outputs, each whole, and the lines of `--joblog`.
 
 use std::{
     fmt::Display,

@@ -1,5 +1,5 @@
-//! The processes that a minder answers for: all that descend from it. What loses its parent comes to the minder, which is
-//! a subreaper, so no process gets out by forking twice or by a session of its own.
+//! The processes that a minder answers for: all that descend from it. The minder is a subreaper, so a process that
+//! loses its parent becomes the minder's child. None escapes by forking twice or by a session of its own.
 
 use std::{fs, io::Read, time::Duration};
 

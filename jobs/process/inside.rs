@@ -1,9 +1,9 @@
 //! The minder's own process, and that of its guardian.
 //!
-//! The worker starts the guardian: the same program anew, in a session of its own, so that neither ctrl-C nor the end of
-//! the worker's process group reaches it. The guardian forks the minder, and does nothing but wait for it. The minder runs
-//! one program at a time. Both are subreapers: what the minder's programs leave comes to the minder, and what a minder
-//! that was killed leaves comes to the guardian, which kills it.
+//! The worker starts the guardian: the same program anew, in a session of its own, so that neither ctrl-C nor the end
+//! of the worker's process group reaches it. The guardian forks the minder, and does nothing but wait for it. The
+//! minder runs one program at a time. Both are subreapers: processes that the minder's programs leave behind become
+//! the minder's children. Those of a minder that was killed become the guardian's, which kills them.
 
 use std::{
     collections::HashMap,

@@ -1,4 +1,4 @@
-//! Which file a program's name means. It is sought once, and not for each task.
+//! Which file a program's name means. It is looked up once, not for each task.
 
 use std::{
     collections::HashMap,

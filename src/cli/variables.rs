@@ -1,5 +1,5 @@
-//! The variables of the environment that rankpool reads: an empty one counts as not set, one that is wrong is named,
-//! and one that nobody knows is told of, for it is most likely a slip.
+//! The environment variables that rankpool reads. An empty one counts as not set. A wrong value is reported with the
+//! variable's name. An unknown variable is reported, too, since it is most likely a typing error.
 
 use clap::{
     Command,

@@ -1,7 +1,7 @@
-//! The end of a run's time: rank 0 begins nothing more before it comes, and stops so that the run can be resumed.
+//! The end of a run's time: rank 0 stops before it comes, so that the run can be resumed.
 //!
-//! The time is over when SIGUSR1 says so, which Slurm sends ahead of the end or of a preemption, to any rank
-//! and more than once; or when less is left of it than the grace.
+//! It stops when SIGUSR1 comes, which Slurm sends ahead of the end or of a preemption, to any rank and more than once;
+//! or when less time is left than the grace.
 
 use std::{
     thread,

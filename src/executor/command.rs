@@ -88,7 +88,7 @@ pub(super) enum Command {
     },
     /// Tell what happens from now on; `None` ends the watch.
     Watch(Option<Watching>),
-    /// What is not expected to end by then is not begun.
+    /// Begin nothing that is not expected to end by then.
     Limit(Instant),
     /// Begin nothing more; what runs is waited for until then.
     Drain(Instant),

@@ -1,9 +1,9 @@
 //! Items that were pulled and have not left yet, and the thread that takes them away when their iterator pauses.
 //!
-//! A user's thread pulls items and puts them on a [`Tray`]; a tray that is full leaves as one block. But nobody knows
-//! how long the next item takes: the iterator may wait for a sensor, for a line that somebody types, or for what the
-//! tasks of the items before do. So the tray is not held while the iterator works, and the [`Courier`] sends off what
-//! has lain there for [`BLOCK_TIME`].
+//! A user's thread pulls items and puts them on a [`Tray`]; a full tray leaves as a whole. But nobody knows how long
+//! the next item takes: the iterator may wait for a sensor, for a line that somebody types, or for what the tasks of
+//! earlier items do. So the tray is not held while the iterator works, and the [`Courier`] sends off what has lain
+//! there for [`BLOCK_TIME`].
 
 use std::{
     sync::{

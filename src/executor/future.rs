@@ -241,8 +241,8 @@ impl<R> Future<R> {
         }
     }
 
-    /// Cancels the task if no worker has it yet, and says whether it is cancelled. Who waits for
-    /// it is answered at once.
+    /// Cancels the task if no worker has it yet, and says whether it is cancelled. A thread
+    /// that waits for it is answered at once.
     pub fn cancel(&self) -> bool {
         let state = self.cell.lock();
         match state.stage {

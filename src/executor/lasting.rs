@@ -1,4 +1,4 @@
-//! Maps that last: their outcomes are kept in a journal, and what it has of an earlier run is not run again.
+//! Lasting maps: their outcomes go into a journal, and a task whose outcome it already has does not run again.
 
 use std::sync::Arc;
 

@@ -18,8 +18,8 @@ struct Arrivals {
     pieces: VecDeque<Piece>,
     amount: Amount,
     end: Option<End>,
-    /// What is worth waking the user up for, whichever comes first: waking a thread for every task would cost more than
-    /// the task.
+    /// The tasks or bytes for which the user is woken, whichever come first: waking a thread for every task would cost
+    /// more than the task.
     wanted: Amount,
 }
 

@@ -1,4 +1,4 @@
-//! Outcomes that gather for a moment: who waits for them is told once for many.
+//! Outcomes gather here for a moment, so that whoever waits for them is woken once for many.
 
 use crate::{scheduler::CallId, wire::Piece};
 

@@ -1,4 +1,4 @@
-//! What came of tasks, on its way from the wire to the user.
+//! Outcomes of tasks, on their way from the wire to the user.
 
 use serde::de::DeserializeOwned;
 

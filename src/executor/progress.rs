@@ -33,7 +33,7 @@ pub struct Share {
 }
 
 impl Share {
-    /// Of a worker that has done nothing yet.
+    /// That of a worker that has done nothing yet.
     pub(super) fn of(worker: &WorkerInfo) -> Share {
         Share { host: worker.host.clone(), tasks: 0 }
     }

@@ -42,7 +42,8 @@ impl Order {
 }
 
 /// The order in which the tasks of these items begin, the most expensive first, and the items in it, with their indices.
-/// Those of the same cost begin in the order in which they are given. What is no number comes first, since it may be long.
+/// Tasks of the same cost begin in the order in which they are given. A cost that is no number comes first, since its task
+/// may be long.
 pub(super) fn most_expensive_first<A>(
     items: impl Iterator<Item = A>,
     mut cost: impl FnMut(&A) -> f64,

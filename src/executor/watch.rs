@@ -1,4 +1,4 @@
-//! What happens on rank 0, for those who record it.
+//! Tells those who record it what happens on rank 0.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
-//! Workers where another part of the program has initialised MPI: they serve on the thread that asks, and MPI stays as it is
-//! for those who go on.
+//! Workers in a program in which another part has initialised MPI. They serve on the thread that calls `start`, and
+//! leave MPI as it is for that part.
 
 use super::{Lead, comm, worker_side::Served};
 use crate::{

@@ -1,5 +1,5 @@
-//! Rank 0's own leader, on a thread of its process, beside the workers of another fabric, if there are any: with leaders
-//! a rank a node is enough, and no CPU idles because rank 0 is there.
+//! Rank 0's own leader, on a thread of its process, beside the workers of another fabric if there are any. So with
+//! leaders one rank a node is enough, and no CPU of rank 0's node idles.
 
 use std::{
     sync::mpsc,

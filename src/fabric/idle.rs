@@ -1,9 +1,9 @@
 //! What to do while there is nothing to do.
 //!
-//! Nothing blocks inside MPI, where Open MPI would burn a CPU: it is polled. After the last event
-//! a waiting thread spins for at most [`SPIN`], where its host has a CPU for each rank; then it
-//! yields; then it sleeps, ever longer, up to a bound that depends on whether work is in flight. Where events come
-//! seldom it sleeps at once, and longer. Who is [woken](Woken) sleeps longest.
+//! Nothing blocks inside MPI, where Open MPI would burn a CPU: it is polled. After the last event a waiting thread
+//! spins for at most [`SPIN`], where its host has a CPU for each rank; then it yields; then it sleeps, ever longer, up
+//! to a bound that depends on whether work is in flight. Where events are rare it sleeps at once, and longer. A thread
+//! that is [woken](Woken) sleeps longest.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! What rank 0 knows of the time that a worker's tasks may take, also when the worker says nothing.
+//! How long a worker's tasks may take, as rank 0 knows it even when the worker is silent.
 
 use std::{
     collections::VecDeque,

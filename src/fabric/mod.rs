@@ -172,7 +172,7 @@ pub(crate) trait Fabric {
     /// Workers that are being started in the place of lost ones.
     fn expected(&self) -> usize;
 
-    /// Whether the thread that polls is unparked when there is something for it. Else it has to look by itself.
+    /// Whether the thread that polls is unparked when there is something for it. Otherwise it has to look by itself.
     fn wakes(&self) -> bool {
         false
     }

@@ -1,4 +1,5 @@
-//! Which ranks may use the same of a host, its CPUs or its GPUs, and which of these each is: leaders share it out.
+//! Which ranks may use the same CPUs or GPUs of a host, and the place of each among them: leaders divide CPUs and GPUs
+//! by it.
 
 use std::collections::BTreeMap;
 

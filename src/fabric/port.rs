@@ -1,8 +1,9 @@
 //! Frames over one MPI communicator, without ever waiting in MPI.
 //!
-//! Frames whose bodies are short travel together, those to one rank in one message. Of a longer one the header is in
-//! such a message, with the lengths of the parts that the body lies in; the parts follow under a tag of their own, in
-//! segments, straight from and into the memory where they belong. Messages between two ranks do not overtake one another (MPI 4.1, section 3.5), so frames stay in order.
+//! Frames whose bodies are short travel together, those to one rank in one message. Of a frame with a longer body such
+//! a message has the header, with the lengths of the body's parts. The parts follow under a tag of their own, in
+//! segments, straight from and into the memory where they belong. Messages between two ranks do not overtake one
+//! another (MPI 4.1, section 3.5), so frames stay in order.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 

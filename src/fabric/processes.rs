@@ -273,7 +273,7 @@ impl Transport for Processes {
             connected.group.end_within(END);
             self.killed.push(connected.group);
         }
-        // Nobody waits for them: one that the kernel holds, as for a file system that hangs, ends when it lets go.
+        // They are not waited for: one that the kernel holds, for a hung file system, ends when the kernel lets go.
         self.killed.retain_mut(|group| !group.has_ended());
     }
 

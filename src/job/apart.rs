@@ -1,4 +1,4 @@
-//! No two files of a run are one: the second would destroy what the first has.
+//! No two files of a run may be the same file: the second would destroy what the first has.
 
 use std::{
     ffi::OsStr,

@@ -1,4 +1,23 @@
 //! Jobs: maps that have a name and parameters, so that the command line can run them.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `mod.rs` | the trait |
+//! | `function.rs` | a job's task as the function of a call; failures that carry an output |
+//! | `items.rs` | the items on their way from the job, up to the first error |
+//! | `inputs.rs` | the list of the inputs, taken down as the items are pulled |
+//! | `run.rs` | a run from items to report: opens, runs, gathers, finishes |
+//! | `apart.rs` | no two files of a run are the same file |
+//! | `keep.rs` | which files a run keeps, and whether it may; which tasks are left out |
+//! | `parameters.rs` | the parameters as they are stored and sent; refuses what JSON or the codec would change |
+//! | `gather.rs` | outcomes in the order of the tasks: hashed, into the file, on to `Job::summary` |
+//! | `tell.rs` | outcomes on their way to a job that tells of them |
+//! | `halt.rs` | when a run ends before all of its tasks have: `--halt`, `--max-failures` |
+//! | `in_order.rs` | outcomes of such a run without a journal, put into order as they come |
+//! | `session.rs` | a session, watched from its beginning to its end |
+//! | `record.rs` | the watch of a session: attempts, trace and times; it feeds the journal |
+//! | `events.rs` | the lines of `--events`, and the thread that writes them |
+//! | `report.rs` | the report, and where the results come from |
 
 #[cfg(feature = "cli")]
 mod apart;

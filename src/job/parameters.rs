@@ -1,5 +1,5 @@
-//! A job's parameters as they are stored: as JSON, in which not every value is what was meant. JSON has no infinity and
-//! nothing that is not a number, and would keep null in their place: a run that is resumed would take it for another.
+//! A job's parameters as they are stored: as JSON. JSON has neither infinity nor NaN and would keep null in their
+//! place, and a run that is resumed would have other parameters. So such values are refused.
 
 use std::fmt::{self, Display};
 

@@ -1,4 +1,4 @@
-//! What came of a run, and where it comes from.
+//! The report of a run: what came of it, and where its results come from.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

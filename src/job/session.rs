@@ -1,5 +1,5 @@
-//! This process's part of a run, which may go on from an earlier one: it is watched from its beginning
-//! to its end, and events tell of both.
+//! A session: this process's part of a run, which may go on from an earlier one. It is watched from its beginning to
+//! its end, and events report both.
 
 use std::{
     sync::Arc,

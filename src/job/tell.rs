@@ -1,5 +1,5 @@
-//! What a job tells of its outcomes while the run goes on: as they end, from a thread of its own, so that a slow terminal
-//! holds up neither the engine nor the gathering.
+//! A job tells of its outcomes while the run goes on, as they come. It does so on a thread of its own, so that a slow
+//! terminal holds up neither the engine nor the gathering.
 
 use std::{
     collections::VecDeque,

@@ -1,4 +1,4 @@
-//! Programs that are asked something, and may hang.
+//! Programs that are run for an answer, and may hang.
 
 use std::{
     io,

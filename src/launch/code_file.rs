@@ -1,5 +1,5 @@
-//! The exit code in a file. Launchers return other codes than rank 0's once a worker was lost: Open MPI 4's
-//! mpiexec 0 or 1, srun 137. A script that is to know reads it here.
+//! The exit code in a file. Launchers return other codes than rank 0's once a worker was lost: Open MPI 4's mpiexec 0
+//! or 1, srun 137. A script that needs rank 0's code reads this file.
 
 use std::{
     fs::{self, File, OpenOptions},

@@ -1,5 +1,5 @@
-//! The ways out of the program. Whoever ends a run leaves its exit code and makes the launcher fail first, so that
-//! no run that did not come to its end is told as one that did.
+//! The ways out of the program. Before anything ends a run, it writes the exit code down and makes the launcher fail,
+//! so that an unfinished run never looks like a finished one.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},

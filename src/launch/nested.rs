@@ -1,5 +1,6 @@
-//! What a launcher leaves in the environment of a rank for this rank alone. A task of a child must not have it: else an
-//! `mpiexec` that it runs refuses to run inside of another, and a program that it runs believes to be a rank of ours.
+//! What a launcher leaves in the environment of a rank for this rank alone. A task of a child must not have it: an
+//! `mpiexec` that it runs would refuse to run inside another one, and a program that it runs would believe that it is
+//! a rank of ours.
 
 use std::{
     ffi::{OsStr, OsString},

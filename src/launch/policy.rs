@@ -1,8 +1,8 @@
 //! What a launcher does with a run that loses a process, and so how a run under it is treated and ended.
 //!
 //! Most launchers end the run. Open MPI 5's with ULFM and Open MPI 4's `mpiexec --enable-recovery` let it live on. The
-//! latter returns 0 whatever its ranks return. Of several processes on one other host that leave without MPI_Finalize,
-//! as all must after a loss, it hears of the first only, and waits for the others for ever: it is stranded.
+//! latter returns 0 whatever its ranks return. When several processes on another host leave without MPI_Finalize, as
+//! all must after a loss, it notices only the first and waits for the others for ever: it is stranded.
 
 use std::{collections::HashSet, sync::OnceLock, time::Duration};
 

@@ -1,4 +1,4 @@
-//! The ranks of this launch that live on this host: while MPI starts, one that dies is seen by nobody else.
+//! The ranks of this launch that live on this host. While MPI starts, nothing else notices when one of them dies.
 //!
 //! A rank that is killed in MPI_Init leaves the others waiting in theirs, and rank 0 in MPI_Comm_spawn, where the
 //! launcher does not end the run for it; Open MPI 5's ends only the world of the spawned. A rank's environment tells

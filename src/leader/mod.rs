@@ -1,7 +1,7 @@
 //! A leader: a rank that runs no user code, and schedules the child processes of its node.
 //!
-//! It stands between rank 0 and the children, with a [`Link`] to the one and a fabric to the others. What it does with a
-//! chunk is its [`Team`]'s to say; here messages are carried. The death of a child is no business of MPI's.
+//! It stands between rank 0 and the children, with a [`Link`] to the one and a fabric to the others. Its [`Team`]
+//! decides what it does with a chunk; this file carries the messages. MPI does not notice the death of a child.
 
 mod start;
 mod team;

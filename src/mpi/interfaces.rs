@@ -1,9 +1,9 @@
 //! The network interfaces that Open MPI may use: not the bridges that lead to this host's own guests.
 //!
-//! Its TCP transport takes every interface of a host for a way to all others, so also the bridges of docker,
-//! libvirt and their like. Other hosts are not reached over them; and since the source of what leaves a bridge is
-//! masqueraded, Open MPI drops connections from it as those of a stranger, and waits for ever. It strikes pool on a
-//! single host, too, since shared memory does not reach spawned processes.
+//! Its TCP transport believes that every interface of a host leads to all others, the bridges of docker and libvirt
+//! too. They do not lead to other hosts. What leaves a bridge has a masqueraded source, so Open MPI drops such
+//! connections as those of a stranger, and waits for ever. This happens to pool on a single host, too, since shared
+//! memory does not reach spawned processes.
 
 use std::{
     ffi::{CString, c_int},

@@ -1,4 +1,4 @@
-//! Messages of bytes that nobody waits for: they are started, and asked after.
+//! Messages of bytes that block nobody: they are started, and asked later whether they are done.
 
 use std::{ffi::c_int, mem::MaybeUninit};
 

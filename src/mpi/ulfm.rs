@@ -2,8 +2,8 @@
 //! Bosilca and Dongarra, 2013; Open MPI 5 with `--with-ft ulfm`).
 //!
 //! Such an MPI returns an error of the class MPI_ERR_PROC_FAILED from calls that listen to any rank, until the failure
-//! was acknowledged. Its functions are looked for when the program runs: not every library has them, and their
-//! header is none of the standard's.
+//! was acknowledged. Its functions are looked up when the program runs, since not every library has them, and the
+//! standard has no header for them.
 
 use std::ffi::{CStr, c_int};
 

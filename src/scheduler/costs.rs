@@ -1,4 +1,4 @@
-//! What the tasks of a call cost beside one another, as the user foretells it.
+//! What the tasks of a call cost compared with each other, as the user expects it.
 
 /// No task counts for less than this part of the mean: one that is said to cost nothing takes its time all the same.
 const LEAST: f64 = 1.0 / 1024.0;

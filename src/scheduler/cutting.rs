@@ -1,4 +1,4 @@
-//! Chunks that are cut short, for those that are without work or because they take longer than expected.
+//! Cuts chunks short: for workers without work, or because they take longer than expected.
 
 use super::{Action, Dispatch, Scheduler, WORTH_CUTTING_NANOS, WorkerId};
 

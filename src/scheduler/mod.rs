@@ -538,7 +538,7 @@ impl Scheduler {
             return true;
         }
         let behind = self.runnable.iter().skip(1);
-        // Each of them has a task. Of the next ones it is worth a look how many they have.
+        // Each of them has at least one task. Only the next few are asked how many they have.
         let of_the_next = behind.clone().take(LOOKED_AT).map(waiting).fold(0, u64::saturating_add);
         let of_the_others = behind.len().saturating_sub(LOOKED_AT) as u64;
         own.saturating_add(of_the_next).saturating_add(of_the_others) >= enough

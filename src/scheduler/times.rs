@@ -1,6 +1,6 @@
 //! How long tasks take, as far as it is known. Where their costs are known, a task stands for a cost of 1.
 
-/// What is left of the weight of the tasks so far in the mean of their times with each chunk that comes back.
+/// With each chunk that returns, the weight of the tasks so far in the mean of their times shrinks by this factor.
 const FADING: f64 = 63.0 / 64.0;
 
 /// The mean square of task times over the square of their mean, above which they are uneven: 2 is an exponential

@@ -1,9 +1,9 @@
 //! Runs in virtual time: the scheduler of [`crate::scheduler`], and the leaders' [`Team`]s, with workers that only take
 //! time.
 //!
-//! Rank 0 and leaders are posts: one message after the other, each for its cost. Workers run their chunks one
-//! after the other. What is between them takes the latency. Everything else, who gets what and when, is said by the
-//! scheduler and the teams, which cannot tell this from a run.
+//! Rank 0 and leaders are posts: one message after the other, each for its cost. Workers run their chunks one after
+//! the other. What passes between them takes the latency. The scheduler and the teams decide everything else, who gets
+//! what and when, and cannot tell this from a run.
 
 mod hand;
 mod measure;

@@ -1,4 +1,4 @@
-//! In the place of the result file, in a program that was built without HDF5: refuses to begin one.
+//! Stands in for the result file in a program that was built without HDF5: it refuses to begin one.
 
 use std::{path::Path, rc::Rc};
 

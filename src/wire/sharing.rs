@@ -1,8 +1,8 @@
 //! Memory that large blocks share instead of being copied, while this thread encodes or decodes.
 //!
-//! serde hands on a run of bytes, and does not tell who keeps it alive. So whoever knows makes the memory known
-//! meanwhile: a block that is encoded its numbers, a value that is decoded the message that it came in. Where a run lies
-//! inside of it, the other end takes a share.
+//! serde hands on a run of bytes, and does not tell who keeps it alive. So the owner is announced meanwhile: a block
+//! that is encoded announces its numbers, and whoever decodes a value announces the message that it came in. When a
+//! run of bytes lies inside that memory, the other end takes a share of it.
 
 use std::cell::RefCell;
 

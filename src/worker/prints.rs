@@ -1,5 +1,5 @@
-//! What tasks print on standard output: in a worker process it has left before their results count. So it is not lost
-//! with a worker that is lost later, and it stands before the summary.
+//! What tasks print on standard output. A worker process writes it out before their results count, so a later loss of
+//! the worker does not lose it, and it stands before the summary.
 
 use std::{
     sync::{

@@ -69,7 +69,7 @@ impl Numbering for ByNumber {
 
     fn item<A: DeserializeOwned>(run: &ChunkRun<'_>, k: usize) -> Result<A, CodecError> {
         let numbered = run.items.decode::<(u64, A)>(k);
-        // What is said of it is what is said of one without its index.
+        // An error names the item's type, without the index.
         numbered.map(|(_, item)| item).map_err(CodecError::of_type::<A>)
     }
 }

@@ -1,4 +1,4 @@
-//! One chunk as it runs: its items, its place for results, and the looks it takes around.
+//! One chunk as it runs: its items, its place for results, and its looks at the clock and at messages.
 
 use std::{any::Any, cell::Cell, collections::HashMap, ops::Range, sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What one thread is at, for another thread to read at any moment: a lock that neither waits for (a seqlock).
+//! What one thread is doing, for another thread to read at any moment: a seqlock, which makes neither of them wait.
 //!
 //! The writer takes the mark away, changes the words and sets a new mark. A reader that finds the same mark before and
 //! behind the words has words that belong together, and to the mark:

@@ -33,7 +33,7 @@ struct Common {
     holders: Holders,
 }
 
-/// Who holds a state, for the calls of which a thread does: when one is over, each of them drops its own.
+/// How many threads hold a state, for each call: when the call is over, each of them drops its own.
 #[derive(Default)]
 struct Holders {
     /// How many threads, and whether the call is over.

@@ -1,4 +1,4 @@
-//! The journal's cost: a job with tasks of nothing, with a journal and without.
+//! The cost of the journal: a job of empty tasks, with a journal and without.
 
 use std::{
     fs,

@@ -261,7 +261,7 @@ impl Bench<'_> {
 struct Shares {
     passed: Duration,
     rank_0: Duration,
-    /// Of a leader and of a worker in the mean, where one is on this host.
+    /// The mean of the leaders and of the workers on this host, if there are any.
     leader: Option<Duration>,
     worker: Option<Duration>,
     /// The system does not tell it.

@@ -1,4 +1,4 @@
-//! sbatch, as it is called for a script.
+//! Calls sbatch with a script.
 
 use std::{
     io::{BufRead, BufReader, ErrorKind as IoErrorKind, Write},

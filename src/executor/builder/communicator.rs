@@ -90,7 +90,7 @@ impl Builder {
         }
     }
 
-    /// What this rank is. What is wrong with the settings is found on each rank, so that none waits for another.
+    /// What this rank is. Each rank finds wrong settings by itself, so that none waits for another.
     fn member(&self, group: Group) -> Result<Member, Error> {
         if let Some(text) = &self.unreadable {
             return Err(Error::usage(text));

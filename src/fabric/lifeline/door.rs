@@ -1,7 +1,7 @@
 //! Where lifelines come in: connections are strangers until they have shown the token.
 //!
-//! Anyone who reaches the port can connect. Strangers are few at a time, and not for long: when there is no room the
-//! oldest goes. A worker that is sent away in a crowd tries again.
+//! Anyone who reaches the port can connect. Only a few strangers are kept, and not for long: when there is no room,
+//! the oldest goes. A worker that is sent away in a crowd tries again.
 
 use std::{
     collections::BTreeMap,

@@ -75,7 +75,7 @@ impl<T: Transport> Remote<T> {
                 {
                     std::thread::sleep(Duration::from_millis(1));
                 }
-                // Who is still there stands still, or is at its last words.
+                // A worker that is still there stands still, or is writing its last words.
                 self.members.keys().for_each(|rank| self.lifelines.kill(*rank));
             }
         }

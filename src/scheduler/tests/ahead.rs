@@ -1,4 +1,4 @@
-//! What a worker is sent ahead, on the word of the tasks before.
+//! What a worker is sent ahead, judged by the tasks before.
 
 use super::*;
 

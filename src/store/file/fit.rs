@@ -1,5 +1,5 @@
-//! Whether rows will fit the file, found out as they come: a run whose file is written at the end would otherwise hear
-//! of it when all is done.
+//! Checks as rows come whether they fit the file. A run whose file is written at the end would otherwise notice only
+//! when all is done.
 
 use super::{
     Shape,

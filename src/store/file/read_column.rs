@@ -16,7 +16,7 @@ use crate::store::schema::Schema;
 
 /// Rows are read in blocks of about this many bytes.
 const READ_BYTES: usize = 4 << 20;
-/// What is taken at a time can only be an error beyond this many bytes.
+/// To take more bytes than this at a time can only be an error.
 const LARGEST: usize = 1 << 36;
 /// Texts may be of any length, and are read so many at a time.
 const READ_TEXTS: usize = 1 << 8;

@@ -1,4 +1,4 @@
-//! Rows that wait, on disk, until all are there and it is known how they lie in the file.
+//! Rows that wait on disk until all of them are there and their columns are known.
 
 use std::{
     fs::File,
@@ -10,8 +10,8 @@ use std::{
 /// So many bytes are written or read at a time.
 const AT_A_TIME: usize = 1 << 20;
 
-/// Encoded rows, in the order in which they were put in. What is more than a block of them lies in a file without a
-/// name, in the folder of the output; it goes with the process, however that ends.
+/// Encoded rows, in the order in which they were put in. Those that do not fit a block lie in a
+/// nameless file in the folder of the output, which goes with the process, however that ends.
 pub(super) struct Spool {
     folder: Rc<Path>,
     file: Option<BufWriter<File>>,

@@ -1,4 +1,4 @@
-//! What a journal is of: a run that goes on from it must be the same.
+//! What a journal belongs to: a run that goes on from it must be the same.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -77,7 +77,7 @@ fn number(tasks: Option<u64>) -> String {
 type Fact = (&'static str, String, String);
 
 impl Subject {
-    /// What is compared of two of a kind; `None` for those of two kinds.
+    /// The facts by which two subjects of one kind are compared; `None` for subjects of two kinds.
     fn beside(&self, journal: &Subject) -> Option<Vec<Fact>> {
         match (journal, self) {
             (

@@ -270,7 +270,7 @@ struct Contents {
 }
 
 impl Contents {
-    /// Something would be lost with it. Of a run that had no room on its disk there may be nothing but its name, or
+    /// Whether something would be lost with it. A run that had no room on its disk may have left only the identity, or
     /// part of it.
     fn holds_something(&self) -> bool {
         let outcomes = self.index.in_order().next().is_some();

@@ -1,4 +1,4 @@
-//! What a journal holds, for people: it is read as it lies there, and left alone.
+//! What a journal holds, for people. It is read without being changed.
 
 use std::{fs::File, io::Read};
 

@@ -1,6 +1,6 @@
 //! Tries a type of rows before any task is run: what its `Serialize` writes must be what its `Deserialize` reads. The
-//! two may differ, by `skip_serializing_if` or a `with` of one's own, and often for some values only: so values are
-//! made that such a condition would meet, and sent through the codec and back.
+//! two may differ because of `skip_serializing_if` or a custom `with`, often for some values only. So it makes values
+//! that meet such conditions, and sends them through the codec and back.
 
 use serde::{Serialize, de::DeserializeOwned};
 
