@@ -10,6 +10,8 @@ Under ``mpiexec -n 4 python script.py`` the same lines run on three workers.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from ._errors import (
     Cancelled,
     InitializerError,
@@ -27,10 +29,12 @@ from ._executor import Executor
 from ._future import Future, Outcome
 from ._options import Progress, Worker
 from ._rankpool import VERSION as __version__
-from ._results import read
 from ._scatter import Scattered
 from ._task import Task, in_worker, task
-from .pool import Pool
+
+if TYPE_CHECKING:
+    from ._results import read
+    from .pool import Pool
 
 __all__ = [
     "Cancelled",
@@ -57,3 +61,15 @@ __all__ = [
     "read",
     "task",
 ]
+
+def __getattr__(name: str) -> Any:
+    """What few programs use is imported when it is asked for: each rank waits for what is imported here."""
+    if name == "Pool":
+        from .pool import Pool
+
+        return Pool
+    if name == "read":
+        from ._results import read
+
+        return read
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

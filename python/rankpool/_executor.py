@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 import threading
-import uuid
 import weakref
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -139,7 +138,7 @@ class Executor(concurrent.futures.Executor):
         self.mode: str = self._engine.mode
         if initializer is not None:
             sent = _pickling.dumps_named((initializer, initargs), "the initializer")
-            self._initializer = uuid.uuid4().hex, sent
+            self._initializer = os.urandom(16).hex(), sent
         workers = self._engine.workers()
         self._workers = [
             Worker(rank, host, pid, tuple(cpus), tuple((child, tuple(own)) for child, own in children))

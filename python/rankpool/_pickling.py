@@ -6,14 +6,10 @@ numpy arrays.
 
 from __future__ import annotations
 
-import io
 import pickle
 import sys
 import threading
-from types import FunctionType
 from typing import Any, Callable
-
-import cloudpickle
 
 from ._errors import PicklingError
 
@@ -43,7 +39,7 @@ def share_main(names: dict[str, Any] | None = None) -> None:
         _shared_main = {name: value for name, value in found if name not in _hidden}
 
 
-def _is_shared(found: Any) -> bool:
+def is_shared(found: Any) -> bool:
     """Whether workers have this function or class of the main module."""
     place: Any = _shared_main or {}
     name: str = getattr(found, "__qualname__", "")
@@ -77,21 +73,6 @@ def _arrived(place: int) -> Any:
     return _local.arrived[place]
 
 
-class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-    """By value what workers do not have, by reference all else."""
-
-    def reducer_override(self, obj: Any) -> Any:
-        if isinstance(obj, (FunctionType, type)) and obj.__module__ == "__main__" and _is_shared(obj):
-            return NotImplemented
-        return super().reducer_override(obj)
-
-
-def _dumps_by_value(value: Any, callback: Callable[[pickle.PickleBuffer], bool]) -> bytes:
-    file = io.BytesIO()
-    _Pickler(file, protocol=5, buffer_callback=callback).dump(value)
-    return file.getvalue()
-
-
 def dumps(value: Any, scattered: bool = False) -> list[Any]:
     """Pickle an object, with the handles of its scattered values behind it if there may be some.
 
@@ -122,8 +103,11 @@ def _dumps(value: Any, keep: Callable[[pickle.PickleBuffer], bool], buffers: lis
             return data
     except Exception:  # What C's pickle cannot do, the other one is asked to.
         pass
+    # Most programs have no need of cloudpickle, and it takes a while to load.
+    from . import _by_value
+
     buffers.clear()
-    return _dumps_by_value(value, keep)
+    return _by_value.dumps(value, keep)
 
 
 def loads(parts: list[Any]) -> Any:

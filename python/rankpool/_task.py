@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import random
 import threading
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import random
+
     import numpy
 
 
@@ -50,6 +51,8 @@ class Task:
 
     def random(self) -> random.Random:
         """As :meth:`rng`, by the standard library."""
+        import random
+
         return random.Random(f"{self.seed} {self.index}")
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import pickle
-import platform
 import sys
 import threading
 import traceback
@@ -103,6 +101,8 @@ def run_submitted(index: int, parts: list[Any], attempt: int, rank: int, slot: i
 
 def interrupt() -> None:
     """Raise KeyboardInterrupt in the tasks that run in this very process."""
+    import ctypes
+
     for thread in list(_task.running):
         ctypes.pythonapi.PyThreadState_SetAsyncExc(
             ctypes.c_ulong(thread), ctypes.py_object(KeyboardInterrupt)
@@ -130,7 +130,7 @@ def _unsendable(result: Any, error: Exception) -> Exception:
 
 def _unloadable(error: Exception, what: str) -> Exception:
     """Says which worker could not load it, and where it has looked."""
-    where = f"{platform.node()}, process {os.getpid()}, {sys.executable}"
+    where = f"{os.uname().nodename}, process {os.getpid()}, {sys.executable}"
     text = f"{what} cannot be loaded on the worker ({where}): {error}"
     if isinstance(error, ImportError):
         text += f"; its sys.path is {sys.path}"

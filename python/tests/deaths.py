@@ -46,6 +46,10 @@ def deadly(n: int) -> int:
     return n
 
 
+def deadly_at(n: int, when: int) -> int:
+    return deadly(3 if n == when else 0) + n
+
+
 def nap(seconds: float) -> float:
     sys.stdout.write("napping\n")  # In one piece: several do so at a time.
     sys.stdout.flush()
@@ -85,6 +89,14 @@ def deadly_tasks() -> None:
             list(pool.map(deadly, range(6)))
         except rankpool.TaskLost as lost:
             assert lost.index == 3, lost
+        else:
+            raise AssertionError("the map came to its end")
+        # Of a block with a scattered value, too, one item is given up: the others are run again one by one.
+        when = pool.scatter(4)
+        try:
+            list(pool.starmap(deadly_at, [(n, when) for n in range(6)], chunksize=6))
+        except rankpool.TaskLost as lost:
+            assert lost.index == 4, lost
         else:
             raise AssertionError("the map came to its end")
         assert list(pool.map(abs, [-1])) == [1]

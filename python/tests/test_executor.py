@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
 import sys
 import time
 import types
@@ -27,6 +28,30 @@ def test_blocks_grow_while_items_are_quick_and_shrink_when_they_are_slow() -> No
     for _ in range(40):
         cut.learn(10_000_000 * cut.size, cut.size)
     assert cut.size == 1
+
+
+def test_blocks_of_the_quickest_items_stay_in_a_cache_and_are_as_large_as_they_are_to_be() -> None:
+    cut = blocks(list(range(1_000_000)))
+    for _ in range(4):
+        cut.learn(cut.size, cut.size)
+    assert cut.size == _map.BLOCK_ITEMS
+    assert not cut.grows
+
+
+def test_a_map_that_is_closed_has_no_more_results() -> None:
+    with Executor(mode="serial") as pool:
+        results = pool.map(abs, range(100), chunksize=10)
+        assert next(results) == 0
+        results.close()  # type: ignore[attr-defined]
+        assert list(results) == []
+
+
+def test_what_few_programs_need_is_not_imported_before_they_need_it() -> None:
+    seldom = "{'cloudpickle', 'ctypes', 'h5py', 'json', 'multiprocessing', 'numpy', 'random', 'tqdm', 'uuid'}"
+    code = f"import sys, rankpool; print(sorted({seldom} & set(sys.modules)), rankpool.Pool, rankpool.read)"
+    command = [sys.executable, "-c", code]
+    found = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+    assert found.stdout.startswith("[] <class 'rankpool.pool.Pool'> <function read"), found.stdout
 
 
 def test_the_last_blocks_leave_something_for_each_worker() -> None:

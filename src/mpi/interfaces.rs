@@ -4,6 +4,9 @@
 //! too. They do not lead to other hosts. What leaves a bridge has a masqueraded source, so Open MPI drops such
 //! connections as those of a stranger, and waits for ever. This happens to pool on a single host, too, since shared
 //! memory does not reach spawned processes.
+//!
+//! To ask Open MPI for its settings takes as long as to start it: it loads all of its components, and some of their
+//! libraries measure the clock for 0.1 s each. So it is asked only where ranks may need the network.
 
 use std::{
     ffi::{CString, c_int},
@@ -12,12 +15,18 @@ use std::{
 
 use mpi::ffi;
 
+use super::Threads;
+
 const INCLUDE: &str = "btl_tcp_if_include";
 const EXCLUDE: &str = "btl_tcp_if_exclude";
 
 /// Has Open MPI leave the bridges out, unless it was told by anybody which interfaces to use. Call it before
 /// MPI is initialised, by every process.
-pub(super) fn leave_out_bridges() {
+pub(super) fn leave_out_bridges(threads: Threads) {
+    // Who spawns uses MPI on several threads.
+    if threads == Threads::OneAtATime && share_memory(|name| std::env::var(name).ok()) {
+        return;
+    }
     let variable = |name: &str| format!("OMPI_MCA_{name}");
     let told = [INCLUDE, EXCLUDE].iter().any(|name| std::env::var_os(variable(name)).is_some());
     if told || !super::library_version().contains("Open MPI") {
@@ -41,6 +50,16 @@ pub(super) fn leave_out_bridges() {
     // its own, and before MPI starts threads. Those of this crate use the environment by std::env alone, which has a
     // lock.
     unsafe { std::env::set_var(variable(EXCLUDE), value) };
+}
+
+/// Whether all ranks are on this host and talk over its memory: they were launched together, and nobody has named
+/// other transports.
+fn share_memory(get: impl Fn(&str) -> Option<String>) -> bool {
+    let ranks = |name: &str| get(name)?.parse::<u32>().ok();
+    let here = ranks("OMPI_COMM_WORLD_LOCAL_SIZE").filter(|here| *here > 1);
+    here.is_some()
+        && here == ranks("OMPI_COMM_WORLD_SIZE")
+        && ["OMPI_PARENT_PORT", "OMPI_MCA_btl"].iter().all(|name| get(name).is_none())
 }
 
 /// The interfaces with an address that others can reach, as far as this host knows.
@@ -140,6 +159,22 @@ mod tests {
         assert_eq!(useless(&["br0", "br1", "docker0", "eth0", "veth0"]), "br0 docker0");
         assert_eq!(useless(&["eth0"]), "");
         assert_eq!(useless(&["br0", "docker0"]), "docker0", "one is left");
+    }
+
+    #[test]
+    fn ranks_that_were_launched_on_one_host_need_no_network() {
+        let share = |environment: &[(&str, &str)]| {
+            let found = |name: &str| environment.iter().find(|(known, _)| *known == name);
+            share_memory(|name| found(name).map(|(_, value)| value.to_string()))
+        };
+        let launched = |here, all| [("OMPI_COMM_WORLD_LOCAL_SIZE", here), ("OMPI_COMM_WORLD_SIZE", all)];
+        assert!(share(&launched("3", "3")));
+        assert!(!share(&launched("2", "4")), "some are on other hosts");
+        assert!(!share(&launched("1", "1")), "a single rank may spawn");
+        assert!(!share(&[]), "another launcher");
+        for more in [("OMPI_PARENT_PORT", "1.0:2"), ("OMPI_MCA_btl", "tcp,self")] {
+            assert!(!share(&[&launched("3", "3")[..], &[more]].concat()), "{more:?}");
+        }
     }
 
     #[test]

@@ -97,7 +97,7 @@ impl std::fmt::Debug for BeforeUse {
 impl World {
     /// MPI_Init_thread (section 11.6.2), for the calling thread.
     pub(crate) fn initialise(threads: Threads) -> Result<World, Error> {
-        interfaces::leave_out_bridges();
+        interfaces::leave_out_bridges(threads);
         let mut provided = 0;
         // MPI_Initialized says so of MPI that is up; of several threads that come at once, one may begin.
         let begun = BEGUN.swap(true, Ordering::AcqRel);
