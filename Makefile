@@ -80,6 +80,7 @@ python-tests: extension
 	cargo clippy --package rankpool-python -- --deny warnings
 	cargo clippy --package rankpool-python --no-default-features -- --deny warnings
 	cd python && ruff check --config pyproject.toml . ../benches/python && mypy --strict rankpool
+	cd python && vermin --quiet --violations --target=3.9- rankpool tests
 	cd python && pytest --quiet --doctest-modules rankpool && pytest --quiet --durations=10 tests
 
 # Launches, what dies, and a sample of the behaviours, on the MPI libraries that setup.sh has installed beside the system's.
