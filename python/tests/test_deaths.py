@@ -98,9 +98,10 @@ def test_ctrl_c_in_a_terminal_ends_all(setting: str) -> None:
     assert ended.code != 0
 
 
+@pytest.mark.parametrize("scenario", ["an_error", "an_error_in_a_pool"])
 @pytest.mark.parametrize("setting", PARALLEL)
-def test_an_error_of_the_program_ends_all(setting: str) -> None:
-    run = start(setting, "an_error")
+def test_an_error_of_the_program_ends_all(setting: str, scenario: str) -> None:
+    run = start(setting, scenario)
     assert run.line() == "napping"
     began = time.monotonic()
     ended = run.end()
