@@ -15,7 +15,18 @@ from ._ending import Ending, await_ranks
 from ._errors import Served, UsageError
 from ._future import Future, Outcome
 from ._map import Mapping
-from ._options import OF_A_TASK, Count, Progress, Worker, checked, common, length, positive, spread_cost
+from ._options import (
+    OF_A_TASK,
+    Count,
+    Progress,
+    Worker,
+    checked,
+    common,
+    length,
+    name_of,
+    positive,
+    spread_cost,
+)
 from ._rankpool import HAS_MPI, Engine
 from ._rankpool import Map as _Map
 from ._scatter import Scattered
@@ -226,7 +237,7 @@ class Executor(Ending):
         task_timeout : float, optional
             Seconds that a task may take.
         label : str, optional
-            A name for this map, in its errors.
+            A name for this map, in its errors and its journal; with a journal, the name of `fn` by default.
         seed : int, optional
             Of the tasks' random numbers.
         progress : bool
@@ -313,6 +324,8 @@ class Executor(Ending):
             raise RuntimeError("cannot schedule new futures after shutdown")
         chunksize = self._chunksize if chunksize is None else positive("chunksize", chunksize)
         options.update({**self._options, **checked(retries, task_timeout)})
+        if options.get("journal") is not None and options.get("label") is None:
+            options["label"] = name_of(fn)
         # What counts for each task is counted by the library, whose task is one item then.
         cost = options.pop("cost", None)
         options["costs"] = cost is not None
