@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import pathlib
 import signal
@@ -34,8 +35,13 @@ def start_with_recovery(setting: str, *arguments: str) -> Run:
     return start(setting, *arguments, launcher=flags)
 
 
-@pytest.mark.parametrize("how", ["kill", "exit", "segfault"])
-@pytest.mark.parametrize("setting", MORTAL)
+@pytest.mark.parametrize(
+    ("setting", "how"),
+    [
+        *((setting, "kill") for setting in MORTAL),
+        *itertools.product(["processes", "comm"], ["exit", "segfault"]),
+    ],
+)
 def test_a_worker_that_dies_costs_its_chunk(setting: str, how: str, tmp_path: pathlib.Path) -> None:
     ended = start_with_recovery(setting, "one_death", str(tmp_path), how).end().expect(0)
     assert "complete" in ended.stdout
