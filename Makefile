@@ -84,11 +84,23 @@ extension python-tests: export VIRTUAL_ENV := $(CURDIR)/target/python
 extension: setup-tests python
 	cd python && maturin develop --quiet --locked
 
+# As the suites in Rust: they wait most of their time, so two run at a time, the longest first.
+PYTHON_LONGEST := deaths parallel behaviours
+PYTHON_SUITES := $(patsubst test_%,%,$(basename $(notdir $(wildcard python/tests/test_*.py))))
+PYTHON_SUITES := $(PYTHON_LONGEST) $(filter-out $(PYTHON_LONGEST),$(PYTHON_SUITES))
+
+# Runs the suites whose names it reads, one a line.
+PYTHON_TWO_AT_A_TIME := mkdir -p ../target/suites && xargs -P 2 -I% sh -c \
+    'pytest --quiet --durations=5 tests/test_%.py >../target/suites/python-% 2>&1; \
+    code=$$?; cat ../target/suites/python-%; exit $$code'
+
 python-tests: extension
 	cargo clippy --package rankpool-python -- --deny warnings
 	cargo clippy --package rankpool-python --no-default-features -- --deny warnings
 	cd python && ruff check --config pyproject.toml . ../benches/python && mypy --strict rankpool
-	cd python && pytest --quiet --doctest-modules rankpool && pytest --quiet --durations=10 tests
+	cd python && vermin --quiet --violations --target=3.9- rankpool tests
+	cd python && pytest --quiet --doctest-modules rankpool
+	@cd python && printf '%s\n' $(PYTHON_SUITES) | { $(PYTHON_TWO_AT_A_TIME); }
 
 # Launches, what dies, and a sample of the behaviours, on the MPI libraries that setup.sh has installed beside the system's.
 STACK_BEHAVIOURS := comm-3-ranks

@@ -62,6 +62,7 @@ __all__ = [
     "task",
 ]
 
+
 def __getattr__(name: str) -> Any:
     """What few programs use is imported when it is asked for: each rank waits for what is imported here."""
     if name == "Pool":

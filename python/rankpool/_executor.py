@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-import atexit
-import concurrent.futures
 import os
-import signal
-import sys
-import threading
-import weakref
 from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any, Callable, TypeVar
 
-from . import _pickling, _program, _worker
+from . import _pickling, _program
 from ._bar import Bar
+from ._blocks import Blocks
+from ._ending import Ending, await_ranks
 from ._errors import Served, UsageError
 from ._future import Future, Outcome
-from ._map import Blocks, Mapping
-from ._options import OF_A_TASK, Count, Progress, Worker, checked, common, length, positive, spread_cost
+from ._map import Mapping
+from ._options import (
+    OF_A_TASK,
+    Count,
+    Progress,
+    Worker,
+    checked,
+    common,
+    length,
+    name_of,
+    positive,
+    spread_cost,
+)
 from ._rankpool import HAS_MPI, Engine
 from ._rankpool import Map as _Map
 from ._scatter import Scattered
@@ -26,7 +33,7 @@ from ._scatter import Scattered
 T = TypeVar("T")
 
 
-class Executor(concurrent.futures.Executor):
+class Executor(Ending):
     """Runs functions on the workers of a mode: MPI ranks, processes, threads, or this process alone.
 
     Under ``mpiexec -n 4 python script.py`` what precedes the executor runs on all ranks; ranks 1 to 3 serve
@@ -97,6 +104,7 @@ class Executor(concurrent.futures.Executor):
         stall: float | None = 60.0,
         comm: Any = None,
     ) -> None:
+        super().__init__()
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
         _program.share_main()
@@ -122,20 +130,14 @@ class Executor(concurrent.futures.Executor):
         self._chunksize = positive("chunksize", chunksize)
         self._options = checked(retries, task_timeout)
         self._initializer: tuple[str, list[bytes]] | None = None
-        #: Tasks that have not ended: they keep this executor, so one that is dropped ends when they have.
-        self._pending: set[Future[Any]] = set()
-        self._maps: weakref.WeakSet[Mapping] = weakref.WeakSet()
         self._count = Count()
-        self._lock = threading.Lock()
+        await_ranks()
         engine = Engine.start(settings)
         if engine is None:
             raise Served
-        self._engine = engine
+        self._started(engine)
         if comm is None and engine.mode in ("comm", "pool"):
             Executor._has_ranks = True
-        self._ended = False
-        _live.add(self)
-        self.mode: str = self._engine.mode
         if initializer is not None:
             sent = _pickling.dumps_named((initializer, initargs), "the initializer")
             self._initializer = os.urandom(16).hex(), sent
@@ -234,7 +236,7 @@ class Executor(concurrent.futures.Executor):
         task_timeout : float, optional
             Seconds that a task may take.
         label : str, optional
-            A name for this map, in its errors.
+            A name for this map, in its errors and its journal; with a journal, the name of `fn` by default.
         seed : int, optional
             Of the tasks' random numbers.
         progress : bool
@@ -302,59 +304,6 @@ class Executor(concurrent.futures.Executor):
                 outcomes.append(Outcome(first + len(results), None, error))
         return sorted(outcomes, key=lambda outcome: outcome.index)
 
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End the executor when all is done that it was asked for; results can be taken after that.
-
-        Parameters
-        ----------
-        wait : bool
-            Whether this call waits for that.
-        cancel_futures : bool
-            Whether what has not begun is cancelled.
-        """
-        with self._lock:
-            if self._ended:
-                return
-            self._ended = True
-        if wait:
-            self._end(cancel_futures)
-        else:
-            threading.Thread(target=self._end, args=(cancel_futures,), name="rankpool-shutdown").start()
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> bool | None:
-        if kind is not None and issubclass(kind, KeyboardInterrupt):
-            self._abort()
-        else:
-            self.shutdown()
-        return None
-
-    def __del__(self) -> None:
-        if not getattr(self, "_ended", True):
-            self.shutdown()
-
-    def _end(self, cancel: bool) -> None:
-        try:
-            for mapping in list(self._maps):
-                if cancel:
-                    mapping.cancel()
-                else:
-                    mapping.drain()
-            for future in list(self._pending):
-                if not (cancel and future.cancel()):
-                    future._await(None)  # Ctrl-C is heard here.
-        except KeyboardInterrupt:
-            self._abort()
-            raise
-        self._engine.shutdown(cancel)
-
-    def _abort(self) -> None:
-        """End the executor now, whatever runs."""
-        self._ended = True
-        for mapping in list(self._maps):
-            mapping.close()
-        _worker.interrupt()
-        self._engine.abort()
-
     def _mapping(
         self,
         fn: Callable[..., Any],
@@ -374,6 +323,8 @@ class Executor(concurrent.futures.Executor):
             raise RuntimeError("cannot schedule new futures after shutdown")
         chunksize = self._chunksize if chunksize is None else positive("chunksize", chunksize)
         options.update({**self._options, **checked(retries, task_timeout)})
+        if options.get("journal") is not None and options.get("label") is None:
+            options["label"] = name_of(fn)
         # What counts for each task is counted by the library, whose task is one item then.
         cost = options.pop("cost", None)
         options["costs"] = cost is not None
@@ -414,7 +365,7 @@ class Executor(concurrent.futures.Executor):
             done=self._count.tell,
             bar=Bar(total, options.get("label")) if options.get("progress") else None,
         )
-        self._maps.add(mapping)
+        mapping.begin(self._announce)
         return mapping
 
     def _dumps_call(
@@ -429,27 +380,3 @@ class Executor(concurrent.futures.Executor):
             for name, argument in kwargs.items():
                 _pickling.dumps_named(argument, f"argument {name}")
             raise
-
-
-#: Executors that have not ended.
-_live: weakref.WeakSet[Executor] = weakref.WeakSet()
-
-
-def _at_exit() -> None:
-    """The interpreter ends: no thread of the library is to enter it any more."""
-    error = getattr(sys, "last_value", None)
-    for executor in list(_live):
-        if error is not None:
-            executor._abort()
-            continue
-        try:
-            executor.shutdown()
-        except KeyboardInterrupt as interrupt:
-            # It is too late to raise it: the program ends as Python ends by it.
-            error = interrupt
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
-    if error is not None and error is not getattr(sys, "last_value", None):
-        os.kill(os.getpid(), signal.SIGINT)
-
-
-atexit.register(_at_exit)

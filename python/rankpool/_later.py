@@ -151,8 +151,8 @@ class Background:
         return future
 
     def join(self) -> None:
-        """Wait for all threads."""
-        for thread in list(self._threads):
+        """Wait for all threads, but for the one that calls this from a callback."""
+        for thread in self._threads - {threading.current_thread()}:
             thread.join()
 
 

@@ -1,148 +1,28 @@
-"""A map under way: items go out in blocks, and results come back in blocks.
-
-A block is as many items as a worker has done in about a millisecond, so that the work of sending them does
-not show, and one item where it takes longer than that.
-"""
+"""A map under way: items go out in blocks, and results come back in blocks."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
-from itertools import chain, islice
-from typing import Any, Callable
+from collections.abc import Generator, Iterator
+from itertools import chain
+from typing import Any, Callable, cast
 
 from . import _pickling
 from ._bar import Bar
-from ._errors import Cancelled, PicklingError
+from ._blocks import Blocks
+from ._errors import Cancelled
 from ._future import Failed, failure, unloadable
 from ._rankpool import Map
 from ._scatter import Scattered
 
-#: The time that a block of several items is to take on its worker, in nanoseconds.
-BLOCK_NANOS = 1_000_000
-#: A block of several items is to have no more bytes than this.
-BLOCK_BYTES = 1 << 18
-#: And no more items: they are made, pickled and run several times as fast while they are in a CPU's cache.
-BLOCK_ITEMS = 1 << 13
-#: From one block to the next, the number of items grows by this at most.
-GROWTH = 32
 #: How long the call of a map waits to learn how long items take, and how long it sends items then, in
 #: seconds.
 LEARNING = 0.005
 SENDING = 0.1
 #: Blocks on their way at most, as the library has it.
 WINDOW = 1 << 18
-
-
-class Blocks:
-    """Cuts the items of a map into blocks."""
-
-    def __init__(
-        self,
-        items: Iterable[Any],
-        total: int | None,
-        size: int | None,
-        slots: int,
-        first: int = 0,
-        most: int | None = None,
-        cost: Callable[..., float] | None = None,
-    ) -> None:
-        self.cost = cost
-        self.items = iter(items)
-        self.slots = slots
-        self.fixed = size is not None
-        self.size = size or 1
-        #: No block has more items.
-        self.most = most
-        self.next = first
-        #: Items that are left, where that is known.
-        self.left = total
-        #: Blocks on their way, by number: the index of the first item, how many there are, and their pickle.
-        #: The items themselves are not kept: their memory is used again for the next block, which is faster.
-        self.sent: dict[int, tuple[int, int, list[Any]]] = {}
-        self.count = 0
-        #: Why there are no more blocks, if it is not the end of the items.
-        self.error: BaseException | None = None
-        self.over = False
-        #: Nanoseconds that an item takes, once it is known.
-        self.nanos: float | None = None
-        self.bytes = 0.0
-
-    def __call__(self) -> tuple[int, float, list[bytes]] | None:
-        """The next block, for the library: the index of its first item, its cost, and its items."""
-        if self.over:
-            return None
-        block: list[Any] = []
-        try:
-            block.extend(islice(self.items, self.size))
-            cost = 0.0 if self.cost is None else sum(map(float, map(self.cost, block)))
-        except BaseException as error:
-            self._end(error)
-            cost = 0.0
-        if len(block) < self.size:
-            self.over = True
-        if not block:
-            return None
-        try:
-            parts = _pickling.dumps(block, scattered=True)
-        except Exception:
-            block, parts = self._without_the_unsendable(block)
-            if not block:
-                return None
-        first = self.next
-        self.sent[self.count] = first, len(block), parts
-        self.next += len(block)
-        self.count += 1
-        if not self.fixed and self.nanos is not None and self.size > 1:
-            self.bytes = sum(len(part) for part in parts if isinstance(part, bytes)) / len(block)
-        if self.left is not None:
-            self.left -= len(block)
-        return first, cost, parts
-
-    def _end(self, error: BaseException) -> None:
-        self.error, self.over = error, True
-
-    def _without_the_unsendable(self, block: list[Any]) -> tuple[list[Any], list[bytes]]:
-        """The items before the first that cannot be pickled, which ends the map."""
-        for number, item in enumerate(block):
-            try:
-                _pickling.dumps(item, scattered=True)
-            except Exception as error:
-                what = _pickling.short(item)
-                text = f"item {self.next + number} cannot be pickled: {what}: {type(error).__name__}: {error}"
-                self._end(PicklingError(text))
-                return block[:number], _pickling.dumps(block[:number], scattered=True)
-        self._end(PicklingError(f"items {self.next} and those behind it cannot be pickled together"))
-        return [], []
-
-    def learn(self, nanos: int, count: int) -> None:
-        """A block of so many items has taken so long."""
-        if self.fixed or not count:
-            return
-        measured = max(nanos / count, 1.0)
-        # The first items may have loaded modules: what is faster is believed at once.
-        old = self.nanos
-        self.nanos = measured if old is None or measured < old else (3 * old + measured) / 4
-        size = min(self._wanted, self.size * GROWTH)
-        if self.left is not None:
-            size = min(size, self.left / (4 * self.slots))
-        if self.bytes:
-            size = min(size, BLOCK_BYTES / self.bytes)
-        if self.most is not None:
-            size = min(size, self.most)
-        self.size = max(1, int(size))
-
-    @property
-    def grows(self) -> bool:
-        """Whether blocks are still smaller than they are to be."""
-        return not self.fixed and self.nanos is not None and self.size < self._wanted / 2
-
-    @property
-    def _wanted(self) -> float:
-        """How many items a block is to have by the time that they take."""
-        return min(BLOCK_NANOS / (self.nanos or 1.0), BLOCK_ITEMS)
 
 
 class Results(chain[Any]):
@@ -183,13 +63,17 @@ class Mapping:
         self._taken = 0
         #: Results that have come before they were asked for: first index, results, error.
         self._ready: deque[tuple[int, list[Any], BaseException | None]] = deque()
+        self._start = start
+        #: Who asks for results is to be told that there are no more of them.
+        self._cancelled = False
+        self._over = False
+        #: Held by who takes results, and until the map has begun.
         self._lock = threading.RLock()
-        self._map: Map | None = start(blocks)
-        self._begin()
+        self._map: Map | None = None
 
     def __iter__(self) -> Iterator[Any]:
         lists = self._lists()
-        results = Results.from_iterable(lists)
+        results = cast(Results, Results.from_iterable(lists))
         results.lists = lists
         return results
 
@@ -205,6 +89,16 @@ class Mapping:
                     raise error
         finally:
             self.close()
+
+    def begin(self, announce: Callable[[Mapping], None]) -> None:
+        """Start the map, which `announce` has told of before: who ends the executor meanwhile waits for the
+        first results, or cancels it."""
+        with self._lock:
+            announce(self)
+            self._map = self._start(self._blocks)
+            if self._over:
+                self.close()
+            self._begin()
 
     def next(self) -> tuple[int, list[Any], BaseException | None] | None:
         """The next results: the index of the first one, and the error behind the last one; `None` at the
@@ -223,14 +117,14 @@ class Mapping:
                 self._ready.append(found)
 
     def cancel(self) -> None:
-        """End the map; who asks for results is told so."""
-        with self._lock:
-            if self._map is not None:
-                self.close()
-                self._ready.append((0, [], Cancelled("the executor was shut down before the map was done")))
+        """End the map, without waiting for who takes its results: they are told so."""
+        if not self._over:
+            self._cancelled = True
+            self.close()
 
     def close(self) -> None:
         """End the map: what has not run does not run."""
+        self._over = True
         running, self._map = self._map, None
         if running is not None:
             running.close()
@@ -240,7 +134,7 @@ class Mapping:
     @property
     def is_over(self) -> bool:
         """Whether nothing more will come, but for what is here already."""
-        return self._map is None
+        return self._over
 
     def _left(self) -> float | None:
         return None if self._until is None else max(0.0, self._until - time.monotonic())
@@ -282,7 +176,7 @@ class Mapping:
         """What comes next within this time; without `wait` it need not come."""
         running = self._map
         if running is None:
-            return None
+            return self._finished()
         try:
             outcome = running.poll(self._ahead(), -1.0 if seconds is None else seconds)
         except BaseException:
@@ -344,12 +238,15 @@ class Mapping:
     def _finished(self) -> tuple[int, list[Any], BaseException | None] | None:
         self.close()
         error, self._blocks.error = self._blocks.error, None
+        if error is None and self._cancelled:
+            error = Cancelled("the executor was shut down before the map was done")
+        self._cancelled = False
         return None if error is None else (0, [], error)
 
 
 def _items(sent: list[Any]) -> list[Any]:
     """The items of a block that was sent, with the handles of their scattered values."""
     pickled = [part for part in sent if isinstance(part, bytes)]
-    handles = tuple(Scattered(part) for part in sent[len(pickled) :])
+    handles: tuple[Any, ...] = tuple(Scattered(part) for part in sent[len(pickled) :])
     items: list[Any] = _pickling.loads([*pickled, handles] if handles else pickled)
     return items

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sized
+from functools import partial
 from typing import Any, Callable, NamedTuple
 
 from ._errors import UsageError
@@ -44,6 +45,18 @@ class Count:
 
 def spread_cost(cost: Callable[..., float], arguments: Iterable[Any]) -> float:
     return cost(*arguments)
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """The name of a function, as it stands in the program.
+
+    >>> name_of(partial(sorted, reverse=True))
+    'sorted'
+    """
+    while isinstance(function, partial):
+        function = function.func
+    name: str = getattr(function, "__qualname__", type(function).__qualname__)
+    return name
 
 
 def length(iterables: tuple[Iterable[Any], ...]) -> int | None:

@@ -25,23 +25,23 @@ def load(parts: list[Any]) -> Callable[..., Outcome]:
     """What runs the blocks of a map, whose function was sent so."""
     try:
         function, spread, initializer = loads(parts)
-    except Exception as raised:
-        error = _unloadable(raised, "the function")
+    except Exception as error:
+        raised = error
 
-        def refuse(first: int, parts: list[Any], *place: int) -> Outcome:
-            return _failed(error, [], 0)
+        def refuse(first: int, parts: list[Any], attempt: int, rank: int, *place: int) -> Outcome:
+            return _failed(_unloadable(raised, "the function", rank), [], 0)
 
         return refuse
 
     apply: Any = starmap if spread else map
 
     def run(first: int, parts: list[Any], attempt: int, rank: int, slot: int, seed: int) -> Outcome:
-        if initializer is not None and (failed := initialize(*initializer)):
+        if initializer is not None and (failed := initialize(rank, *initializer)):
             return failed
         try:
             items = iter(loads(parts))
         except Exception as error:
-            return _failed(_unloadable(error, "an argument"), [], 0)
+            return _failed(_unloadable(error, "an argument", rank), [], 0)
         if not current.known:
             _task.take_down()
         current.first, current.count = first, items.__length_hint__()
@@ -61,13 +61,16 @@ def load(parts: list[Any]) -> Callable[..., Outcome]:
     return run
 
 
-def initialize(key: str, parts: list[bytes]) -> Outcome | None:
+def initialize(rank: int, key: str, parts: list[bytes]) -> Outcome | None:
     """Run the initializer of an executor, once on each worker; its failure, if it fails."""
     thread = threading.get_ident()
     if _task.initialized.get(thread) == key:
         return None
     try:
         initializer, arguments = loads(parts)
+    except Exception as error:
+        return _failed(_unloadable(error, "the initializer", rank), [], 0, initializing=True)
+    try:
         initializer(*arguments)
     except BaseException as error:
         return _failed(error, [], 1, initializing=True)
@@ -80,8 +83,8 @@ def run_submitted(index: int, parts: list[Any], attempt: int, rank: int, slot: i
     try:
         function, arguments, named, initializer = loads(parts)
     except Exception as error:
-        return _failed(_unloadable(error, "the function or an argument"), [], 0)
-    if initializer is not None and (failed := initialize(*initializer)):
+        return _failed(_unloadable(error, "the function or an argument", rank), [], 0)
+    if initializer is not None and (failed := initialize(rank, *initializer)):
         return failed
     items = iter((arguments,))
     if not current.known:
@@ -128,10 +131,10 @@ def _unsendable(result: Any, error: Exception) -> Exception:
     return PicklingError(text)
 
 
-def _unloadable(error: Exception, what: str) -> Exception:
+def _unloadable(error: Exception, what: str, rank: int) -> Exception:
     """Says which worker could not load it, and where it has looked."""
     where = f"{os.uname().nodename}, process {os.getpid()}, {sys.executable}"
-    text = f"{what} cannot be loaded on the worker ({where}): {error}"
+    text = f"{what} cannot be loaded on rank {rank} ({where}): {error}"
     if isinstance(error, ImportError):
         text += f"; its sys.path is {sys.path}"
         made: Exception = type(error)(text, name=error.name, path=error.path)

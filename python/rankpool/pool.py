@@ -12,7 +12,7 @@ host.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from ._errors import UsageError
@@ -187,8 +187,7 @@ class Pool:
         """Like :meth:`map`, without waiting. `callback` gets the list of all results."""
         self._check_open()
         results = self._executor.map(func, list(iterable), chunksize=_chunk(chunksize))
-        future = self._background.start(lambda: list(results))
-        return AsyncResult(future, callback, error_callback)
+        return self._gathered(results, callback, error_callback)
 
     def starmap_async(
         self,
@@ -201,8 +200,7 @@ class Pool:
         """Like :meth:`starmap`, without waiting. `callback` gets the list of all results."""
         self._check_open()
         results = self._executor.starmap(func, list(iterable), chunksize=_chunk(chunksize))
-        future = self._background.start(lambda: list(results))
-        return AsyncResult(future, callback, error_callback)
+        return self._gathered(results, callback, error_callback)
 
     def imap(
         self, func: Callable[[T], R], iterable: Iterable[T], chunksize: int | None = None
@@ -233,17 +231,23 @@ class Pool:
         self._open = False
 
     def terminate(self) -> None:
-        """Cancel the tasks that no worker has begun, wait for the others, and let the workers go."""
+        """End the pool at once: who waits for results is told that there are none.
+
+        Processes that run tasks are killed. A task that a rank or a thread runs goes on to its end, and its
+        result is dropped; a pool that needs these ranks, and the end of the program, wait for it.
+        """
         self._open = False
-        self._end()
+        if self._end.detach() is not None:
+            self._executor._give_up()
+            self._background.join()
 
     def join(self) -> None:
-        """Wait for all tasks, and let the workers go. The pool is to be closed before."""
+        """Wait for all tasks of a pool that was closed, and let the workers go."""
         if self._open:
             raise ValueError("Pool is still running")
-        self._background.join()
-        self._executor.shutdown(wait=True)
-        self._end.detach()
+        if self._end.detach() is not None:
+            self._background.join()
+            self._executor.shutdown(wait=True)
 
     # What schwimmbad has.
 
@@ -272,7 +276,9 @@ class Pool:
         self._check_open()
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            self._executor._abort()
         self.terminate()
 
     def __repr__(self) -> str:
@@ -291,6 +297,14 @@ class Pool:
             Caught(func), iterable, chunksize=_chunk(chunksize), buffersize=AHEAD, unordered=unordered
         )
         return IMapIterator(results, self._background)
+
+    def _gathered(
+        self,
+        results: Iterator[R],
+        callback: Callable[[list[R]], object] | None,
+        error_callback: Callable[[BaseException], object] | None,
+    ) -> AsyncResult[list[R]]:
+        return AsyncResult(self._background.start(lambda: list(results)), callback, error_callback)
 
     def _check_open(self) -> None:
         if not self._open:

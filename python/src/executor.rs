@@ -128,6 +128,12 @@ impl Engine {
         })
     }
 
+    /// Cancels everything, what runs too, and says whether the workers have come to its end within `seconds`.
+    fn give_up(&self, py: Python<'_>, seconds: f64) -> PyResult<bool> {
+        let wait = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::ZERO);
+        self.with(|pool| Ok(py.detach(|| pool.give_up(wait))))
+    }
+
     /// Ends the workers, whatever they do, after a moment.
     fn abort(&self, py: Python<'_>) -> PyResult<()> {
         let ended = py.detach(|| {

@@ -129,6 +129,15 @@ def an_error() -> None:
     raise LookupError("my own error")
 
 
+def an_error_in_a_pool() -> None:
+    """The tasks that a pool has given up are not waited for when the program ends by an error."""
+    options = dict(SETTINGS[sys.argv[1]].options)
+    with rankpool.Pool(options.pop("max_workers", None), **options) as pool:
+        pool.apply_async(nap, (60.0,))
+        time.sleep(0.3)
+        raise LookupError("my own error")
+
+
 def an_exit_code() -> None:
     with executor() as pool:
         assert list(pool.map(abs, [-1, -2])) == [1, 2]

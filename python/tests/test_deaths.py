@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import pathlib
 import signal
@@ -34,8 +35,13 @@ def start_with_recovery(setting: str, *arguments: str) -> Run:
     return start(setting, *arguments, launcher=flags)
 
 
-@pytest.mark.parametrize("how", ["kill", "exit", "segfault"])
-@pytest.mark.parametrize("setting", MORTAL)
+@pytest.mark.parametrize(
+    ("setting", "how"),
+    [
+        *((setting, "kill") for setting in MORTAL),
+        *itertools.product(["processes", "comm"], ["exit", "segfault"]),
+    ],
+)
 def test_a_worker_that_dies_costs_its_chunk(setting: str, how: str, tmp_path: pathlib.Path) -> None:
     ended = start_with_recovery(setting, "one_death", str(tmp_path), how).end().expect(0)
     assert "complete" in ended.stdout
@@ -98,9 +104,10 @@ def test_ctrl_c_in_a_terminal_ends_all(setting: str) -> None:
     assert ended.code != 0
 
 
+@pytest.mark.parametrize("scenario", ["an_error", "an_error_in_a_pool"])
 @pytest.mark.parametrize("setting", PARALLEL)
-def test_an_error_of_the_program_ends_all(setting: str) -> None:
-    run = start(setting, "an_error")
+def test_an_error_of_the_program_ends_all(setting: str, scenario: str) -> None:
+    run = start(setting, scenario)
     assert run.line() == "napping"
     began = time.monotonic()
     ended = run.end()

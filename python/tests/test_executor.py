@@ -5,18 +5,21 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+import threading
 import time
 import types
+import weakref
+from collections.abc import Iterator
 from typing import Any
 
 import numpy
 import pytest
 
-from rankpool import Executor, PicklingError, UsageError, _map, _pickling, _program
+from rankpool import Executor, PicklingError, UsageError, _blocks, _pickling, _program
 
 
-def blocks(items: list[Any], size: int | None = None, slots: int = 2) -> _map.Blocks:
-    return _map.Blocks(items, len(items), size, slots)
+def blocks(items: list[Any], size: int | None = None, slots: int = 2) -> _blocks.Blocks:
+    return _blocks.Blocks(items, len(items), size, slots)
 
 
 def test_blocks_grow_while_items_are_quick_and_shrink_when_they_are_slow() -> None:
@@ -24,7 +27,7 @@ def test_blocks_grow_while_items_are_quick_and_shrink_when_they_are_slow() -> No
     assert cut.size == 1
     for _ in range(4):
         cut.learn(1000 * cut.size, cut.size)
-    assert cut.size == _map.BLOCK_NANOS // 1000
+    assert cut.size == _blocks.BLOCK_NANOS // 1000
     for _ in range(40):
         cut.learn(10_000_000 * cut.size, cut.size)
     assert cut.size == 1
@@ -34,7 +37,7 @@ def test_blocks_of_the_quickest_items_stay_in_a_cache_and_are_as_large_as_they_a
     cut = blocks(list(range(1_000_000)))
     for _ in range(4):
         cut.learn(cut.size, cut.size)
-    assert cut.size == _map.BLOCK_ITEMS
+    assert cut.size == _blocks.BLOCK_ITEMS
     assert not cut.grows
 
 
@@ -139,6 +142,31 @@ def test_functions_and_arguments_that_cannot_be_pickled_are_named() -> None:
             pool.submit(pow, 2, exp=sys.stdout)
         with pytest.raises(PicklingError, match="the function cannot be pickled"):
             pool.map(sys.stdout.write, ["x"])
+
+
+def test_a_map_that_begins_while_another_thread_shuts_down_is_known_to_it() -> None:
+    """The thread looks at the open maps just when the first item of one is pulled."""
+    looked = threading.Event()
+
+    class Watched(weakref.WeakSet[Any]):
+        def __iter__(self) -> Iterator[Any]:
+            found = list(super().__iter__())
+            looked.set()
+            return iter(found)
+
+    pool = Executor(mode="serial")
+    pool._maps = Watched()
+    shutdown = threading.Thread(target=pool.shutdown, daemon=True)
+
+    def items() -> Iterator[int]:
+        shutdown.start()
+        assert looked.wait(20)
+        yield from range(100)
+
+    results = pool.map(abs, items(), buffersize=2)
+    shutdown.join(20)
+    assert not shutdown.is_alive(), "the shutdown waits for a map that it does not drain"
+    assert list(results)[:2] == [0, 1]
 
 
 def test_progress_counts_items() -> None:

@@ -92,6 +92,8 @@ pub(super) enum Command {
     Limit(Instant),
     /// Begin nothing more; what runs is waited for until then.
     Drain(Instant),
+    /// Drop all calls, those that have started too.
+    GiveUp,
     /// When all is done, tell who works then, and go on. Nothing is told when the fabric is broken.
     Rest {
         /// Drop what has not started.

@@ -296,6 +296,7 @@ impl Engine {
                 self.drain_until = Some(until);
                 self.tell(Event::Drained);
             }
+            Command::GiveUp => self.cancel(true),
             Command::Rest { cancel, rested } => {
                 if cancel {
                     self.cancel(false);

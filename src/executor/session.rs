@@ -137,6 +137,30 @@ impl Executor {
     }
 }
 
+impl Executor {
+    /// Cancels all calls, and those whose tasks run too: who waits for them is told so at once. Nothing can end a task that
+    /// a rank or a thread runs, so it goes on to its end, and its outcome is dropped. Says whether all workers have come
+    /// to the end of what they ran within `wait`.
+    ///
+    /// ```
+    /// use std::{thread, time::Duration};
+    ///
+    /// let pool = rankpool::Executor::builder().mode(rankpool::Mode::Serial).start()?;
+    /// let future = pool.submit(|_: ()| thread::sleep(Duration::from_millis(300)), ())?;
+    /// pool.give_up(Duration::ZERO);
+    /// assert!(future.wait().is_err());
+    /// assert!(pool.give_up(Duration::from_secs(60)));
+    /// # Ok::<(), rankpool::Error>(())
+    /// ```
+    pub fn give_up(&self, wait: Duration) -> bool {
+        let (rested, resting) = mpsc::channel();
+        let asked = self.shared.command(Command::GiveUp);
+        let asked = asked.and_then(|()| self.shared.command(Command::Rest { cancel: false, rested }));
+        // Where nobody answers, nobody works any more.
+        asked.is_err() || !matches!(resting.recv_timeout(wait), Err(mpsc::RecvTimeoutError::Timeout))
+    }
+}
+
 /// The workers wait for the next executor, or for the end of the program, or of MPI.
 fn rest(session: Session) {
     static AT_EXIT: Once = Once::new();

@@ -119,6 +119,16 @@ def a_journal_keeps_what_is_done(pool: Executor) -> None:
             list(pool.map(noted, [notes] * 6, range(6), journal=journal, label="another"))
 
 
+def a_journal_without_a_label_is_of_its_function(pool: Executor) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        journal = os.path.join(folder, "map.journal")
+        assert list(pool.map(square, range(3), journal=journal)) == [0, 1, 4]
+        with pytest.raises(ValueError, match=r"square.*itself"):
+            list(pool.map(itself, range(3), journal=journal))
+        # By its label it is the same map, whatever the function is called.
+        assert list(pool.map(itself, range(3), journal=journal, label="square")) == [0, 1, 4]
+
+
 def tasks_run_on_the_main_thread_of_workers(pool: Executor) -> None:
     assert not rankpool.in_worker()
     if pool.mode == "serial":
@@ -154,6 +164,7 @@ CHECKS = [
     random_numbers_belong_to_run_and_task,
     retries_give_a_task_another_chance,
     a_journal_keeps_what_is_done,
+    a_journal_without_a_label_is_of_its_function,
     tasks_run_on_the_main_thread_of_workers,
     a_task_over_its_time_is_ended,
 ]

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import threading
 import time
+from concurrent.futures import CancelledError
 from typing import Any
 
 from rankpool import Pool, UsageError
@@ -129,13 +130,23 @@ def ends() -> None:
     refused(ValueError, pool.map, square, [1])
     pool.join()
     assert results.ready() and results.get() == [0.05] * 4
-    with Pool() as pool:
-        begun = time.monotonic()
-        dropped = pool.map_async(nap, [0.2] * 1000)
-    assert time.monotonic() - begun < 20, "terminate does not wait for all tasks"
-    refused(BaseException, dropped.get, 10)
-    refused(ValueError, pool.apply, square, (1,))
     refused(NotImplementedError, pool.__reduce__)
+
+
+def ends_at_once() -> None:
+    with Pool() as pool:
+        mapped = pool.map_async(nap, [3.0] * 10)
+        single = pool.apply_async(nap, (3.0,))
+        iterated = pool.imap(nap, [3.0] * 10)
+        time.sleep(0.3)  # Workers are at their first tasks.
+        begun = time.monotonic()
+    pool.join()
+    for get in (mapped.get, single.get, iterated.next):
+        refused(CancelledError, get, 10)
+    assert time.monotonic() - begun < 2, "nobody waits for tasks that run"
+    refused(ValueError, pool.apply, square, (1,))
+    with Pool() as pool:
+        assert pool.map(square, range(9)) == [n * n for n in range(9)], "the workers are there again"
 
 
 def refusals() -> None:
@@ -157,5 +168,6 @@ if __name__ == "__main__":
         pids = set(pool.map(lambda _: os.getpid(), range(64), 1))
         assert (os.getpid() in pids) == (os.environ.get("RANKPOOL_MODE") == "serial"), pids
     ends()
+    ends_at_once()
     refusals()
     print("done")

@@ -36,7 +36,8 @@ bin_sizes = np.linspace(0.1, 1, num=8) * pq.s
 expected = SingleProcess().execute(my_custom_function, bin_sizes)
 for executor in (ProcessPoolExecutor(), MPIPoolExecutor(), MPICommExecutor()):
     found = executor.execute(my_custom_function, bin_sizes)
-    for one, other in zip(found, expected, strict=True):
+    assert len(found) == len(expected)
+    for one, other in zip(found, expected):
         assert (
             type(one) is type(other)
             and one.sampling_period == other.sampling_period
