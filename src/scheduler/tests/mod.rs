@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     error::{Failure, FailureKind},
-    wire::{BatchBuilder, Piece, Pieces},
+    wire::{BatchBuilder, Piece},
 };
 
 /// A scheduler, the chunks that its workers hold, and what it has said so far.
