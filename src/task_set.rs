@@ -1,6 +1,6 @@
 //! Sets of tasks.
 
-use std::{collections::BTreeMap, fmt, ops::Bound, str::FromStr};
+use std::{collections::BTreeMap, fmt, iter, ops::Bound, str::FromStr};
 
 /// A set of task indices, kept as ranges: as small as it has gaps, whatever their number.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,6 +48,16 @@ impl TaskSet {
         let later = self.ranges.range((Bound::Excluded(from), Bound::Excluded(to.max(from + 1))));
         let later = later.map(|(&start, &end)| (start, end));
         first.into_iter().chain(later).map(move |(start, end)| (start, end.min(to)))
+    }
+
+    /// What lies in `from .. to` and is not in the set, in order.
+    pub(crate) fn gaps_in(&self, from: u64, to: u64) -> impl Iterator<Item = (u64, u64)> {
+        let mut at = from;
+        let ranges = self.ranges_in(from, to).chain(iter::once((to, to)));
+        ranges.filter_map(move |(start, end)| {
+            let gap = (std::mem::replace(&mut at, end), start);
+            (gap.0 < gap.1).then_some(gap)
+        })
     }
 
     /// How many tasks there are.
@@ -141,6 +151,11 @@ mod tests {
             let gaps = set.missing_below(50);
             prop_assert_eq!(gaps.len() + set.len(), 50);
             prop_assert_eq!(gaps.union(&set), TaskSet::default().missing_below(50));
+            for (from, to) in [(0, 50), (7, 21), (13, 13)] {
+                let found: Vec<u64> = set.gaps_in(from, to).flat_map(|(start, end)| start..end).collect();
+                let expected: Vec<u64> = (from..to).filter(|task| !plain[*task as usize]).collect();
+                prop_assert_eq!(found, expected);
+            }
             let ranges: Vec<_> = set.ranges().collect();
             prop_assert!(ranges.windows(2).all(|pair| pair[0].1 < pair[1].0), "{:?}", ranges);
             if set.len() > 0 {

@@ -25,7 +25,6 @@ class Future(concurrent.futures.Future[T]):
     """
 
     _task: Submitted | None = None
-    _has_run = False
     #: What is to be done when it has ended, with how many ended well and how many failed.
     _leave: Callable[[Future[Any], int, int], None] | None = None
 
@@ -63,12 +62,10 @@ class Future(concurrent.futures.Future[T]):
         return True
 
     def running(self) -> bool:
-        """Whether a worker has the task now."""
+        """Whether a worker has the task, or has had it and it waits for another one."""
         task = self._task
-        if not self._has_run and task is not None:
-            # It may wait again, for another worker or at a leader; who has seen it run is not to see that.
-            self._has_run = task.running()
-        return self._has_run and not self.done()
+        # When it has ended, its outcome is still to be taken.
+        return task is not None and task.has_begun() and not self.done()
 
     def _end_cancelled(self) -> None:
         """Tell those who wait."""

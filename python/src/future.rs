@@ -34,9 +34,9 @@ impl Submitted {
         }
     }
 
-    /// Whether a worker has it.
-    fn running(&self) -> bool {
-        self.0.status() == Status::Running
+    /// Whether a worker has it, or has had it.
+    fn has_begun(&self) -> bool {
+        matches!(self.0.status(), Status::Running | Status::Done)
     }
 
     /// The number of the task in the order of submission.

@@ -71,6 +71,21 @@ def one_death(folder: str, how: str) -> None:
     print("complete", flush=True)
 
 
+def mortal_or_long(n: int, folder: str, how: str) -> int:
+    """The item that is the end of its process has much behind it."""
+    mortal(n, folder, how)
+    if n > 13:
+        time.sleep(60)
+    return n
+
+
+def a_death_in_a_long_map(folder: str, how: str) -> None:
+    """A worker dies during a map that would go on for long."""
+    with executor() as pool:
+        list(pool.map(mortal_or_long, range(40), [folder] * 40, [how] * 40, chunksize=1))
+    print("complete", flush=True)
+
+
 def a_death_of_a_submitted_task(folder: str, how: str) -> None:
     with executor() as pool:
         futures = [pool.submit(mortal, n, folder, how) for n in range(11, 16)]

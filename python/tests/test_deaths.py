@@ -72,6 +72,16 @@ def test_an_executor_without_workers_says_so() -> None:
 
 @pytest.mark.parametrize("how", ["kill", "exit"])
 def test_the_death_of_a_rank_ends_a_run_without_recovery(how: str, tmp_path: pathlib.Path) -> None:
+    ended = start("comm", "a_death_in_a_long_map", str(tmp_path), how).end(30)
+    assert ended.code != 0 and "complete" not in ended.stdout, ended
+    assert (tmp_path / "died").exists()
+
+
+@pytest.mark.parametrize("how", ["kill", "exit"])
+def test_a_run_without_recovery_that_completes_before_it_is_ended_has_failed_all_the_same(
+    how: str, tmp_path: pathlib.Path
+) -> None:
+    """The launcher takes up to a second to end a run; rank 0 works on until then."""
     ended = start("comm", "one_death", str(tmp_path), how).end()
     assert ended.code != 0, ended
 

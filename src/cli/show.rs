@@ -128,14 +128,31 @@ fn examine(flags: &Flags) -> Result<Value, Error> {
     }))
 }
 
+/// A value as people read it.
+fn text(value: &Value) -> String {
+    short(value.as_str().map_or_else(|| value.to_string(), ToString::to_string))
+}
+
 /// A text that fits on a screen, and how to see more.
 fn short(text: String) -> String {
     let Some((cut, _)) = text.char_indices().nth(CHARS) else { return text };
     format!("{} ... ({} characters in all; --json shows them)", &text[..cut], text.chars().count())
 }
 
+/// An attempt that failed, of a result file or of a journal.
+pub(super) fn failure_line(failure: &Value) -> String {
+    format!(
+        "task {} attempt {} on rank {} ({}): {}: {}",
+        failure["task"],
+        failure["attempt"],
+        failure["rank"],
+        text(&failure["host"]),
+        text(&failure["kind"]),
+        text(&failure["message"]),
+    )
+}
+
 fn tell(shown: &Value) -> String {
-    let text = |value: &Value| short(value.as_str().map_or_else(|| value.to_string(), ToString::to_string));
     let real = |value: &Value| value.as_f64().unwrap_or(0.0);
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let [job, done, failed, not_run] = ["job", "done", "failed", "not_run"].map(|name| text(&shown[name]));
@@ -177,15 +194,7 @@ fn tell(shown: &Value) -> String {
         out += &format!("failed attempts: {}\n", shown["failed_attempts"]);
     }
     for failure in list(&shown["failures"]) {
-        out += &format!(
-            "  task {} attempt {} on rank {} ({}): {}: {}\n",
-            failure["task"],
-            failure["attempt"],
-            failure["rank"],
-            text(&failure["host"]),
-            text(&failure["kind"]),
-            text(&failure["message"]),
-        );
+        out += &format!("  {}\n", failure_line(&failure));
     }
     out += "slowest chunks\n";
     for chunk in list(&shown["slowest_chunks"]) {

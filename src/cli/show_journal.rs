@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use super::show::SHOWN;
+use super::show::{SHOWN, failure_line};
 use crate::{
     error::Error,
     paths::Named,
@@ -82,18 +82,7 @@ pub(super) fn tell(shown: &Value) -> String {
         line("damaged", format!("bytes {} to {}", bytes[0], bytes[1]));
     }
     for failure in shown["failures"].as_array().into_iter().flatten() {
-        line(
-            "failure",
-            format!(
-                "task {} attempt {} on rank {} ({}): {}: {}",
-                failure["task"],
-                failure["attempt"],
-                failure["rank"],
-                text(&failure["host"]),
-                text(&failure["kind"]),
-                text(&failure["message"])
-            ),
-        );
+        line("failure", failure_line(failure));
     }
     out
 }

@@ -1,46 +1,22 @@
 //! How an executor is started.
 
+mod checks;
 #[cfg(feature = "mpi")]
 mod communicator;
+mod start;
 
-use std::{
-    ffi::OsString,
-    fmt::Display,
-    path::Path,
-    str::FromStr,
-    sync::{Arc, Mutex, OnceLock, atomic::AtomicU64, mpsc},
-    thread,
-    time::{Duration, Instant},
-};
+use std::{ffi::OsString, fmt::Display, path::Path, str::FromStr, time::Duration};
 
-use super::{
-    Executor, Shared,
-    engine::{Engine, Reason},
-    options::EMPTY_CHUNK,
-    progress::Progress,
-    session::{self, Session},
-};
 #[cfg(feature = "cli")]
 use crate::fabric::timing::Timing;
 use crate::{
-    error::{Error, ErrorKind},
-    fabric::{self, MOST_THREADS, Role, Started, Wanted, WorkerInfo},
-    launch::{self, Bind, Choice, GpusPerTask, Launcher, Mode, Siblings, choose},
-    leader,
+    fabric::Wanted,
+    launch::{Bind, GpusPerTask, Mode},
     scheduler::Chunk,
-    sync::lock,
     wire::Program,
-    worker::or_end,
 };
 
-/// How much longer than the fabric the start is waited for.
-const SLACK: Duration = Duration::from_secs(5);
-/// How long the thread that starts has to say more of a rank that is gone.
-const LAST_WORDS: Duration = Duration::from_secs(1);
-/// Between two looks at who is gone meanwhile.
-const LOOK: Duration = Duration::from_millis(100);
-
-/// Settings of an [`Executor`]. A setting that the mode cannot honour is refused at the start.
+/// Settings of an [`Executor`](crate::Executor). A setting that the mode cannot honour is refused at the start.
 ///
 /// ```
 /// use rankpool::{Executor, Mode};
@@ -93,16 +69,6 @@ impl Default for Builder {
     }
 }
 
-/// What the engine's thread reports while it starts.
-enum Report {
-    Role(Role),
-    /// The workers are up.
-    Ready {
-        workers: Vec<WorkerInfo>,
-        mode: Mode,
-    },
-}
-
 /// A setting from the environment, where it is set; an empty variable is not.
 fn variable<T: FromStr<Err: Display>>(name: &str, example: &str) -> Result<Option<T>, String> {
     let Some(text) = std::env::var_os(name) else {
@@ -144,7 +110,7 @@ impl Builder {
     ///
     /// A child that dies, however it does, costs its chunk and is replaced, whatever the MPI library: no rank died. A
     /// task over its [`task_timeout`](crate::Call::task_timeout) is ended with all that it has started. A
-    /// [shared value](Executor::map_with) lies once in the memory of a node. One rank a node is enough, as by
+    /// [shared value](crate::Executor::map_with) lies once in the memory of a node. One rank a node is enough, as by
     /// `mpiexec --map-by ppr:1:node --bind-to none` or `srun --ntasks-per-node=1`.
     ///
     /// ```
@@ -295,336 +261,12 @@ impl Builder {
         self.seed = variable("RANKPOOL_SEED", ", as in 7")?.unwrap_or(self.seed);
         Ok(())
     }
-
-    /// Starts the executor. On a worker this never returns; see [`Executor::start`].
-    ///
-    /// Call it before the program starts threads of its own: in workers, and with
-    /// [`oversubscribe`](Builder::oversubscribe), it sets environment variables for libraries.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Usage`] for settings that cannot be honoured, [`ErrorKind::Spawn`] when workers
-    /// cannot be spawned, [`ErrorKind::Launch`] when they do not come up, [`ErrorKind::Handshake`]
-    /// when one runs another build. On ranks other than 0 the process ends instead.
-    pub fn start(self) -> Result<Executor, Error> {
-        // Its name is taken down while it is still the name of this build.
-        let _ = launch::executable();
-        if launch::inside_a_task() {
-            return self.start_inside_a_task();
-        }
-        if launch::is_child() {
-            fabric::serve_as_child();
-        }
-        launch::forget_old_code();
-        launch::watch_exit_code();
-        let builder = self.with_cpus_per_task();
-        #[cfg(feature = "mpi")]
-        if let Some(group) = builder.wanted.communicator {
-            return builder.start_among(group);
-        }
-        let started = launch::detect(launch::variable).and_then(|launcher| {
-            let choice = builder.choose(launcher)?;
-            builder.with_worker().launch(choice)
-        });
-        if started.is_err() && !launch::is_first(launch::variable) {
-            #[cfg(feature = "mpi")]
-            crate::mpi::finalise_at_the_end();
-            launch::leave_the_word_to_rank_0();
-        }
-        started
-    }
-
-    /// Threads share the CPUs of their worker.
-    fn with_cpus_per_task(mut self) -> Builder {
-        let cpus = self.wanted.cpus_per_task.max(1);
-        let threads = self.wanted.threads_per_worker;
-        self.wanted.threads_per_worker = (threads / cpus).max(threads.min(1));
-        Builder { wanted: Wanted { cpus_per_task: cpus, ..self.wanted }, ..self }
-    }
-
-    /// Workers are started as the program was, if an interpreter has loaded it.
-    fn with_worker(mut self) -> Builder {
-        self.wanted.program = self.wanted.program.or_else(launch::loaded_worker);
-        self
-    }
-
-    /// A task has an executor of its own: the launch of the program does not concern it.
-    fn start_inside_a_task(self) -> Result<Executor, Error> {
-        #[cfg(feature = "mpi")]
-        if self.wanted.communicator.is_some() {
-            return Err(Error::usage(communicator::IN_A_TASK));
-        }
-        if matches!(self.mode, Mode::Comm | Mode::Pool) {
-            return Err(Error::usage(format!(
-                "mode {} is for the whole program, and this is a task inside one of its workers; inside a task use \
-                 mode serial, threads or processes",
-                self.mode
-            )));
-        }
-        let choice = self.choose(Launcher::None)?;
-        self.with_worker().launch(choice)
-    }
-
-    /// What is to be started.
-    ///
-    /// # Errors
-    /// When a setting cannot be honoured.
-    fn choose(&self, launcher: Launcher) -> Result<Choice, Error> {
-        if let Some(text) = &self.unreadable {
-            return Err(Error::usage(text));
-        }
-        let leads = self.wanted.processes_per_worker.is_some();
-        let spawns = self.wanted.workers.is_some() || self.wanted.oversubscribe;
-        let several = !matches!(self.wanted.workers, None | Some(1));
-        let mode = match (self.mode, launcher) {
-            // Several workers without a launcher: those of this host, in processes of their own, as under mpiexec.
-            (Mode::Auto, Launcher::None) if several && !leads => Mode::Processes,
-            (mode, _) => mode,
-        };
-        let choice = choose(mode, launcher, spawns, leads)?;
-        self.check(choice)?;
-        Ok(choice)
-    }
-
-    fn check(&self, choice: Choice) -> Result<(), Error> {
-        let (mode, local) = match choice {
-            Choice::Local(mode) => (mode, true),
-            Choice::Mpi(mode) => (mode, false),
-        };
-        let one_thread = matches!(mode, Mode::Serial | Mode::Threads);
-        if self.wanted.threads_per_worker == 0 {
-            return Err(Error::usage("0 threads in a worker cannot run anything: give 1 or more"));
-        }
-        if self.chunk == Chunk::Fixed(0) {
-            return Err(Error::usage(EMPTY_CHUNK));
-        }
-        if self.wanted.threads_per_worker as usize > MOST_THREADS {
-            return Err(Error::usage(format!(
-                "{} threads in a worker are too many: give {MOST_THREADS} at most",
-                self.wanted.threads_per_worker
-            )));
-        }
-        if self.wanted.threads_per_worker > 1 && one_thread {
-            return Err(Error::usage(format!(
-                "mode {mode} has no threads within workers: use more workers in mode threads, or mode processes, \
-                 comm or pool"
-            )));
-        }
-        self.check_leaders(mode)?;
-        self.check_program()?;
-        if let Some(stall) = self.wanted.stall.filter(|stall| *stall < SHORTEST_STALL) {
-            return Err(Error::usage(format!(
-                "a stall of {stall:?} would give up workers that are only busy: {SHORTEST_STALL:?} is the shortest"
-            )));
-        }
-        if mode == Mode::Serial && !matches!(self.wanted.workers, None | Some(1)) {
-            return Err(Error::usage(
-                "in mode serial, the one serial rank runs all tasks: for several workers leave the mode out, or use \
-                 mode threads or processes",
-            ));
-        }
-        if local && (self.wanted.oversubscribe || !self.wanted.spawn_info.is_empty()) {
-            return Err(Error::usage(format!(
-                "mode {mode} spawns nothing: oversubscribe and spawn hints are for mode pool"
-            )));
-        }
-        Ok(())
-    }
-
-    fn check_program(&self) -> Result<(), Error> {
-        let Some(program) = &self.wanted.program else { return Ok(()) };
-        let children = self.wanted.processes_per_worker.is_some();
-        if !children && matches!(self.mode, Mode::Serial | Mode::Threads | Mode::Comm) {
-            return Err(Error::usage(format!(
-                "mode {} starts no worker: a worker's program is for modes processes and pool, and for the children \
-                 of leaders",
-                self.mode
-            )));
-        }
-        // A launcher that cannot start it may wait for it for ever.
-        let file = program.file();
-        let there = match launch::on_path(file) {
-            Some(file) => {
-                rustix::fs::access(&file, rustix::fs::Access::EXEC_OK).map_err(|error| error.to_string())
-            }
-            None => Err("there is no such file".into()),
-        };
-        there.map_err(|why| Error::usage(format!("{}, the workers' program: {why}", file.display())))
-    }
-
-    fn check_leaders(&self, mode: Mode) -> Result<(), Error> {
-        let leads = self.wanted.processes_per_worker.is_some();
-        if !leads && self.wanted.bind != Bind::None {
-            return Err(Error::usage(
-                "the children of leaders are bound, and there are none: give --processes-per-worker \
-                 (Builder::processes_per_worker), or leave the binding to the launcher",
-            ));
-        }
-        if !leads && self.wanted.gpus_per_task != GpusPerTask::default() {
-            return Err(Error::usage(
-                "the children of leaders are given GPUs, and there are none: give --processes-per-worker \
-                 (Builder::processes_per_worker)",
-            ));
-        }
-        if self.wanted.processes_per_worker == Some(0) {
-            return Err(Error::usage(
-                "0 processes in a worker cannot run anything: give a positive number, or -1 for all CPUs",
-            ));
-        }
-        if leads && self.wanted.threads_per_worker > 1 {
-            return Err(Error::usage(
-                "a leader's children run one task each, so that one that dies takes no other task along: give \
-                 threads or processes within each worker, not both",
-            ));
-        }
-        if leads && self.mode == Mode::Auto && mode == Mode::Serial {
-            return Err(Error::usage(
-                "one rank leads its children here and spawns no workers: leave --workers and --oversubscribe \
-                 (Builder::workers, oversubscribe) out, or use mode pool",
-            ));
-        }
-        if leads && !matches!(mode, Mode::Comm | Mode::Pool) {
-            return Err(Error::usage(format!(
-                "mode {mode} has no leaders: processes within workers are for modes comm and pool (or auto); in mode \
-                 processes each worker is a process already"
-            )));
-        }
-        Ok(())
-    }
-
-    /// Has an engine and its workers: those that wait, under MPI, for the second executor of the program, or new ones.
-    fn launch(self, choice: Choice) -> Result<Executor, Error> {
-        let Choice::Mpi(_) = choice else { return Ok(self.executor(self.start_session(choice)?, false)) };
-        #[cfg(feature = "mpi")]
-        fabric::guest::serve_in_world(leader::lead)?;
-        let session = match session::take(self.mode, &self.wanted)? {
-            Some(session) => {
-                *lock(&session.progress) = Progress::of(&session.workers);
-                session
-            }
-            None => self.start_session(choice).inspect_err(|_| session::is_over())?,
-        };
-        #[cfg(feature = "mpi")]
-        crate::mpi::before_finalise(session::end_with_mpi)?;
-        Ok(self.executor(session, true))
-    }
-
-    /// An executor that nothing has been asked of; its workers wait for the next one in the end if they are to `rest`.
-    fn executor(&self, session: Session, rest: bool) -> Executor {
-        let Session { mode, wanted, workers, commands, thread, next_call, progress, broken } = session;
-        let shared = Shared {
-            commands,
-            engine: thread.thread().clone(),
-            next_call: AtomicU64::new(next_call),
-            next_task: AtomicU64::new(0),
-            chunk: self.chunk,
-            seed: self.seed,
-            progress,
-            callbacks: OnceLock::new(),
-            courier: OnceLock::new(),
-            mode,
-            broken,
-        };
-        Executor { shared: Arc::new(shared), workers, thread: Some(thread), session: rest.then_some(wanted) }
-    }
-
-    /// Starts the engine's thread, which starts the fabric; waits until the workers are ready.
-    fn start_session(&self, choice: Choice) -> Result<Session, Error> {
-        fabric::set_variables(choice, &self.wanted);
-        let (commands, orders) = mpsc::channel();
-        let (report, reported) = mpsc::channel();
-        let progress = Arc::new(Mutex::new(Progress::default()));
-        let reason = Reason::default();
-        let (watched, told) = (progress.clone(), reason.clone());
-        let mut siblings = Siblings::watch();
-        let wanted = self.wanted.clone();
-        let thread = thread::Builder::new()
-            .name("rankpool".into())
-            .stack_size(launch::STACK_BYTES)
-            .spawn(move || {
-                let turns_out = |role| drop(report.send(Ok(Report::Role(role))));
-                match fabric::start(choice, wanted, leader::lead, &turns_out) {
-                    Ok(Started { fabric, workers, spin, mode }) => {
-                        let engine = Engine::new(orders, fabric, &workers, spin, watched, told);
-                        // When the caller has given up waiting, the engine finds its commands closed.
-                        let _ = report.send(Ok(Report::Ready { workers, mode }));
-                        engine.run()
-                    }
-                    Err(error) => {
-                        let _ = report.send(Err(error));
-                        Ok(())
-                    }
-                }
-            })
-            .map_err(|error| Error::new(ErrorKind::Launch, format!("no thread for the engine: {error}")))?;
-        let (workers, mode) = match started_within(self.wanted.start_timeout, &reported, &mut siblings) {
-            Ok(Report::Ready { workers, mode }) => {
-                if !launch::is_worker() {
-                    launch::set_rank(0);
-                }
-                (workers, mode)
-            }
-            Ok(Report::Role(role)) => {
-                // Tasks run here: signals, and many libraries, count on a program's first thread.
-                if let Role::Worker(awaited) = role
-                    && let Ok(service) = awaited.recv()
-                {
-                    or_end(service);
-                }
-                // The other thread ends the process, unless it panics.
-                let _ = thread.join();
-                launch::exit_now(launch::EXIT_INTERNAL)
-            }
-            Err(error) => return Err(error),
-        };
-        let wanted = self.wanted.clone();
-        Ok(Session { mode, wanted, workers, commands, thread, next_call: 0, progress, broken: reason })
-    }
-}
-
-/// That the workers are up, or that this is one, or why there are none. The fabric watches its own time where it
-/// can; a thread that hangs inside MPI cannot.
-fn started_within(
-    limit: Duration,
-    reported: &mpsc::Receiver<Result<Report, Error>>,
-    siblings: &mut Siblings,
-) -> Result<Report, Error> {
-    let failed = |why: String| Err(Error::new(ErrorKind::Launch, why));
-    let mut deadline = Instant::now() + limit + SLACK;
-    let mut gone = None;
-    loop {
-        match reported.recv_timeout(LOOK) {
-            Ok(Ok(Report::Role(Role::Spawner { workers }))) => siblings.are_spawned(workers as usize),
-            Ok(report) => return report,
-            Err(mpsc::RecvTimeoutError::Disconnected) => {
-                return Err(Error::new(ErrorKind::Internal, "the engine's thread panicked at the start"));
-            }
-            Err(mpsc::RecvTimeoutError::Timeout) if Instant::now() < deadline => {}
-            Err(mpsc::RecvTimeoutError::Timeout) => match gone {
-                None => {
-                    return failed(format!(
-                        "MPI did not start the workers within {:?}; `rankpool doctor` tries the parts one by one",
-                        limit + SLACK
-                    ));
-                }
-                Some(gone) => return failed(format!("{gone}: the run cannot start")),
-            },
-        }
-        if gone.is_none()
-            && let Some(lost) = siblings.gone()
-        {
-            if lost.is_rank_0() {
-                launch::end_orphaned();
-            }
-            // Where MPI does not hang, the other thread says more.
-            gone = Some(lost);
-            deadline = deadline.min(Instant::now() + LAST_WORDS);
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::executor::Executor;
 
     #[test]
     fn a_call_that_sets_no_chunk_has_that_of_its_executor() {

@@ -346,7 +346,8 @@ impl Engine {
             News::Requested { rank, free, heard } => {
                 self.tell(Event::Requested { worker: WorkerId(rank), free, heard });
             }
-            News::Returned { rank, result } => self.returned(WorkerId(rank), result),
+            News::Returned { rank, result } => self.returned(WorkerId(rank), result, true),
+            News::Partial { rank, result } => self.returned(WorkerId(rank), result, false),
             News::Lost { rank, reason } => {
                 if let Some(info) = self.workers.remove(&rank) {
                     tracing::warn!("worker {rank} on {} (pid {}) was lost: {reason}", info.host, info.pid);
@@ -393,9 +394,10 @@ impl Engine {
         self.tell(event);
     }
 
-    fn returned(&mut self, worker: WorkerId, result: ResultMessage) {
+    /// A chunk is back, as a `whole` or a part of it.
+    fn returned(&mut self, worker: WorkerId, result: ResultMessage, whole: bool) {
         self.returned += 1;
-        self.watch_returned(worker, &result);
+        self.watch_returned(worker, &result, whole);
         let ResultMessage { dispatch, count, busy_nanos, overhead_nanos, .. } = result;
         let pieces = result.pieces.unwrap_or_else(|| {
             tracing::error!("worker {} sent a result that contradicts itself; it is run again", worker.0);
@@ -404,12 +406,18 @@ impl Engine {
         if !pieces.is_empty() {
             self.tally.ran(worker.0, count);
         }
-        self.tell(Event::Returned { worker, dispatch, pieces, busy_nanos, overhead_nanos });
+        self.tell(if whole {
+            Event::Returned { worker, dispatch, pieces, busy_nanos, overhead_nanos }
+        } else {
+            Event::Partial { worker, dispatch, pieces, busy_nanos, overhead_nanos }
+        });
     }
 
-    fn watch_returned(&mut self, worker: WorkerId, result: &ResultMessage) {
+    fn watch_returned(&mut self, worker: WorkerId, result: &ResultMessage, whole: bool) {
+        let dispatch = &result.dispatch;
+        let sent = if whole { self.sent.remove(dispatch) } else { self.sent.get(dispatch).copied() };
         if let Some(watching) = &mut self.watching
-            && let Some(sent) = self.sent.remove(&result.dispatch)
+            && let Some(sent) = sent
             && let Some(info) = self.workers.get(&worker.0)
         {
             spans_of(result, info, sent - watching.since, watching.since.elapsed())

@@ -22,13 +22,15 @@ use crate::{
     wire::Piece,
 };
 
-/// Where a submitted task stands. It only ever moves down this list.
+/// Where a submitted task stands. It only ever moves down this list, in every mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Status {
     /// Not yet handed to a worker; it can be cancelled.
     Pending,
-    /// With a worker.
+    /// A worker has it, or has had it: a task that waits for another worker, since the one before was lost, or for its
+    /// next attempt, is not pending again, and cannot be cancelled. With leaders, it also waits for a free child of its
+    /// leader.
     Running,
     /// Ended, well or not.
     Done,
@@ -103,10 +105,6 @@ impl Cell {
         lock(&self.state)
     }
 
-    fn has_ended(&self) -> bool {
-        matches!(self.lock().stage, Stage::Done(_) | Stage::Cancelled(_))
-    }
-
     /// Ends the task, once; later outcomes are dropped.
     pub(super) fn settle(&self, outcome: Outcome) {
         let state = self.lock();
@@ -148,7 +146,9 @@ impl Recipient for Cell {
     }
 
     fn finish(&self, end: End) {
-        if self.has_ended() {
+        let state = self.lock();
+        let pending = matches!(state.stage, Stage::Pending);
+        if !pending && !matches!(state.stage, Stage::Running) {
             return;
         }
         let reason = match end {
@@ -157,7 +157,10 @@ impl Recipient for Cell {
             End::Deserted => self.shared.deserted().to_string(),
             End::Drained => STOPPED.to_string(),
         };
-        self.settle(Err(Failure::new(FailureKind::NotDone, reason)));
+        let outcome = Arc::new(Err(Failure::new(FailureKind::NotDone, reason)));
+        let cancelled = pending && end == End::Cancelled;
+        let stage = if cancelled { Stage::Cancelled } else { Stage::Done };
+        self.end(state, stage(outcome.clone()), &outcome);
     }
 }
 

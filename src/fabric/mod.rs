@@ -93,6 +93,11 @@ pub(crate) enum News {
         rank: u32,
         result: ResultMessage,
     },
+    /// A leader has done a part of a chunk, and goes on with the rest.
+    Partial {
+        rank: u32,
+        result: ResultMessage,
+    },
     /// A worker joined in the place of one that was lost.
     Joined(WorkerInfo),
     Lost {
@@ -120,6 +125,7 @@ impl News {
             ToRank0::Request { free, heard } => Some(News::Requested { rank, free, heard }),
             ToRank0::Team(news) => Some(News::Team { rank, news }),
             ToRank0::Result(result) => Some(News::Returned { rank, result }),
+            ToRank0::Partial(result) => Some(News::Partial { rank, result }),
             ToRank0::Hello(_) | ToRank0::Ready(_) => None,
         }
     }

@@ -163,7 +163,7 @@ impl Leader {
                 }
             }
             // A child leads nobody.
-            News::Team { .. } => {}
+            News::Partial { .. } | News::Team { .. } => {}
         }
     }
 
@@ -198,6 +198,7 @@ impl Leader {
                     self.fabric.post(child, ToWorker::Revoke { call, dispatch });
                 }
                 Deed::Answer(result) => link.post(ToRank0::Result(result)),
+                Deed::Tell(result) => link.post(ToRank0::Partial(result)),
                 Deed::Ask { free, heard } => link.post(ToRank0::Request { free, heard }),
             }
         }

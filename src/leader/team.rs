@@ -4,6 +4,8 @@
 //! numbers, so a child runs them as a worker of rank 0 would. What the children give is put together in one answer, in
 //! order.
 
+use std::collections::BTreeSet;
+
 use rustc_hash::FxHashMap;
 
 use crate::{
@@ -15,6 +17,9 @@ use crate::{
 /// The next chunk is asked for when fewer tasks of the last one wait than this part of it, or than there are children.
 const EARLY: f64 = 0.15;
 
+/// What is done of a chunk waits no longer than this for the rest of it.
+const LATE_NANOS: u64 = 50_000_000;
+
 /// What is to be done.
 #[derive(Debug)]
 pub(crate) enum Deed {
@@ -24,6 +29,8 @@ pub(crate) enum Deed {
     Revoke { child: u32, call: u64, dispatch: u64 },
     /// Answer rank 0.
     Answer(ResultMessage),
+    /// Tell rank 0 what is done of a chunk; the rest of it runs.
+    Tell(ResultMessage),
     /// Ask rank 0 for the next chunk: so many children have nothing to do, and this was the last dispatch that came.
     Ask { free: u32, heard: u64 },
 }
@@ -31,12 +38,33 @@ pub(crate) enum Deed {
 /// A chunk of rank 0 that is not answered.
 struct Part {
     chunk: ChunkMessage,
-    /// What came back, in the order in which it did.
+    /// What came back and rank 0 does not know, in the order in which it did.
     pieces: Vec<Piece>,
+    /// When the first of them came.
+    since: u64,
     busy_nanos: u64,
     overhead_nanos: u64,
     slowest: (u64, u64),
     runs: Vec<Run>,
+}
+
+impl Part {
+    fn new(chunk: ChunkMessage) -> Part {
+        Part {
+            pieces: Vec::new(),
+            since: 0,
+            busy_nanos: 0,
+            overhead_nanos: 0,
+            slowest: (chunk.start, 0),
+            runs: Vec::new(),
+            chunk,
+        }
+    }
+
+    /// When rank 0 is to be told of what is done.
+    fn due(&self) -> Option<u64> {
+        (!self.pieces.is_empty()).then_some(self.since + LATE_NANOS)
+    }
 }
 
 /// Where a child is: which of them, and its process. Another one may have the same slot later.
@@ -76,6 +104,8 @@ impl Ran {
 pub(crate) struct Team {
     scheduler: Scheduler,
     parts: FxHashMap<u64, Part>,
+    /// When to look for parts of which rank 0 is to be told; no part is due before.
+    due: Option<u64>,
     /// Where each living child sits.
     slots: FxHashMap<u32, ChildAt>,
     /// When each chunk was sent to its child, while somebody wants to know.
@@ -97,6 +127,7 @@ impl Team {
         Team {
             scheduler: Scheduler::of_leader(),
             parts: FxHashMap::default(),
+            due: None,
             slots: FxHashMap::default(),
             sent: FxHashMap::default(),
             heard: 0,
@@ -144,15 +175,7 @@ impl Team {
             expected: Some(count),
             costs: None,
         };
-        let part = Part {
-            pieces: Vec::new(),
-            busy_nanos: 0,
-            overhead_nanos: 0,
-            slowest: (start, 0),
-            runs: Vec::new(),
-            chunk,
-        };
-        self.parts.insert(dispatch, part);
+        self.parts.insert(dispatch, Part::new(chunk));
         (self.heard, self.last, self.asked) = (dispatch, count, false);
         self.told = self.told.saturating_sub(u32::try_from(count).unwrap_or(u32::MAX));
         self.tell(Event::Assigned { call: CallId(dispatch), spec, tasks: count, kind: program }, deeds);
@@ -221,10 +244,27 @@ impl Team {
     /// Time has passed: [`next_due`](Team::next_due) is over.
     pub(crate) fn tick(&mut self, deeds: &mut Vec<Deed>) {
         self.tell(Event::Tick, deeds);
+        if self.due.is_some_and(|due| due <= self.now) {
+            self.tell_of_late_parts(deeds);
+        }
     }
 
     pub(crate) fn next_due(&self) -> Option<u64> {
-        self.scheduler.next_due()
+        self.scheduler.next_due().into_iter().chain(self.due).min()
+    }
+
+    /// Rank 0 is told of what has waited for the rest of its chunk.
+    fn tell_of_late_parts(&mut self, deeds: &mut Vec<Deed>) {
+        let now = self.now;
+        let is_late = |part: &Part| part.due().is_some_and(|due| due <= now);
+        let late = self.parts.iter().filter(|(_, part)| is_late(part)).map(|(dispatch, _)| *dispatch);
+        for dispatch in late.collect::<BTreeSet<u64>>() {
+            if let Some(part) = self.parts.remove(&dispatch) {
+                self.parts.insert(dispatch, Part::new(part.chunk.clone()));
+                deeds.push(Deed::Tell(self.answer(part)));
+            }
+        }
+        self.due = self.parts.values().filter_map(Part::due).min();
     }
 
     /// Chunks that are with children.
@@ -278,13 +318,18 @@ impl Team {
             }
             Action::Emit { call, piece } => {
                 if let Some(part) = self.parts.get_mut(&call.0) {
+                    if part.pieces.is_empty() {
+                        part.since = self.now;
+                    }
                     part.pieces.push(piece);
+                    self.due = self.due.or(part.due());
                 }
             }
             Action::Finished { call, .. } => {
                 if let Some(part) = self.parts.remove(&call.0) {
                     let answer = self.answer(part);
                     deeds.push(Deed::Answer(answer));
+                    self.due = self.due.filter(|_| !self.parts.is_empty());
                 }
             }
             Action::Announce { .. } | Action::Retry { .. } | Action::Forget { .. } => {}

@@ -22,6 +22,7 @@ enum Order {
 /// What is on its way to rank 0.
 enum Word {
     Answer(ResultMessage),
+    Partial(ResultMessage),
     Ask(u32, u64),
 }
 
@@ -33,6 +34,7 @@ struct Led {
     next_child: u32,
     orders: VecDeque<Order>,
     words: VecDeque<Word>,
+    now: u64,
 }
 
 struct World {
@@ -43,6 +45,8 @@ struct World {
     end: Option<End>,
     /// Answers that have come already.
     answered: Vec<(u32, ResultMessage)>,
+    /// Parts of chunks that have come already.
+    parts: Vec<(u32, ResultMessage)>,
     /// Tasks that fail.
     bad: Option<u64>,
     ran: u64,
@@ -79,6 +83,7 @@ impl World {
             emitted: Vec::new(),
             end: None,
             answered: Vec::new(),
+            parts: Vec::new(),
             bad: None,
             ran: 0,
         };
@@ -112,6 +117,7 @@ impl World {
             next_child: 1,
             orders: VecDeque::new(),
             words: VecDeque::new(),
+            now: 0,
         };
         (0..children).for_each(|_| led.join_child());
         self.leaders.insert(rank, led);
@@ -172,10 +178,11 @@ impl World {
         match choice {
             0..=5 => self.leaders.get_mut(&rank).unwrap().hear(),
             6..=11 => self.hear(rank),
-            12..=20 => {
+            12..=19 => {
                 let bad = self.bad;
                 self.ran += self.leaders.get_mut(&rank).unwrap().run(at, bad);
             }
+            20 => self.leaders.get_mut(&rank).unwrap().tick(),
             21 => self.leaders.get_mut(&rank).unwrap().lose_child(at),
             22 => self.leaders.get_mut(&rank).unwrap().join_child(),
             23 => {
@@ -189,6 +196,10 @@ impl World {
                     let event = returned(*rank, result.clone());
                     self.tell(event);
                 }
+                if let Some((rank, result)) = self.parts.get(at as usize % self.parts.len().max(1)) {
+                    let event = partly_returned(*rank, result.clone());
+                    self.tell(event);
+                }
             }
         }
     }
@@ -199,6 +210,10 @@ impl World {
             Some(Word::Answer(result)) => {
                 self.answered.push((rank, result.clone()));
                 self.tell(returned(rank, result));
+            }
+            Some(Word::Partial(result)) => {
+                self.parts.push((rank, result.clone()));
+                self.tell(partly_returned(rank, result));
             }
             Some(Word::Ask(free, heard)) => {
                 self.tell(Event::Requested { worker: WorkerId(rank), free, heard });
@@ -240,6 +255,16 @@ fn returned(rank: u32, result: ResultMessage) -> Event {
     }
 }
 
+fn partly_returned(rank: u32, result: ResultMessage) -> Event {
+    Event::Partial {
+        worker: WorkerId(rank),
+        dispatch: result.dispatch,
+        pieces: result.pieces.unwrap(),
+        busy_nanos: result.busy_nanos,
+        overhead_nanos: result.overhead_nanos,
+    }
+}
+
 impl Led {
     fn does(&mut self, deeds: Vec<Deed>) {
         for deed in deeds {
@@ -249,6 +274,7 @@ impl Led {
                 }
                 Deed::Revoke { dispatch, .. } => self.revoked.push(dispatch),
                 Deed::Answer(result) => self.words.push_back(Word::Answer(result)),
+                Deed::Tell(result) => self.words.push_back(Word::Partial(result)),
                 Deed::Ask { free, heard } => self.words.push_back(Word::Ask(free, heard)),
             }
         }
@@ -261,6 +287,15 @@ impl Led {
             Some(Order::Recall(dispatch)) => self.team.recall(dispatch, &mut deeds),
             None => {}
         }
+        self.does(deeds);
+    }
+
+    /// A tenth of a second passes.
+    fn tick(&mut self) {
+        self.now += 100_000_000;
+        self.team.set_now(self.now);
+        let mut deeds = Vec::new();
+        self.team.tick(&mut deeds);
         self.does(deeds);
     }
 
@@ -378,7 +413,7 @@ fn a_chunk_is_shared_out_among_the_children_and_answered_as_one() {
     led.run(0, None);
     let answer = led.words.iter().find_map(|word| match word {
         Word::Answer(result) => Some(result),
-        Word::Ask(..) => None,
+        Word::Partial(_) | Word::Ask(..) => None,
     });
     let answer = answer.expect("an answer");
     let pieces = answer.pieces.as_ref().unwrap();
@@ -402,4 +437,26 @@ fn a_chunk_that_is_recalled_is_answered_with_what_was_done_and_gaps() {
         answers[0].pieces.as_ref().unwrap().iter().map(|piece| (piece.start, piece.count)).collect();
     assert_eq!(ran, [(0, 2), (5, 5)], "the first child was cut short");
     assert_eq!(answers[0].count, 7);
+}
+
+#[test]
+fn what_is_done_of_a_chunk_does_not_wait_for_the_rest_of_it() {
+    let mut led = half_done();
+    led.run(1, None);
+    led.tick();
+    led.run(0, None);
+    let pieces = |result: &ResultMessage| -> Vec<(u64, u64)> {
+        result.pieces.as_ref().unwrap().iter().map(|piece| (piece.start, piece.count)).collect()
+    };
+    let told: Vec<_> = led
+        .words
+        .iter()
+        .filter_map(|word| match word {
+            Word::Partial(result) => Some(("part", pieces(result), result.runs.len(), result.busy_nanos)),
+            Word::Answer(result) => Some(("whole", pieces(result), result.runs.len(), result.busy_nanos)),
+            Word::Ask(..) => None,
+        })
+        .collect();
+    assert_eq!(told, [("part", vec![(5, 5)], 1, 50_000), ("whole", vec![(0, 5)], 1, 50_000)]);
+    assert_eq!(led.team.next_due(), None);
 }

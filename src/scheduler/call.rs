@@ -210,9 +210,10 @@ impl Call {
         self.flying += dispatch.count;
     }
 
-    pub(super) fn comes_back(&mut self, dispatch: &Dispatch) {
+    /// A dispatch is no longer with its worker, nor are so many tasks of it.
+    pub(super) fn comes_back(&mut self, tasks: u64) {
         self.in_flight -= 1;
-        self.flying -= dispatch.count;
+        self.flying -= tasks;
     }
 
     /// Whether the window has room beyond what is expected of the tasks in flight.

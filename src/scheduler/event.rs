@@ -26,6 +26,8 @@ pub(crate) enum Event {
     Requested { worker: WorkerId, free: u32, heard: u64 },
     /// A dispatch came back, whole or cut short.
     Returned { worker: WorkerId, dispatch: u64, pieces: Pieces, busy_nanos: u64, overhead_nanos: u64 },
+    /// A part of a dispatch is done, at a leader that goes on with the rest of it.
+    Partial { worker: WorkerId, dispatch: u64, pieces: Pieces, busy_nanos: u64, overhead_nanos: u64 },
     /// A worker is gone.
     Lost { worker: WorkerId },
     /// A task ran over its time; its worker is given up.

@@ -1,6 +1,6 @@
 //! What becomes of the chunks of a worker that is lost.
 
-use super::{Dispatch, QUARANTINE_AFTER, Scheduler, WorkerId, call::Range};
+use super::{CallId, Dispatch, QUARANTINE_AFTER, Scheduler, WorkerId, call::Range};
 use crate::error::{Failure, FailureKind};
 
 impl Scheduler {
@@ -16,21 +16,29 @@ impl Scheduler {
         self.busy -= usize::from(!outstanding.is_empty());
         for (place, dispatch) in outstanding.into_iter().enumerate() {
             self.forget(&dispatch);
-            let Some(call) = self.calls.get_mut(&dispatch.call) else {
-                continue;
-            };
-            call.comes_back(&dispatch);
-            let range = Range::of(&dispatch);
-            match &culprit {
-                Some((epoch, task, failure)) if *epoch == dispatch.epoch && range.contains(*task) => {
-                    range.around(*task).into_iter().for_each(|rest| call.requeue(rest));
-                    self.failed(&dispatch, &host, *task, failure.clone());
+            let known = self.known.remove(&dispatch.epoch).unwrap_or_default();
+            if let Some(call) = self.calls.get_mut(&dispatch.call) {
+                call.comes_back(dispatch.count - known.len());
+            }
+            for (start, end) in known.gaps_in(dispatch.start, dispatch.start + dispatch.count) {
+                let range = Range { start, count: end - start, ..Range::of(&dispatch) };
+                match &culprit {
+                    Some((epoch, task, failure)) if *epoch == dispatch.epoch && range.contains(*task) => {
+                        self.requeue(dispatch.call, range.around(*task));
+                        self.failed(&dispatch, &host, *task, failure.clone());
+                    }
+                    // What waited in the worker's queue behind the running chunks was not touched.
+                    None if place < suspects => self.in_flight_on_lost(&dispatch, &host, range),
+                    _ => self.requeue(dispatch.call, [range]),
                 }
-                // What waited in the worker's queue behind the running chunks was not touched.
-                None if place < suspects => self.in_flight_on_lost(&dispatch, &host, range),
-                _ => call.requeue(range),
             }
             self.call_changed(dispatch.call);
+        }
+    }
+
+    fn requeue(&mut self, call: CallId, ranges: impl IntoIterator<Item = Range>) {
+        if let Some(call) = self.calls.get_mut(&call) {
+            ranges.into_iter().for_each(|range| call.requeue(range));
         }
     }
 
@@ -45,8 +53,6 @@ impl Scheduler {
             return;
         }
         let part = if losses == 1 { range.count.div_ceil(8) } else { 1 };
-        if let Some(call) = self.calls.get_mut(&dispatch.call) {
-            Range { losses, ..range }.split(part).for_each(|part| call.requeue(part));
-        }
+        self.requeue(dispatch.call, Range { losses, ..range }.split(part));
     }
 }

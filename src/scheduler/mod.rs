@@ -12,6 +12,7 @@ mod cutting;
 mod event;
 mod fleet;
 mod losses;
+mod results;
 #[cfg(test)]
 mod sanity;
 #[cfg(test)]
@@ -20,8 +21,8 @@ mod times;
 
 use std::collections::{BTreeSet, VecDeque};
 
+use call::Call;
 pub(crate) use call::CallSpec;
-use call::{Call, Range};
 pub use chunk::Chunk;
 pub(crate) use costs::Costs;
 use event::UNKNOWN_NANOS;
@@ -30,10 +31,7 @@ use fleet::{Fleet, Worker};
 use rustc_hash::FxHashMap;
 use times::Times;
 
-use crate::{
-    error::{Failure, FailureKind, Place},
-    wire::{Piece, Pieces},
-};
+use crate::task_set::TaskSet;
 
 /// A task that was in flight on this many lost workers is not tried again.
 const QUARANTINE_AFTER: u8 = 3;
@@ -81,6 +79,8 @@ pub(crate) struct Scheduler {
     ends: BTreeSet<(u64, WorkerId, u64)>,
     /// Chunks that are being cut short.
     cut: usize,
+    /// The tasks that have come back of chunks whose leaders go on with the rest, by dispatch.
+    known: FxHashMap<u64, TaskSet>,
     /// Chunks that are with workers.
     in_flight: usize,
     /// Workers that have a chunk.
@@ -121,6 +121,9 @@ impl Scheduler {
             }
             Event::Returned { worker, dispatch, pieces, busy_nanos, overhead_nanos } => {
                 self.returned(worker, dispatch, pieces, busy_nanos, overhead_nanos);
+            }
+            Event::Partial { worker, dispatch, pieces, busy_nanos, overhead_nanos } => {
+                self.partly_returned(worker, dispatch, pieces, busy_nanos, overhead_nanos);
             }
             Event::Lost { worker } => self.lost(worker, None),
             Event::TimedOut { worker, dispatch, task, failure } => {
@@ -242,115 +245,6 @@ impl Scheduler {
         self.living += 1;
         self.workers.insert(worker, joined);
         self.offer(worker);
-    }
-
-    fn returned(&mut self, worker: WorkerId, epoch: u64, pieces: Pieces, busy: u64, overhead: u64) {
-        let Some(state) = self.workers.get_mut(worker) else {
-            return;
-        };
-        let dry = state.runs_dry();
-        let Some(dispatch) = state.take(epoch) else {
-            return;
-        };
-        self.dry = self.dry + usize::from(state.runs_dry()) - usize::from(dry);
-        self.in_flight -= 1;
-        self.busy -= usize::from(state.outstanding().is_empty());
-        self.forget(&dispatch);
-        if let Some(call) = self.calls.get_mut(&dispatch.call) {
-            call.comes_back(&dispatch);
-            let ran = pieces.iter().map(|piece| piece.count).sum();
-            let cost = call.cost(dispatch.start, ran);
-            call.measured(cost, busy, overhead);
-            if let Some(kind) = call.kind {
-                self.kinds.entry(kind).or_default().measured(cost, busy, overhead);
-            }
-            self.settle(dispatch, pieces);
-        }
-        if dispatch.is_short() && busy >= WORTH_CUTTING_NANOS {
-            self.call_back(worker);
-        }
-        self.offer(worker);
-        self.call_changed(dispatch.call);
-    }
-
-    /// Takes the pieces of a dispatch that came back; what they do not cover is queued again.
-    fn settle(&mut self, dispatch: Dispatch, pieces: Pieces) {
-        let end = dispatch.start + dispatch.count;
-        let mut next = dispatch.start;
-        for piece in pieces {
-            // A reply that is not about this dispatch's tasks, in order, is not believed.
-            if piece.start < next || piece.start >= end || piece.count == 0 || piece.count > end - piece.start
-            {
-                break;
-            }
-            // A leader that is cut short has not begun what lies between the tasks of its children.
-            self.left_out(&dispatch, next, piece.start);
-            next = piece.start + piece.count;
-            match piece.outcome {
-                Ok(_) => self.commit(dispatch.call, piece),
-                Err(failure) => {
-                    let host = self.workers.get(dispatch.worker).map(|worker| worker.host.clone());
-                    self.failed(&dispatch, &host.unwrap_or_default(), piece.start, failure);
-                }
-            }
-        }
-        self.left_out(&dispatch, next, end);
-    }
-
-    /// Queues the tasks `from .. to` of a dispatch, which its worker has not run.
-    fn left_out(&mut self, dispatch: &Dispatch, from: u64, to: u64) {
-        if from < to
-            && let Some(call) = self.calls.get_mut(&dispatch.call)
-        {
-            let rest =
-                Range { start: from, count: to - from, attempt: dispatch.attempt, losses: dispatch.losses };
-            // What was cut off is for all that are without work.
-            let shares = if dispatch.cut { (self.living - self.busy).max(1) } else { 1 };
-            rest.split(rest.count.div_ceil(shares as u64)).for_each(|part| call.requeue(part));
-        }
-    }
-
-    /// One attempt at a task failed: tries again, or makes it the task's outcome.
-    fn failed(&mut self, dispatch: &Dispatch, host: &str, task: u64, mut failure: Failure) {
-        let Some(call) = self.calls.get_mut(&dispatch.call) else {
-            return;
-        };
-        let again =
-            matches!(failure.kind, FailureKind::Failed | FailureKind::Panicked | FailureKind::TimedOut);
-        failure.place =
-            Some(Place { rank: dispatch.worker.0, host: host.to_string(), attempt: dispatch.attempt });
-        if again && dispatch.attempt <= call.spec.retries && !call.ended {
-            let attempt = dispatch.attempt.saturating_add(1);
-            call.retry(Range { start: task, count: 1, attempt, losses: dispatch.losses }, self.now);
-            self.actions.push(Action::Retry { call: dispatch.call, task, failure });
-            return;
-        }
-        if call.spec.stop_at_error && task < call.stop_before {
-            call.stop_before = task;
-            self.revoke_above(dispatch.call, task);
-        }
-        self.commit(dispatch.call, Piece { start: task, count: 1, outcome: Err(failure) });
-    }
-
-    fn commit(&mut self, id: CallId, piece: Piece) {
-        let Some(call) = self.calls.get_mut(&id).filter(|call| !call.ended) else {
-            return;
-        };
-        let stop_at_error = call.spec.stop_at_error;
-        if call.spec.announce {
-            self.actions.push(Action::Announce { call: id, piece: piece.clone() });
-        }
-        let mut stopped = false;
-        call.commit(piece, |piece| {
-            if stopped {
-                return;
-            }
-            stopped = stop_at_error && piece.outcome.is_err();
-            self.actions.push(Action::Emit { call: id, piece });
-        });
-        if stopped {
-            self.end(id, End::Stopped);
-        }
     }
 
     fn with_call(&mut self, id: CallId, change: impl FnOnce(&mut Call)) {

@@ -10,11 +10,17 @@ impl Scheduler {
         for (id, call) in &self.calls {
             let all = self.workers.iter().flat_map(|(_, worker)| worker.outstanding());
             let flying: Vec<&Dispatch> = all.filter(|d| d.call == *id).collect();
-            let tasks: u64 = flying.iter().map(|dispatch| dispatch.count).sum();
+            let open = |d: &&Dispatch| {
+                let known = self.known.get(&d.epoch).cloned().unwrap_or_default();
+                let gaps = known.gaps_in(d.start, d.start + d.count);
+                gaps.map(|(start, end)| (start, end - start)).collect::<Vec<_>>()
+            };
+            let open: Vec<(u64, u64)> = flying.iter().flat_map(open).collect();
+            let tasks: u64 = open.iter().map(|(_, count)| count).sum();
             assert_eq!((flying.len(), tasks), (call.in_flight, call.flying), "{id:?}: in flight");
             assert!(!(call.ended && call.in_flight == 0), "{id:?}: ended and not forgotten");
             if !call.ended {
-                call.sanity_check(flying.iter().map(|d| (d.start, d.count)));
+                call.sanity_check(open.into_iter());
                 let idle = self.draining || !call.is_runnable();
                 assert!(call.enlisted || idle, "{id:?}: has work and is not enlisted");
             }
@@ -24,6 +30,8 @@ impl Scheduler {
         assert_eq!(due, self.due, "when calls are due");
         let flying = || self.workers.iter().flat_map(|(_, worker)| worker.outstanding());
         assert_eq!(flying().count(), self.in_flight);
+        let with_workers = |epoch: &u64| flying().any(|dispatch| dispatch.epoch == *epoch);
+        assert!(self.known.keys().all(with_workers), "known parts of chunks that are back");
         let busy = self.workers.iter().filter(|(_, worker)| !worker.outstanding().is_empty()).count();
         assert_eq!(busy, self.busy);
         let dry = self.workers.iter().filter(|(_, worker)| worker.runs_dry()).count();

@@ -153,6 +153,8 @@ enum What {
     LeaderAsked { leader: usize, free: u32, heard: u64 },
     /// A leader's answer is at rank 0.
     LeaderAnswered { leader: usize, result: Box<ResultMessage> },
+    /// A part of a chunk is done.
+    LeaderTold { leader: usize, result: Box<ResultMessage> },
     /// Rank 0 hears that a leader has nobody left.
     LeaderMissed { leader: usize },
 }
@@ -328,6 +330,11 @@ impl Simulation<'_> {
                 let (worker, pieces) = (worker_of(leader), pieces.unwrap_or_default());
                 self.tell(now, Event::Returned { worker, dispatch, pieces, busy_nanos, overhead_nanos });
             }
+            What::LeaderTold { leader, result } => {
+                let ResultMessage { dispatch, pieces, busy_nanos, overhead_nanos, .. } = *result;
+                let (worker, pieces) = (worker_of(leader), pieces.unwrap_or_default());
+                self.tell(now, Event::Partial { worker, dispatch, pieces, busy_nanos, overhead_nanos });
+            }
             What::LeaderMissed { leader } => self.tell(now, Event::Lost { worker: worker_of(leader) }),
         }
     }
@@ -401,6 +408,9 @@ impl Simulation<'_> {
                 }
                 Deed::Answer(result) => {
                     self.foretell(arrives, What::LeaderAnswered { leader, result: Box::new(result) });
+                }
+                Deed::Tell(result) => {
+                    self.foretell(arrives, What::LeaderTold { leader, result: Box::new(result) });
                 }
                 Deed::Ask { free, heard } => {
                     self.foretell(arrives, What::LeaderAsked { leader, free, heard });

@@ -33,14 +33,15 @@ pub(super) enum Kind {
     Request = 11,
     Mapped = 12,
     Team = 13,
+    Partial = 14,
 }
 
 impl Kind {
     fn from_u8(byte: u8) -> Option<Kind> {
         use Kind::*;
-        const KINDS: [Kind; 13] = [
+        const KINDS: [Kind; 14] = [
             Hello, Welcome, Refuse, Ready, Share, Chunk, Revoke, Forget, Shutdown, Result, Request, Mapped,
-            Team,
+            Team, Partial,
         ];
         KINDS.get(usize::from(byte).checked_sub(1)?).copied()
     }
@@ -138,7 +139,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_header_comes_back(kind in 1u8..=13, layout: u8, short: u16, body: u32, words: [u64; WORDS]) {
+        fn a_header_comes_back(kind in 1u8..=14, layout: u8, short: u16, body: u32, words: [u64; WORDS]) {
             let body = u64::from(body);
             let header = Header { kind: Kind::from_u8(kind).unwrap(), layout, short, body, words };
             prop_assert_eq!(header.kind as u8, kind);

@@ -71,6 +71,8 @@ pub(crate) enum ToRank0 {
         heard: u64,
     },
     Result(ResultMessage),
+    /// What the children of a leader have done of a chunk, while the rest of it runs.
+    Partial(ResultMessage),
     /// What has happened to the children of a leader.
     Team(TeamNews),
 }
@@ -112,7 +114,7 @@ impl ChunkMessage {
     }
 }
 
-/// What became of the tasks of a chunk.
+/// What became of the tasks of a chunk, or of a part of them.
 #[derive(Clone, Debug)]
 pub(crate) struct ResultMessage {
     pub(crate) call: u64,
@@ -239,7 +241,8 @@ impl ToRank0 {
             ToRank0::Request { free, heard } => {
                 Frame::new(Kind::Request, 0, 0, words([free.into(), heard]), Bytes::new())
             }
-            ToRank0::Result(result) => result.pack(),
+            ToRank0::Result(result) => result.pack(Kind::Result),
+            ToRank0::Partial(result) => result.pack(Kind::Partial),
             ToRank0::Team(news) => packed(Kind::Team, &news),
         }
     }
@@ -257,13 +260,14 @@ impl ToRank0 {
             }
             Kind::Team => ToRank0::Team(unpacked(&header.words, &body)?),
             Kind::Result => ToRank0::Result(ResultMessage::unpack(&header.words, header.layout, body)),
+            Kind::Partial => ToRank0::Partial(ResultMessage::unpack(&header.words, header.layout, body)),
             _ => return None,
         })
     }
 }
 
 impl ResultMessage {
-    fn pack(self) -> Frame {
+    fn pack(self, kind: Kind) -> Frame {
         let ResultMessage { call, dispatch, start, count, busy_nanos, overhead_nanos, .. } = self;
         let pieces = self.pieces.unwrap_or_default();
         let whole =
@@ -289,7 +293,7 @@ impl ResultMessage {
             self.slowest,
             self.slowest_nanos,
         ];
-        Frame::new(Kind::Result, layout, 0, words, body)
+        Frame::new(kind, layout, 0, words, body)
     }
 
     fn unpack(words: &[u64; WORDS], layout: u8, body: Bytes) -> ResultMessage {
@@ -473,7 +477,10 @@ mod tests {
             };
             prop_assert_eq!(pieces(&back), pieces(&result));
             let bare = |result| shown(&ResultMessage { pieces: None, ..result });
-            prop_assert_eq!(bare(back), bare(result));
+            prop_assert_eq!(bare(back), bare(result.clone()));
+            let part = ToRank0::unpack(ToRank0::Partial(result.clone()).pack());
+            let Some(ToRank0::Partial(part)) = part else { panic!("{part:?}") };
+            prop_assert_eq!(pieces(&part), pieces(&result));
         }
 
         #[test]

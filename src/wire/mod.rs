@@ -48,7 +48,9 @@ pub fn fuzz(bytes: &[u8]) {
     };
     let body = bytes::Bytes::copy_from_slice(&bytes[HEADER_BYTES..]);
     let frame = header.with_body(body.clone());
-    if let Some(ToRank0::Result(ResultMessage { pieces: Some(pieces), .. })) = ToRank0::unpack(frame.clone())
+    let word = ToRank0::unpack(frame.clone());
+    if let Some(ToRank0::Result(result) | ToRank0::Partial(result)) = word
+        && let Some(pieces) = result.pieces
     {
         for batch in pieces.iter().filter_map(|piece| piece.outcome.as_ref().ok()) {
             for k in 0..batch.len().min(1 << 16) {

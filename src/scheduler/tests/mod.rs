@@ -10,7 +10,10 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::wire::BatchBuilder;
+use crate::{
+    error::{Failure, FailureKind},
+    wire::{BatchBuilder, Piece},
+};
 
 /// A scheduler, the chunks that its workers hold, and what it has said so far.
 struct Fleet {

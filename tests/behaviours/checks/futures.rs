@@ -7,7 +7,8 @@ use std::{
 };
 
 use rankpool::{
-    ErrorKind, Executor, FailureKind, Status, Task, WaitFor, as_completed, rand_chacha::rand_core::Rng, wait,
+    ErrorKind, Executor, FailureKind, Future, Status, Task, WaitFor, as_completed,
+    rand_chacha::rand_core::Rng, wait,
 };
 
 use super::{Shy, checks, fail_at, good_at_third, nap, square};
@@ -15,6 +16,7 @@ use super::{Shy, checks, fail_at, good_at_third, nap, square};
 checks![
     submit_brings_result_error_and_panic_to_wait,
     status_only_moves_forward,
+    a_task_that_waits_for_its_next_attempt_is_not_pending_again,
     cancel_works_while_pending_and_not_after,
     wait_timeout_that_expires_leaves_the_future_valid,
     callbacks_run_once_in_order_also_when_added_late,
@@ -38,21 +40,33 @@ fn submit_brings_result_error_and_panic_to_wait(pool: &Executor) {
     assert_eq!(error.kind(), FailureKind::Codec);
 }
 
-fn status_only_moves_forward(pool: &Executor) {
-    let slots: usize = pool.workers().iter().map(|worker| worker.threads as usize).sum();
-    let futures: Vec<_> = (0..2 * slots + 1).map(|_| pool.submit(nap, 60).unwrap()).collect();
-    let last = &futures[2 * slots];
-    let mut seen = vec![last.status()];
-    assert_eq!(seen, [Status::Pending]);
+/// Each status of a future that is seen until its end.
+fn statuses<R>(future: &Future<R>) -> Vec<Status> {
+    let mut seen = vec![future.status()];
     while seen.last() != Some(&Status::Done) {
-        let status = last.status();
-        assert!(status >= *seen.last().unwrap(), "{status:?} after {seen:?}");
+        let status = future.status();
         if seen.last() != Some(&status) {
             seen.push(status);
         }
     }
-    assert_eq!(seen, [Status::Pending, Status::Running, Status::Done]);
+    seen
+}
+
+fn status_only_moves_forward(pool: &Executor) {
+    let slots: usize = pool.workers().iter().map(|worker| worker.threads as usize).sum();
+    let futures: Vec<_> = (0..2 * slots + 1).map(|_| pool.submit(nap, 60).unwrap()).collect();
+    assert_eq!(statuses(&futures[2 * slots]), [Status::Pending, Status::Running, Status::Done]);
     assert!(futures.iter().all(|future| future.wait() == Ok(60)));
+}
+
+fn a_task_that_waits_for_its_next_attempt_is_not_pending_again(pool: &Executor) {
+    let call = pool.try_call(good_at_third).retries(2).retry_delay(Duration::from_millis(50));
+    let future = call.submit(5).unwrap();
+    while future.status() == Status::Pending {
+        std::thread::yield_now();
+    }
+    assert_eq!(statuses(&future), [Status::Running, Status::Done]);
+    assert_eq!(future.wait(), Ok(5));
 }
 
 fn cancel_works_while_pending_and_not_after(pool: &Executor) {

@@ -18,6 +18,7 @@ use super::{Picky, Shy, checks, fail_at, good_at_third, nap, same, square};
 
 checks![
     map_gives_results_in_input_order_whatever_ends_first,
+    a_result_does_not_wait_for_a_long_task_behind_it,
     map_takes_chunks_below_at_and_above_the_number_of_items,
     map_of_nothing_is_nothing_and_of_one_is_one,
     map_takes_tuples_strings_options_and_large_items,
@@ -51,6 +52,14 @@ fn map_gives_results_in_input_order_whatever_ends_first(pool: &Executor) {
     assert_eq!(pool.call(nap).chunk(1).map(naps).unwrap(), naps);
     let many = pool.map(square, 0..10_000).unwrap();
     assert!(many.iter().enumerate().all(|(n, square)| *square == (n * n) as u64));
+}
+
+fn a_result_does_not_wait_for_a_long_task_behind_it(pool: &Executor) {
+    let mut results = pool.call(nap).chunk(1).stream([0, 1500]).unwrap();
+    assert_eq!(results.next().unwrap().unwrap(), 0);
+    let first = Instant::now();
+    assert_eq!(results.next().unwrap().unwrap(), 1500);
+    assert!(first.elapsed() >= Duration::from_millis(500), "the first one came with the second");
 }
 
 fn map_takes_chunks_below_at_and_above_the_number_of_items(pool: &Executor) {
