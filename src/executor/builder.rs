@@ -496,8 +496,6 @@ impl Builder {
             }
             None => self.start_session(choice).inspect_err(|_| session::is_over())?,
         };
-        #[cfg(feature = "mpi")]
-        crate::mpi::before_finalise(session::end_with_mpi)?;
         Ok(self.executor(session, true))
     }
 
@@ -530,10 +528,15 @@ impl Builder {
         let (watched, told) = (progress.clone(), reason.clone());
         let mut siblings = Siblings::watch();
         let wanted = self.wanted.clone();
+        // Closed when the thread ends.
+        #[cfg(feature = "mpi")]
+        let (alive, ended) = mpsc::channel();
         let thread = thread::Builder::new()
             .name("rankpool".into())
             .stack_size(launch::STACK_BYTES)
             .spawn(move || {
+                #[cfg(feature = "mpi")]
+                let _alive = alive;
                 let turns_out = |role| drop(report.send(Ok(Report::Role(role))));
                 match fabric::start(choice, wanted, leader::lead, &turns_out) {
                     Ok(Started { fabric, workers, spin, mode }) => {
@@ -569,6 +572,10 @@ impl Builder {
             }
             Err(error) => return Err(error),
         };
+        #[cfg(feature = "mpi")]
+        if matches!(choice, Choice::Mpi(_)) {
+            super::finalise::watch(commands.clone(), thread.thread().clone(), ended)?;
+        }
         let wanted = self.wanted.clone();
         Ok(Session { mode, wanted, workers, commands, thread, next_call: 0, progress, broken: reason })
     }
