@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import pathlib
 import re
@@ -16,7 +17,12 @@ TESTS = pathlib.Path(__file__).parent
 #: The variable by which the processes of a run are found.
 MARK = "RANKPOOL_TEST_MARK"
 #: What Open MPI wants of root.
-MPI = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+MPI = {
+    "OMPI_ALLOW_RUN_AS_ROOT": "1",
+    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+    "PRTE_ALLOW_RUN_AS_ROOT": "1",
+    "PRTE_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+}
 
 
 class Ended(NamedTuple):
@@ -47,7 +53,7 @@ class Run:
     ) -> None:
         command = [sys.executable, *arguments]
         if world:
-            command = ["mpiexec", "--oversubscribe", *launcher, "-n", str(world), *command]
+            command = ["mpiexec", *oversubscribe(), *launcher, "-n", str(world), *command]
         self.mark = uuid.uuid4().hex
         self.began = time.monotonic()
         self.process = subprocess.Popen(
@@ -114,11 +120,19 @@ class Run:
                 continue
 
 
+@functools.cache
 def open_mpi() -> int | None:
     """Open MPI's major version; None for another MPI library."""
-    told = subprocess.run(["mpiexec", "--version"], capture_output=True, text=True, check=False).stdout
+    told = subprocess.run(
+        ["mpiexec", "--version"], env={**os.environ, **MPI}, capture_output=True, text=True, check=False
+    ).stdout
     found = re.search(r"(?:Open MPI\)|OpenRTE\)|mpiexec \(Open MPI\)) v?(\d+)", told)
     return int(found[1]) if found else None
+
+
+def oversubscribe() -> tuple[str, ...]:
+    """Flags of `mpiexec` by which it starts more ranks than there are cores."""
+    return {4: ("--oversubscribe",), 5: ("--map-by", ":oversubscribe")}.get(open_mpi() or 0, ())
 
 
 def recovery() -> tuple[str, ...] | None:

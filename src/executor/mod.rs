@@ -7,6 +7,8 @@ mod command;
 mod courier;
 mod ending;
 mod engine;
+#[cfg(feature = "mpi")]
+mod finalise;
 mod flow;
 mod functions;
 mod future;
@@ -189,8 +191,9 @@ fn has_ended() -> Error {
 /// Dropping an executor waits for what was submitted and then ends the workers, like
 /// [`shutdown`](Executor::shutdown). A program may start one executor after another. MPI starts once in a program, so
 /// in `comm` and `pool` the workers wait in between: all executors have the same ones, and the settings of the first.
-/// MPI that another part of the program has initialised is used if it gives MPI_THREAD_MULTIPLE; that part finalises it, after
-/// the executor was dropped. `Builder::communicator` has one on a part of the world.
+/// MPI that another part of the program has initialised is used if it gives MPI_THREAD_MULTIPLE, and that part finalises it.
+/// An executor that is alive then ends: tasks that run are waited for, and no others begin. `Builder::communicator` has one on
+/// a part of the world.
 /// When a panic drops it, the program goes on unwinding, and workers are ended within a second; under a launcher that
 /// would end the program for it, with the program.
 #[derive(Debug)]

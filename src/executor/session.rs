@@ -18,8 +18,6 @@ use super::{
     engine::Reason,
     progress::Progress,
 };
-#[cfg(feature = "mpi")]
-use crate::say::say;
 use crate::{
     error::{Error, ErrorKind},
     fabric::{Wanted, WorkerInfo},
@@ -161,7 +159,7 @@ impl Executor {
     }
 }
 
-/// The workers wait for the next executor, or for the end of the program, or of MPI.
+/// The workers wait for the next executor, or for the end of the program.
 fn rest(session: Session) {
     static AT_EXIT: Once = Once::new();
     AT_EXIT.call_once(|| {
@@ -169,20 +167,6 @@ fn rest(session: Session) {
         launch::at_exit(end);
     });
     *lock(&PLACE) = Place::Resting(Box::new(session));
-}
-
-/// Another part of the program begins to finalise MPI: so it ends the session, whose workers finalise it as well.
-#[cfg(feature = "mpi")]
-pub(super) fn end_with_mpi() {
-    let taken = matches!(*lock(&PLACE), Place::Taken);
-    if taken {
-        say(
-            "error: MPI is finalised while an executor still has its ranks, which would wait for each other for ever: drop \
-             the executor before MPI_Finalize",
-        );
-        launch::end_run(launch::EXIT_USAGE);
-    }
-    end();
 }
 
 /// The process that has the engine: one that it forks has the handler alone.

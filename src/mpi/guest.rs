@@ -219,11 +219,15 @@ pub(crate) fn finalise_at_the_end() {
 /// What is done when MPI_Finalize begins.
 static AT_FINALISE: OnceLock<fn()> = OnceLock::new();
 
-/// Has this run when another part of the program, if one has initialised MPI, begins to finalise it: MPI deletes the attributes of MPI_COMM_SELF first
-/// (section 11.2.4), and can still be used then. It runs once in the program, whatever is said later.
-pub(crate) fn before_finalise(handler: fn()) -> Result<(), Error> {
-    if super::is_begun() || !is_running()? || AT_FINALISE.set(handler).is_err() {
-        return Ok(());
+/// Has this run when another part of the program, if one has initialised MPI, begins to finalise it: MPI deletes the
+/// attributes of MPI_COMM_SELF first (section 11.2.4), and can still be used then. It runs once in the program, whatever is
+/// said later. False when MPI is this crate's own.
+pub(crate) fn before_finalise(handler: fn()) -> Result<bool, Error> {
+    if super::is_begun() || !is_running()? {
+        return Ok(false);
+    }
+    if AT_FINALISE.set(handler).is_err() {
+        return Ok(true);
     }
     let mut key = 0;
     // SAFETY: functions of the types that MPI wants, which stay, and a place for the key; then a key and MPI_COMM_SELF. The
@@ -232,8 +236,9 @@ pub(crate) fn before_finalise(handler: fn()) -> Result<(), Error> {
         let nothing = std::ptr::null_mut();
         let code = ffi::MPI_Comm_create_keyval(Some(not_copied), Some(deleted), &mut key, nothing);
         check("MPI_Comm_create_keyval", code)?;
-        check("MPI_Comm_set_attr", ffi::MPI_Comm_set_attr(ffi::RSMPI_COMM_SELF, key, nothing))
+        check("MPI_Comm_set_attr", ffi::MPI_Comm_set_attr(ffi::RSMPI_COMM_SELF, key, nothing))?;
     }
+    Ok(true)
 }
 
 /// The attribute is not that of a duplicate.

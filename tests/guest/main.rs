@@ -9,14 +9,18 @@ use std::{process::ExitCode, time::Duration};
 
 use libtest_mimic::Trial;
 use mpi::{Threading, environment::Universe, topology::Color, traits::*};
-use rankpool::{Builder, Error, Executor, Mode};
+use rankpool::{Builder, Error, Executor, Mode, Status};
 use support::{Ended, mpiexec, program, start};
 
 const TESTS: &[(&str, fn())] = &[
     ("MPI at another level than multiple is refused, and the text says which is needed", levels),
     ("executors one after another run in an MPI that the program finalises", world),
     ("workers are spawned by an MPI that the program finalises", pool),
-    ("an executor that is alive at MPI_Finalize ends the run with the reason", alive),
+    ("an executor that is alive at MPI_Finalize ends there, when what runs has ended", alive),
+    (
+        "an executor on a communicator that is alive at MPI_Finalize ends there, and its workers go on",
+        alive_on_a_part,
+    ),
     ("the exit code of an executor in an MPI of the program's is the run's", codes),
     ("half the world is an executor's while the other half sends messages", halves),
     ("workers go on after each executor on a communicator, however late the next one is", rounds),
@@ -62,9 +66,14 @@ fn inside(scenario: &str) -> Result<(), Error> {
             println!("all have ended");
             Ok(())
         }
-        "alive" => {
-            let _pool = Executor::start()?;
+        "alive" => inside_alive(universe, Executor::start()?),
+        "alive_on_a_part" => {
+            let pool = on(&universe).start_or_serve()?;
+            if let Some(pool) = pool {
+                return inside_alive(universe, pool);
+            }
             drop(universe);
+            println!("a worker goes on");
             Ok(())
         }
         "code_0" => Executor::start()?.exit(0),
@@ -152,10 +161,38 @@ fn pool() {
     assert_eq!(ended.stdout, "all have ended\n", "{ended:?}");
 }
 
+/// MPI is finalised while one task runs, others are queued, and nobody reads what is on its way.
+fn inside_alive(universe: Universe, pool: Executor) -> Result<(), Error> {
+    let slow = |n: u64| {
+        std::thread::sleep(Duration::from_millis(500));
+        n
+    };
+    let first = pool.submit(slow, 7)?;
+    let mut unread = pool.call(|n: u64| n).window(10).stream(0..)?;
+    assert_eq!(unread.next().transpose()?, Some(0));
+    while first.status() == Status::Pending {
+        std::thread::yield_now();
+    }
+    let queued: Vec<_> = (0..50).map(|n| pool.submit(slow, n)).collect::<Result<_, _>>()?;
+    drop(universe);
+    assert_eq!(first.wait(), Ok(7));
+    let never = queued[49].wait().unwrap_err().to_string();
+    assert!(never.contains("shut down before the task ran"), "{never}");
+    assert!(unread.any(|value| value.is_err()), "no end of it came");
+    assert!(pool.map(|n: u64| n, 0..3).is_err(), "nobody works any more");
+    println!("rank 0 goes on");
+    Ok(())
+}
+
 fn alive() {
-    let ended = run(3, "alive");
-    assert_ne!(ended.code, 0, "{ended:?}");
-    assert!(ended.stderr.contains("drop the executor before MPI_Finalize"), "{ended:?}");
+    let ended = run(3, "alive").expect(0);
+    assert_eq!(ended.stdout, "rank 0 goes on\n", "{ended:?}");
+}
+
+fn alive_on_a_part() {
+    let ended = run(3, "alive_on_a_part").expect(0);
+    assert_eq!(ended.stdout.matches("rank 0 goes on").count(), 1, "{ended:?}");
+    assert_eq!(ended.stdout.matches("a worker goes on").count(), 2, "{ended:?}");
 }
 
 fn codes() {

@@ -21,9 +21,10 @@ impl Builder {
     /// is to call [`start`](Builder::start) or [`start_or_serve`](Builder::start_or_serve), with the same settings; they may
     /// come at any time, and rank 0 waits for the others for the [`start_timeout`](Builder::start_timeout).
     ///
-    /// MPI must have been initialised with MPI_THREAD_MULTIPLE, and is finalised by who has initialised it, after the
-    /// executor was dropped. Messages travel on a duplicate of the communicator, which is freed then. The mode is `comm`; on
-    /// a communicator of one rank, that runs the tasks itself, as in `serial`.
+    /// MPI must have been initialised with MPI_THREAD_MULTIPLE, and is finalised by who has initialised it. An executor that is
+    /// alive then ends: tasks that run are waited for, no others begin, and the workers go on. Messages travel on a duplicate
+    /// of the communicator, which is freed in the end. The mode is `comm`; on a communicator of one rank, that runs the tasks
+    /// itself, as in `serial`.
     ///
     /// ```no_run
     /// use mpi::traits::*;

@@ -9,6 +9,8 @@ use std::{
 use super::Builder;
 #[cfg(feature = "mpi")]
 use super::communicator;
+#[cfg(feature = "mpi")]
+use crate::executor::finalise;
 use crate::{
     error::{Error, ErrorKind},
     executor::{
@@ -122,8 +124,6 @@ impl Builder {
             }
             None => self.start_session(choice).inspect_err(|_| session::is_over())?,
         };
-        #[cfg(feature = "mpi")]
-        crate::mpi::before_finalise(session::end_with_mpi)?;
         Ok(self.executor(session, true))
     }
 
@@ -156,10 +156,15 @@ impl Builder {
         let (watched, told) = (progress.clone(), reason.clone());
         let mut siblings = Siblings::watch();
         let wanted = self.wanted.clone();
+        // Closed when the thread ends.
+        #[cfg(feature = "mpi")]
+        let (alive, ended) = mpsc::channel();
         let thread = thread::Builder::new()
             .name("rankpool".into())
             .stack_size(launch::STACK_BYTES)
             .spawn(move || {
+                #[cfg(feature = "mpi")]
+                let _alive = alive;
                 let turns_out = |role| drop(report.send(Ok(Report::Role(role))));
                 match fabric::start(choice, wanted, leader::lead, &turns_out) {
                     Ok(Started { fabric, workers, spin, mode }) => {
@@ -195,6 +200,10 @@ impl Builder {
             }
             Err(error) => return Err(error),
         };
+        #[cfg(feature = "mpi")]
+        if matches!(choice, Choice::Mpi(_)) {
+            finalise::watch(commands.clone(), thread.thread().clone(), ended)?;
+        }
         let wanted = self.wanted.clone();
         Ok(Session { mode, wanted, workers, commands, thread, next_call: 0, progress, broken: reason })
     }
