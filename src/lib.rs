@@ -58,6 +58,7 @@ mod leader;
 #[cfg(feature = "mpi")]
 mod mpi;
 mod paths;
+mod progress;
 mod rows;
 mod say;
 mod scheduler;

@@ -10,7 +10,6 @@ mod list;
 mod log;
 mod out;
 mod plot;
-mod progress;
 mod run;
 mod settings;
 #[cfg(feature = "hdf5")]

@@ -7,16 +7,14 @@ use std::{
     os::fd::AsRawFd,
     process::ExitCode,
     sync::{
-        Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
     },
-    thread,
     time::Instant,
 };
 
 use super::{
     dry_run, log, out, program,
-    progress::{self, CHILDREN, WORKERS, count, lost_ones},
     settings::{Files, Settings},
     signals,
     variables::{slips, with_settings, without_empty},
@@ -29,6 +27,7 @@ use crate::{
     job::{self, Plan, Report, Telling, Ui},
     launch,
     paths::Named,
+    progress::{self, CHILDREN, Shown, Standing, WORKERS, count, lost_ones},
     say::{self, say},
     sync::lock,
 };
@@ -171,22 +170,33 @@ fn supervised<J: Job>(
     report_out: Option<File>,
 ) -> Result<i32, Error> {
     job.prepare(&flags.plan())?;
-    let teller = Teller { job: J::NAME, total: AtomicU64::new(0), failures: Mutex::default() };
-    let over = AtomicBool::new(false);
+    let teller = Teller { job: J::NAME, total: Arc::default(), failures: Mutex::default() };
     // With --json standard output is where the report goes.
     let standard_output = report_out.as_ref().map_or(io::stdout().as_raw_fd(), AsRawFd::as_raw_fd);
     let streams = [standard_output, io::stderr().as_raw_fd()].map(|at| format!("/proc/self/fd/{at}").into());
-    let report = thread::scope(|scope| {
-        let view = progress::View { pool, job: J::NAME, total: &teller.total, over: &over };
-        let shown = scope.spawn(move || view.show(flags.settings.progress));
-        let _stop = progress::StopOnDrop { over: &over, thread: shown.thread() };
-        job::run(
-            &job,
-            pool,
-            &flags.settings.job_options(&flags.files, flags.log_dir.as_ref(), streams),
-            &teller,
-        )
-    })?;
+    let shown = flags.settings.progress.form().map(|form| {
+        let (told, total, workers) = (pool.told_progress(), teller.total.clone(), pool.num_workers());
+        Shown::start(J::NAME, form, move || {
+            let told = lock(&told);
+            Standing {
+                done: told.done,
+                failed: told.failed,
+                total: total.load(Ordering::Relaxed),
+                busy: told.busy,
+                workers,
+                lost: told.lost,
+                children_lost: told.children_lost,
+            }
+        })
+    });
+    let report = job::run(
+        &job,
+        pool,
+        &flags.settings.job_options(&flags.files, flags.log_dir.as_ref(), streams),
+        &teller,
+    );
+    drop(shown);
+    let report = report?;
     teller.close(&report, pool);
     // What was said stands before the report where both go to one terminal; so does what tasks have printed.
     say::flush();
@@ -215,7 +225,7 @@ struct Failures {
 struct Teller {
     job: &'static str,
     /// How many tasks will be run; 0 while it is not known.
-    total: AtomicU64,
+    total: Arc<AtomicU64>,
     failures: Mutex<Failures>,
 }
 

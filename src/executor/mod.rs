@@ -258,6 +258,12 @@ impl Executor {
         lock(&self.shared.progress).clone()
     }
 
+    /// Where that is kept.
+    #[cfg(feature = "cli")]
+    pub(crate) fn told_progress(&self) -> Arc<Mutex<Progress>> {
+        self.shared.progress.clone()
+    }
+
     /// `f` as a call whose options can be set: `pool.call(f).retries(2).map(items)`.
     #[expect(opaque_hidden_inferred_bound, reason = "AsItIs asks that R can be sent")]
     pub fn call<F, A, R, UseTryCall>(
