@@ -21,6 +21,7 @@ mod simulate;
 mod slurm;
 mod variables;
 mod walltime;
+mod watch;
 
 use std::{
     ffi::OsString,
@@ -103,7 +104,7 @@ macro_rules! jobs {
     };
 }
 
-/// The `main` of a program that runs jobs: `list`, `run`, `show`, `export`, `simulate`, `slurm`, `doctor` and `bench`, with every flag, for the
+/// The `main` of a program that runs jobs: `list`, `run`, `watch`, `show`, `export`, `simulate`, `slurm`, `doctor` and `bench`, with every flag, for the
 /// given jobs. On a worker it serves and does not return.
 ///
 /// Exit codes: 0 all tasks done, 1 some tasks failed, 2 bad usage, 70 internal error or no worker
@@ -160,7 +161,7 @@ fn command_line(jobs: &Jobs) -> ExitCode {
         Err(error) => return refuse(&error, &command(jobs)),
     };
     let ended = match matches.subcommand() {
-        Some(("list" | "doctor" | "show" | "export" | "simulate" | "slurm", matches))
+        Some(("list" | "doctor" | "show" | "export" | "simulate" | "slurm" | "watch", matches))
             if !launch::is_first(launch::variable) && !doctor::is_probe(matches) =>
         {
             Ok(ExitCode::SUCCESS)
@@ -170,6 +171,7 @@ fn command_line(jobs: &Jobs) -> ExitCode {
         Some(("doctor", matches)) => doctor::execute(matches, &command(jobs)),
         Some(("simulate", matches)) => simulate::execute(matches),
         Some(("slurm", matches)) => slurm::execute(matches, jobs),
+        Some(("watch", matches)) => watch::execute(matches),
         #[cfg(feature = "hdf5")]
         Some(("show", matches)) => show::execute(matches),
         #[cfg(feature = "hdf5")]
@@ -215,6 +217,7 @@ fn command(jobs: &Jobs) -> Command {
         .subcommand(run.after_help(examples::of_run(&job)))
         .subcommands(commands.iter().map(|job| (job.command)()))
         .subcommand(slurm::command(&job))
+        .subcommand(watch::command())
         .subcommand(simulate::command())
         .subcommand(doctor::command())
         .subcommand(bench::command());
