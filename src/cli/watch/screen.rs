@@ -2,6 +2,10 @@
 
 use std::{
     io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -13,6 +17,7 @@ use ratatui::{
     text::Line,
     widgets::{Block, Clear, Gauge, Paragraph, Row, Table},
 };
+use signal_hook::consts::{SIGHUP, SIGTERM};
 
 use super::{
     Watched,
@@ -88,10 +93,18 @@ impl Look {
 pub(super) fn show(watched: &mut Watched) -> Result<(), Error> {
     let broken =
         |error: io::Error| Error::new(ErrorKind::Storage, format!("the terminal cannot be used: {error}"));
+    // The terminal is to be as it was, however the watch is ended.
+    let told_to_end = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGHUP] {
+        signal_hook::flag::register(signal, told_to_end.clone()).map_err(broken)?;
+    }
     let mut terminal = ratatui::try_init().map_err(broken)?;
     let mut look = Look::default();
     let mut looked = Instant::now();
     let ended = loop {
+        if told_to_end.load(Ordering::Relaxed) {
+            break Ok(());
+        }
         let drawn = terminal.draw(|frame| draw(frame, &watched.state, watched.state.now(now()), &mut look));
         if let Err(error) = drawn {
             break Err(broken(error));

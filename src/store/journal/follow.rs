@@ -37,6 +37,9 @@ pub(crate) enum Entry {
     Events(Vec<u8>),
 }
 
+/// Most records are small, and each is sought by itself: what a larger buffer would hold beyond it is read in vain.
+const BUFFER_BYTES: usize = 1 << 12;
+
 /// A journal, read up to some record.
 pub(crate) struct Follower {
     path: Named,
@@ -70,7 +73,7 @@ impl Follower {
     }
 
     fn read_on(&mut self, take: &mut dyn FnMut(Entry)) -> io::Result<()> {
-        let mut scan = Scan::behind(BufReader::with_capacity(1 << 16, &self.file), self.at, self.hash)?;
+        let mut scan = Scan::behind(BufReader::with_capacity(BUFFER_BYTES, &self.file), self.at, self.hash)?;
         while let Some(found) = scan.next()? {
             match found {
                 Found::Record { offset, header } => {
