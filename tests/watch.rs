@@ -96,8 +96,11 @@ fn of_a_run_that_was_killed_it_is_told_that_it_stopped() {
     told("watch", &journal, &["running since", "2 of 20 done"]);
     running.signal(Signal::KILL);
     running.end();
-    let stopped =
-        told("watch", &journal, &["sleep: stopped before its end; --resume goes on", "nothing runs"]);
+    let stopped = told(
+        "watch",
+        &journal,
+        &["sleep: stopped before its end; what is done is in the journal", "nothing runs"],
+    );
     assert!(!stopped.contains(" for "), "nobody is at anything: {stopped}");
     let running = sleeping("20", "400ms", &["--journal", &journal, "--resume"]);
     told("watch", &journal, &["running since", "session 2"]);

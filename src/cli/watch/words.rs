@@ -40,7 +40,11 @@ pub(super) fn heading(state: &State, now: f64) -> String {
             format!("running since {since} ({})", span(now - state.session))
         }
         Standing::Stopped if state.is_complete() => "ended".into(),
-        Standing::Stopped => "stopped before its end; --resume goes on".into(),
+        // Only a journal tells of the host.
+        Standing::Stopped if state.host.is_some() => {
+            "stopped before its end; what is done is in the journal".into()
+        }
+        Standing::Stopped => "stopped before its end".into(),
         Standing::Ended(Ended { error: Some(error), .. }) => format!("ended early: {error}"),
         Standing::Ended(Ended { wall_s: Some(wall), .. }) => format!("ended after {}", span(*wall)),
         Standing::Ended(_) => "ended".into(),

@@ -119,12 +119,12 @@ fn entry(file: &File, offset: u64, header: Header) -> io::Result<Option<Entry>> 
 /// Who has written a file within this time is taken to write it still, where no lock can tell.
 const RECENT: Duration = Duration::from_secs(60);
 
-/// Whether a run writes this file now; `host` is where it was begun to be written. A lock tells, but not on every file
+/// Whether a run writes this file now; `host` is where that began, if it is known. A lock tells, but not on every file
 /// system, and on some only on the host that has it: there the time of the last change has to do.
 pub(crate) fn is_written_from(path: &Named, host: Option<&str>) -> bool {
     match lock::is_locked(path.place()) {
         Some(true) => true,
-        Some(false) if host.is_none_or(|host| host == launch::here().host) => false,
+        Some(false) if host == Some(launch::here().host.as_str()) => false,
         _ => path
             .place()
             .metadata()
