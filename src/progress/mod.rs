@@ -1,6 +1,6 @@
 //! Progress on standard error, of a run of the command line or of a call of a program: a bar on a terminal, lines in a log.
 
-#[cfg(feature = "cli")]
+#[cfg_attr(not(feature = "cli"), path = "no_bar.rs")]
 mod bar;
 
 use std::{
@@ -43,7 +43,6 @@ pub(crate) fn lost_ones(workers: u64, children: u64) -> Option<String> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
     /// A bar that redraws itself.
-    #[cfg(feature = "cli")]
     Bar,
     /// Lines, ever rarer.
     Lines,
@@ -52,11 +51,7 @@ pub(crate) enum Form {
 impl Form {
     /// A bar on a terminal, lines elsewhere.
     pub(crate) fn that_fits() -> Form {
-        #[cfg(feature = "cli")]
-        if bar::has_screen() {
-            return Form::Bar;
-        }
-        Form::Lines
+        if bar::has_screen() { Form::Bar } else { Form::Lines }
     }
 }
 
@@ -112,10 +107,8 @@ impl View {
     }
 
     fn show(&self, form: Form) {
-        match form {
-            #[cfg(feature = "cli")]
-            Form::Bar if bar::show(self) => {}
-            _ => self.lines(),
+        if form == Form::Lines || !bar::show(self) {
+            self.lines();
         }
     }
 
