@@ -13,6 +13,7 @@ use super::{
     state::{Chunk, Ended, Failed, Loss, NewWorker, News, Run, Standing, State},
     text,
 };
+use crate::say::shown;
 
 fn run(tasks: Option<u64>) -> News {
     let (run, what, parameters) = ("c3e95ac0c011".into(), "sleep".into(), "{}".into());
@@ -70,7 +71,22 @@ fn ten_seconds() -> Vec<News> {
 
 #[test]
 fn of_a_run_that_goes_on_everything_is_told() {
-    assert_snapshot!("text", text::of(&state(ten_seconds()), 10.0));
+    assert_snapshot!(shown(&text::of(&state(ten_seconds()), 10.0)), @r"
+    sleep: running since 2026-09-21 14:13:20 UTC (10 s), mode comm, rank 0 on login1
+      tasks     66 of 200 done, 1 failed, 1 retried, 33%
+      rate      6.80 tasks/s, about 20 s left
+      workers   2 workers with 4 children, 1 worker and 1 child lost
+      rank  host   pid  runs        tasks  busy  at
+      1     node1  101  1           4      40%   tasks 72-77 for 6.0 s, 1 more sent
+      2     node2  102  1           0      0%    lost
+      3     node3  103  4 children  64     100%  tasks 8-71 came back, 2.0 s ago
+    last losses
+      child 1 of worker 3 on node3 (pid 4711), after 5.0 s: its process ended
+      worker 2 on node2 (pid 4711), after 5.0 s: its process ended
+    last failures
+      task 10 attempt 1 on rank 2 (node2) panicked: no such\u{1b}[31m file
+      task 9 attempt 1 on rank 2 (node2) panicked, to be tried again: no such\u{1b}[31m file
+    ");
 }
 
 #[test]
