@@ -27,6 +27,7 @@ if [ "${1:-}" = tests ]; then
     need "command -v shellcheck" shellcheck
     need "command -v valgrind" valgrind # counts instructions
     need "command -v ps" procps
+    need "command -v tmux" tmux # a terminal for rankpool watch
     if command -v apt-get >/dev/null 2>&1; then
         need "command -v slurmctld && command -v slurmd && command -v sbatch" slurm-wlm
         need "command -v munged" munge

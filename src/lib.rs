@@ -22,7 +22,8 @@
 //!   [`map_init`](Executor::map_init) with per-worker state, [`map_reduce`](Executor::map_reduce),
 //!   [`submit`](Executor::submit).
 //! - [`Call`]: the same with options, made by [`Executor::call`]: chunk, retries, time limits, window;
-//!   [`stream`](Call::stream) for results as they come, [`cost`](Call::cost) for the longest tasks first.
+//!   [`stream`](Call::stream) for results as they come, [`cost`](Call::cost) for the longest tasks first,
+//!   [`progress`](Call::progress) for a bar.
 //! - [`Executor::scatter`]: a value that is sent once, and used by any number of calls.
 //! - [`Future`], [`wait`] and [`as_completed`]: single tasks.
 //! - [`Task`]: what a task may know about itself, and its own random numbers.
@@ -58,6 +59,7 @@ mod leader;
 #[cfg(feature = "mpi")]
 mod mpi;
 mod paths;
+mod progress;
 mod rows;
 mod say;
 mod scheduler;

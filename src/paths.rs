@@ -46,6 +46,13 @@ impl Named {
         Named { typed: with_suffix(&self.typed, suffix), place: with_suffix(&self.place, suffix) }
     }
 
+    /// The path whose name does not go on with `suffix`, if it does.
+    #[cfg(feature = "cli")]
+    pub(crate) fn without(&self, suffix: &str) -> Option<Named> {
+        let cut = |path: &Path| Some(PathBuf::from(path.to_str()?.strip_suffix(suffix)?));
+        Some(Named { typed: cut(&self.typed)?, place: cut(&self.place)? })
+    }
+
     /// Where a file of this name is or will be: links are followed to what they mean.
     ///
     /// # Errors

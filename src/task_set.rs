@@ -33,6 +33,28 @@ impl TaskSet {
         self.ranges.insert(start, end);
     }
 
+    /// Takes the tasks `start .. end` out.
+    #[cfg(feature = "cli")]
+    pub(crate) fn remove(&mut self, start: u64, end: u64) {
+        if start >= end {
+            return;
+        }
+        if let Some((&before, &stop)) = self.ranges.range(..start).next_back()
+            && stop > start
+        {
+            self.ranges.insert(before, start);
+            if stop > end {
+                self.ranges.insert(end, stop);
+            }
+        }
+        while let Some((&next, &stop)) = self.ranges.range(start..end).next() {
+            self.ranges.remove(&next);
+            if stop > end {
+                self.ranges.insert(end, stop);
+            }
+        }
+    }
+
     pub(crate) fn contains(&self, task: u64) -> bool {
         self.run_at(task).is_some()
     }
@@ -161,6 +183,28 @@ mod tests {
             if set.len() > 0 {
                 prop_assert_eq!(set.to_string().parse::<TaskSet>().unwrap(), set);
             }
+        }
+    }
+
+    #[cfg(feature = "cli")]
+    proptest! {
+        #[test]
+        fn what_is_taken_out_is_gone_and_nothing_else(
+            changes in prop::collection::vec((0u64..40, 0u64..6, any::<bool>()), 0..16),
+        ) {
+            let mut set = TaskSet::default();
+            let mut plain = [false; 50];
+            for (start, count, added) in changes {
+                match added {
+                    true => set.insert(start, start + count),
+                    false => set.remove(start, start + count),
+                }
+                plain[start as usize..(start + count) as usize].fill(added);
+            }
+            for task in 0..50 {
+                prop_assert_eq!(set.contains(task), plain[task as usize]);
+            }
+            prop_assert_eq!(set.len(), plain.iter().filter(|task| **task).count() as u64);
         }
     }
 

@@ -186,3 +186,14 @@ fn code_in_a_shared_library_is_found_by_every_worker() {
         assert!(ended.stderr.contains(told), "{mode}: {ended:?}");
     }
 }
+
+#[test]
+fn progress_is_shown_in_lines_where_there_is_no_terminal() {
+    for world in [0, 3] {
+        let ended = run("progress", world, &[]).expect(0);
+        assert_eq!(ended.stdout, "slept 3000 ms\n", "{ended:?}");
+        let lines: Vec<&str> = ended.stderr.lines().filter(|line| line.starts_with("naps: ")).collect();
+        assert!(lines.len() == 1 && lines[0].contains("/20 tasks, 0 failed, "), "after a second: {ended:?}");
+        assert!(lines[0].contains(" workers busy, ETA "), "{ended:?}");
+    }
+}

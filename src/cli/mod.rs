@@ -13,7 +13,6 @@ mod list;
 mod log;
 mod out;
 mod plot;
-mod progress;
 mod run;
 mod settings;
 #[cfg(feature = "hdf5")]
@@ -27,6 +26,7 @@ mod values;
 mod variables;
 mod version;
 mod walltime;
+mod watch;
 
 use std::{
     ffi::OsString,
@@ -117,8 +117,8 @@ macro_rules! jobs {
     };
 }
 
-/// The `main` of a program that runs jobs: `list`, `run`, `show`, `export`, `simulate`, `slurm`, `doctor`, `bench`, `completions`
-/// and `man`, with every flag, for the given jobs. On a worker it serves and does not return.
+/// The `main` of a program that runs jobs: `list`, `run`, `watch`, `show`, `export`, `simulate`, `slurm`, `doctor`, `bench`,
+/// `completions` and `man`, with every flag, for the given jobs. On a worker it serves and does not return.
 ///
 /// Exit codes: 0 all tasks done, 1 some tasks failed, 2 bad usage, 70 internal error or no worker
 /// left, 75 stopped early by a signal or the end of its time. Rank 0 leaves its code in the file that
@@ -175,7 +175,7 @@ fn command_line(jobs: &Jobs) -> ExitCode {
     };
     let ended = match matches.subcommand() {
         Some((
-            "list" | "completions" | "man" | "doctor" | "show" | "export" | "simulate" | "slurm",
+            "list" | "completions" | "man" | "doctor" | "show" | "export" | "simulate" | "slurm" | "watch",
             matches,
         )) if !launch::is_first(launch::variable) && !doctor::is_probe(matches) => Ok(ExitCode::SUCCESS),
         Some(("bench", matches)) => bench::execute(matches),
@@ -185,6 +185,7 @@ fn command_line(jobs: &Jobs) -> ExitCode {
         Some(("doctor", matches)) => doctor::execute(matches, &command(jobs)),
         Some(("simulate", matches)) => simulate::execute(matches),
         Some(("slurm", matches)) => slurm::execute(matches, jobs),
+        Some(("watch", matches)) => watch::execute(matches),
         #[cfg(feature = "hdf5")]
         Some(("show", matches)) => show::execute(matches),
         #[cfg(feature = "hdf5")]
@@ -229,6 +230,7 @@ fn command(jobs: &Jobs) -> Command {
         .subcommand(run.after_help(examples::of_run(&job)))
         .subcommands(commands.iter().map(|job| (job.command)()))
         .subcommand(slurm::command(&job))
+        .subcommand(watch::command())
         .subcommand(simulate::command())
         .subcommand(doctor::command())
         .subcommand(bench::command())

@@ -6,11 +6,7 @@ use std::{
     io::{self, Write},
     os::fd::AsRawFd,
     process::ExitCode,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
+    sync::{Arc, Mutex, atomic::Ordering},
     time::Instant,
 };
 
@@ -19,7 +15,6 @@ use super::{
     dry_run,
     failures::Failures,
     log, out, program,
-    progress::{self, CHILDREN, WORKERS, count, lost_ones},
     settings::{Files, Settings, Show},
     signals,
     variables::{slips, with_settings, without_empty, without_label},
@@ -32,6 +27,7 @@ use crate::{
     job::{self, Plan, Report, Telling, Ui},
     launch::{self, Launcher, Mode},
     paths::Named,
+    progress::{self, CHILDREN, Shown, Standing, WORKERS, count, lost_ones},
     say::{self, say},
     sync::lock,
 };
@@ -138,8 +134,8 @@ fn start<J: Job + Args>(matches: &ArgMatches) -> Result<ExitCode, Error> {
     let way = flags.files.has_journal().then(|| way_on(J::NAME, false));
     signals::stop_by(pool.stopper());
     signals::last_words({
-        let (extent, way, progress) = (extent.clone(), way.clone(), pool.watcher());
-        move || extent.last_words(&progress(), way.as_deref())
+        let (extent, way, told) = (extent.clone(), way.clone(), pool.told_progress());
+        move || extent.last_words(&lock(&told), way.as_deref())
     });
     slips(&command::<J>()).iter().for_each(|slip| progress::print(slip));
     tell_idle_nodes(&pool);
@@ -209,27 +205,38 @@ fn supervised<J: Job>(
     mut job: J,
     pool: &Executor,
     flags: &Flags,
-    extent: &Extent,
+    extent: &Arc<Extent>,
     report_out: Option<File>,
 ) -> Result<i32, Error> {
     job.prepare(&flags.plan())?;
     let teller = Teller { job: J::NAME, extent, failures: Mutex::default() };
-    let over = AtomicBool::new(false);
     // With --json standard output is where the report goes.
     let standard_output = report_out.as_ref().map_or(io::stdout().as_raw_fd(), AsRawFd::as_raw_fd);
     let streams = [standard_output, io::stderr().as_raw_fd()].map(|at| format!("/proc/self/fd/{at}").into());
-    let report = thread::scope(|scope| {
-        let view = progress::View { pool, job: J::NAME, total: &extent.to_run, over: &over };
-        let how = if flags.quiet { Show::None } else { flags.settings.progress };
-        let shown = scope.spawn(move || view.show(how));
-        let _stop = progress::StopOnDrop { over: &over, thread: shown.thread() };
-        job::run(
-            &job,
-            pool,
-            &flags.settings.job_options(&flags.files, flags.log_dir.as_ref(), streams),
-            &teller,
-        )
-    })?;
+    let how = if flags.quiet { Show::None } else { flags.settings.progress };
+    let shown = how.form().map(|form| {
+        let (told, extent, workers) = (pool.told_progress(), extent.clone(), pool.num_workers());
+        Shown::start(J::NAME, form, move || {
+            let told = lock(&told);
+            Standing {
+                done: told.done,
+                failed: told.failed,
+                total: extent.to_run.load(Ordering::Relaxed),
+                busy: told.busy,
+                workers,
+                lost: told.lost,
+                children_lost: told.children_lost,
+            }
+        })
+    });
+    let report = job::run(
+        &job,
+        pool,
+        &flags.settings.job_options(&flags.files, flags.log_dir.as_ref(), streams),
+        &teller,
+    );
+    drop(shown);
+    let report = report?;
     if !flags.quiet {
         teller.close(&report, pool);
         if flags.files.has_journal() && report.failed + report.not_run > 0 {

@@ -11,6 +11,7 @@ use crate::{
     job::{self, Amount, Halt, Keep},
     launch::{self, Bind, GpusPerTask, Mode},
     paths::Named,
+    progress::Form,
     scheduler::Chunk,
     task_set::TaskSet,
 };
@@ -22,10 +23,22 @@ pub(super) enum Show {
     Auto,
     /// A bar that redraws itself
     Bar,
-    /// A line every few seconds
+    /// A line every few seconds, later ever rarer
     Lines,
     /// Nothing
     None,
+}
+
+impl Show {
+    /// What is shown; `None` for nothing.
+    pub(super) fn form(self) -> Option<Form> {
+        match self {
+            Show::Auto => Some(Form::that_fits()),
+            Show::Bar => Some(Form::Bar),
+            Show::Lines => Some(Form::Lines),
+            Show::None => None,
+        }
+    }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

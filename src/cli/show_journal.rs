@@ -4,7 +4,10 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use super::show::{SHOWN, failure_line};
+use super::{
+    show::{SHOWN, failure_line},
+    watch::words,
+};
 use crate::{
     error::Error,
     paths::Named,
@@ -13,7 +16,8 @@ use crate::{
 
 /// What is shown of a journal; `None` for another file.
 pub(super) fn examine(path: &Named) -> Result<Option<Value>, Error> {
-    let Some(Overview { identity, done, failed, failures, damage, in_use }) = Overview::of(path, SHOWN)?
+    let Some(Overview { identity, session, done, failed, failures, damage, in_use }) =
+        Overview::of(path, SHOWN)?
     else {
         return Ok(None);
     };
@@ -44,6 +48,9 @@ pub(super) fn examine(path: &Named) -> Result<Option<Value>, Error> {
         "failed": failed.len(),
         "failed_tasks": failed.to_string(),
         "in_use": in_use,
+        "session": session.map(|session| {
+            json!({"host": session.host, "pid": session.pid, "began": words::time_of_day(session.began)})
+        }),
         "damaged_bytes": damage,
         "failures": failures,
     })))
@@ -69,6 +76,18 @@ pub(super) fn tell(shown: &Value) -> String {
     let mut line = |name: &str, value: String| {
         let _ = writeln!(out, "  {name:16} {value}");
     };
+    let counts = ["done", "failed"].map(|name| shown[name].as_u64().unwrap_or(0));
+    let known = words::outcomes(counts[0], counts[1], tasks);
+    let by = &shown["session"];
+    let by_whom = || format!("process {} on {}", by["pid"], text(&by["host"]));
+    line(
+        "now",
+        match (shown["in_use"] == true, by) {
+            (true, Value::Null) => format!("{known}, running"),
+            (true, by) => format!("{known}, running since {} ({})", text(&by["began"]), by_whom()),
+            (false, _) => format!("{known}, nobody works at it"),
+        },
+    );
     line("seed", text(&shown["seed"]));
     line("tasks", tasks.map_or("not known yet".into(), |tasks| tasks.to_string()));
     for (name, tasks) in [("done", "done_tasks"), ("failed", "failed_tasks")] {
@@ -77,7 +96,6 @@ pub(super) fn tell(shown: &Value) -> String {
             which.char_indices().nth(200).map_or(which.clone(), |(cut, _)| format!("{} ...", &which[..cut]));
         line(name, if short.is_empty() { "0".into() } else { format!("{} ({short})", shown[name]) });
     }
-    line("in use", if shown["in_use"] == true { "by a process that writes it".into() } else { "no".into() });
     for bytes in shown["damaged_bytes"].as_array().into_iter().flatten() {
         line("damaged", format!("bytes {} to {}", bytes[0], bytes[1]));
     }

@@ -16,10 +16,10 @@ use signal_hook::{
     iterator::Signals,
 };
 
-use super::{program, progress};
+use super::program;
 use crate::{
     error::{Error, ErrorKind},
-    launch,
+    launch, progress,
     sync::lock,
 };
 

@@ -8,11 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{progress, settings::Settings};
+use super::settings::Settings;
 use crate::{
     error::{Error, ErrorKind},
     executor::{Drain, Executor},
-    launch,
+    launch, progress,
 };
 
 /// Between two looks at the clock and at the signal.

@@ -176,6 +176,23 @@ impl<'p, T: Function> Call<'p, T> {
         self
     }
 
+    /// Shows how far the call is, on standard error: a bar on a terminal, where the feature `cli` has it, and elsewhere
+    /// lines, the first after a second and later ever rarer. It is gone when the call is over. The call goes by its
+    /// [`label`](Call::label). Tasks are counted as their results can be taken, so those of a call in order wait for the
+    /// ones before them; those that a [`journal`](Call::journal) knows are not counted. For what a program wants to show
+    /// itself there is [`Executor::progress`].
+    ///
+    /// ```
+    /// # let pool = rankpool::Executor::builder().mode(rankpool::Mode::Serial).start()?;
+    /// let squares = pool.call(|n: u64| n * n).label("squares").progress().map(0..1000)?;
+    /// assert_eq!(squares[30], 900);
+    /// # Ok::<(), rankpool::Error>(())
+    /// ```
+    pub fn progress(mut self) -> Self {
+        self.options.progress = true;
+        self
+    }
+
     /// Begins the tasks that cost most first, so that none of them is left for the end, when the other workers have
     /// nothing more to do. `cost` tells what an item costs beside others: expected seconds, bytes, lines. Results come in
     /// the order of the items all the same.
@@ -394,6 +411,9 @@ impl<'p, T: Function> Call<'p, T> {
     /// future's to tell.
     pub fn submit(self, item: T::Item) -> Result<Future<T::Value>, Error> {
         self.needs_no_journal("submit", "it has one task alone: take map, stream or unordered")?;
+        if self.options.progress {
+            return Err(self.options.refused("submit shows no progress, since it has one task alone"));
+        }
         let mut items = BatchBuilder::default();
         let mut scattered = Originals::new();
         let pushed = noting(&*self.pool.shared, &mut scattered, || catch(|| items.push(&item)));

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{items::Items, lasting::Kept, turns::Order, watch::Watching};
+use super::{items::Items, lasting::Kept, progress::Passed, turns::Order, watch::Watching};
 use crate::{
     fabric::WorkerInfo,
     scheduler::{CallId, CallSpec, End},
@@ -127,13 +127,15 @@ pub(super) struct OpenCall {
     pub(super) known_to: BTreeSet<u32>,
     /// Where its outcomes are kept, as soon as they are known.
     pub(super) kept: Option<Kept>,
+    /// Where its outcomes are counted, if its progress is shown.
+    pub(super) passed: Option<Arc<Passed>>,
 }
 
 impl OpenCall {
     pub(super) fn new(work: Work, answer: Answer, items: Items, scattered: Originals) -> Box<OpenCall> {
         let known_to = BTreeSet::new();
-        let mut open =
-            Box::new(OpenCall { work, answer, items, scattered, started: false, known_to, kept: None });
+        let (started, kept, passed) = (false, None, None);
+        let mut open = Box::new(OpenCall { work, answer, items, scattered, started, known_to, kept, passed });
         if let Some(shared) = &open.work.shared {
             let within = shared.within().iter().map(|(number, value)| (*number, value.clone()));
             open.scattered.extend(within);

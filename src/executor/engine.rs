@@ -576,6 +576,9 @@ impl Engine {
         self.outbox.empty(|call, pieces| {
             if let Some(open) = self.calls.get_mut(&call) {
                 pieces.iter().for_each(|piece| open.items.settled(piece.start, piece.count));
+                if let Some(passed) = &open.passed {
+                    pieces.iter().for_each(|piece| passed.count(piece));
+                }
                 open.answer.0.deliver(pieces);
             }
         });

@@ -19,10 +19,12 @@ use super::{
     mailbox::Mailbox,
     options::CallOptions,
     outcome::STOPPED,
+    progress,
     turns::Turns,
 };
 use crate::{
     error::{Error, ErrorKind, Failure, FailureKind},
+    progress::Shown,
     scheduler::{CallId, CallSpec, End},
     task_set::TaskSet,
     wire::{Amount, Piece},
@@ -72,6 +74,8 @@ pub(super) struct Flow<I> {
     /// Tasks that are not run.
     skip: TaskSet,
     barriers: Barriers,
+    /// How far it is, until it is over.
+    shown: Option<Shown>,
     /// The journal of a map that lasts.
     lasting: Option<Box<Lasting>>,
     window_tasks: u64,
@@ -125,6 +129,12 @@ where
         let turns = options.order.clone().map(|order| Turns::new(order, ordered, stop_at_error));
         let mut open = OpenCall::new(work, Answer(mailbox.clone()), Items::default(), Originals::new());
         open.kept = lasting.as_ref().map(|lasting| lasting.kept());
+        let skip = lasting.as_ref().map(|lasting| lasting.skip()).unwrap_or_default();
+        let shown = options.progress.then(|| {
+            let passed = open.passed.insert(Arc::default()).clone();
+            let total = known.map(|known| known.saturating_sub(skip.len()));
+            progress::shown(shared, options.label.as_deref().unwrap_or("map"), total, passed)
+        });
         shared.command(Command::Map { call, spec, open })?;
         Ok(Flow {
             shared: shared.clone(),
@@ -135,7 +145,8 @@ where
             tray: shared.tray(call),
             steady: false,
             slow: false,
-            skip: lasting.as_ref().map(|lasting| lasting.skip()).unwrap_or_default(),
+            skip,
+            shown,
             barriers: Barriers::default(),
             lasting,
             window_tasks,
@@ -214,6 +225,7 @@ where
             match self.end {
                 None => {}
                 Some(End::Done | End::Stopped) => {
+                    self.shown.take();
                     self.lasting.take().map_or(Ok(()), |lasting| lasting.finish())?;
                     return Ok(Poll::Ready(None));
                 }

@@ -258,9 +258,9 @@ impl Executor {
         lock(&self.shared.progress).clone()
     }
 
-    /// For another thread: what has been done so far, as [`progress`](Executor::progress).
-    pub(crate) fn watcher(&self) -> impl Fn() -> Progress + Send + use<> {
-        let shared = self.shared.clone();
-        move || lock(&shared.progress).clone()
+    /// Where that is kept.
+    #[cfg(feature = "cli")]
+    pub(crate) fn told_progress(&self) -> Arc<Mutex<Progress>> {
+        self.shared.progress.clone()
     }
 }

@@ -36,6 +36,8 @@ pub(crate) struct CallOptions {
     /// Where the outcomes are kept.
     pub(crate) journal: Option<Keeping>,
     pub(crate) retry_failed: bool,
+    /// It is shown how far it is.
+    pub(crate) progress: bool,
 }
 
 impl Default for CallOptions {
@@ -54,6 +56,7 @@ impl Default for CallOptions {
             order: None,
             journal: None,
             retry_failed: false,
+            progress: false,
         }
     }
 }

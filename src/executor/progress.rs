@@ -1,8 +1,20 @@
-//! What an executor has done so far.
+//! What an executor has done so far, and how far a call is.
 
-use std::{collections::BTreeMap, sync::Mutex};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
-use crate::{fabric::WorkerInfo, sync::lock};
+use super::Shared;
+use crate::{
+    fabric::WorkerInfo,
+    progress::{Form, Shown, Standing},
+    sync::lock,
+    wire::Piece,
+};
 
 /// What has been done so far, for those who watch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,6 +57,37 @@ impl Progress {
         let by_rank = workers.iter().map(|worker| (worker.rank, Share::of(worker))).collect();
         Progress { by_rank, ..Progress::default() }
     }
+}
+
+/// Outcomes of a call that have been handed out.
+#[derive(Debug, Default)]
+pub(super) struct Passed {
+    done: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl Passed {
+    pub(super) fn count(&self, piece: &Piece) {
+        let place = if piece.outcome.is_ok() { &self.done } else { &self.failed };
+        place.fetch_add(piece.count, Ordering::Relaxed);
+    }
+}
+
+/// Shows how far a call is that has so many tasks to run, if that is known.
+pub(super) fn shown(shared: &Shared, name: &str, total: Option<u64>, passed: Arc<Passed>) -> Shown {
+    let told = shared.progress.clone();
+    Shown::start(name, Form::that_fits(), move || {
+        let told = lock(&told);
+        Standing {
+            done: passed.done.load(Ordering::Relaxed),
+            failed: passed.failed.load(Ordering::Relaxed),
+            total: total.unwrap_or(0),
+            busy: told.busy,
+            workers: told.by_rank.len().saturating_sub(told.lost),
+            lost: told.lost,
+            children_lost: told.children_lost,
+        }
+    })
 }
 
 /// What was done since it was last published: a lock for each task would cost more than many a task.

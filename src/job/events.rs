@@ -145,6 +145,25 @@ impl Event {
     }
 }
 
+impl Event {
+    /// This beginning of a run without what the journal has elsewhere, or would have of thousands of workers for nobody.
+    pub(super) fn for_the_journal(mut self) -> Event {
+        if let Event::RunStarted { parameters, workers, .. } = &mut self {
+            *parameters = Value::Null;
+            for worker in workers {
+                worker.cpus.clear();
+                worker.children.iter_mut().for_each(|child| child.cpus.clear());
+            }
+        }
+        self
+    }
+
+    /// The line of this event, without its end.
+    pub(super) fn line(self, t: f64) -> Option<Vec<u8>> {
+        serde_json::to_vec(&Timed { t, event: self }).ok()
+    }
+}
+
 /// How each line begins.
 const BEGINNING: &[u8] = b"{\"t\":";
 

@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -18,7 +18,7 @@ use crate::{
     store::{
         Attempt, TraceBlock, TraceRow,
         file::ResultFile,
-        journal::{Addition, Queue},
+        journal::{Addition, Dispatch, Queue},
     },
     sync::lock,
 };
@@ -130,8 +130,12 @@ impl Recorder {
 
 impl Watch for Recorder {
     fn happened(&mut self, at: Duration, happening: Happening<'_>) {
+        let t = at.as_secs_f64() + self.offset;
         if let (Some(events), Some(event)) = (&self.events, Event::of(&happening)) {
-            events.tell(at.as_secs_f64() + self.offset, event);
+            events.tell(t, event);
+        }
+        if let Trail::Journal(queue) = &self.trail {
+            keep_for_watchers(queue, t, &happening);
         }
         match happening {
             Happening::Joined(worker) => drop(self.hosts.insert(worker.rank, worker.host.as_str().into())),
@@ -151,6 +155,25 @@ impl Watch for Recorder {
             Happening::ChildLost { .. } => self.notes.lock().lost_children += 1,
             Happening::ChildJoined { .. } | Happening::Dispatched { .. } => {}
         }
+    }
+}
+
+/// Puts into the journal what only those want who watch the run: how the workers are, and what they have.
+fn keep_for_watchers(queue: &Queue, t: f64, happening: &Happening<'_>) {
+    match happening {
+        &Happening::Dispatched { rank, start, count, attempt } => {
+            let sent = Instant::now();
+            queue.push(Addition::Dispatched(Dispatch { rank, start, count, attempt, t, sent }));
+        }
+        Happening::Joined(_)
+        | Happening::Lost { .. }
+        | Happening::ChildJoined { .. }
+        | Happening::ChildLost { .. } => {
+            if let Some(line) = Event::of(happening).and_then(|event| event.line(t)) {
+                queue.push(Addition::Event(line));
+            }
+        }
+        Happening::Returned(_) | Happening::Failed { .. } | Happening::Known(_) => {}
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
     error::Error,
     executor::{Executor, Watch},
     launch,
-    store::now,
+    store::{journal::Addition, now},
 };
 
 pub(super) struct Session<'p> {
@@ -52,7 +52,7 @@ impl<'p> Session<'p> {
         let offset = (now() - kept.identity.began).max(0.0);
         let session =
             Session { pool, notes: Shared::default(), events, offset, began: Instant::now(), _file: file };
-        session.tell(Event::RunStarted {
+        let started = Event::RunStarted {
             time: time_of_day(now()),
             run: kept.identity.run.clone(),
             job: kept.job.into(),
@@ -63,7 +63,13 @@ impl<'p> Session<'p> {
             allocation: launch::allocation(),
             tasks,
             to_run,
-        });
+        };
+        if let Trail::Journal(queue) = &trail
+            && let Some(line) = started.clone().for_the_journal().line(session.at())
+        {
+            queue.push(Addition::Event(line));
+        }
+        session.tell(started);
         let recorder =
             Recorder::new(session.notes.clone(), trail, told, session.events.clone(), pool.workers(), offset);
         let watch: Box<dyn Watch> = Box::new(recorder);
@@ -73,8 +79,13 @@ impl<'p> Session<'p> {
 
     fn tell(&self, event: Event) {
         if let Some(events) = &self.events {
-            events.tell(self.offset + self.began.elapsed().as_secs_f64(), event);
+            events.tell(self.at(), event);
         }
+    }
+
+    /// Seconds since the run began.
+    fn at(&self) -> f64 {
+        self.offset + self.began.elapsed().as_secs_f64()
     }
 
     /// Tells how the run ended.

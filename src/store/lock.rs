@@ -5,6 +5,8 @@ use std::{
     io::{self, Read, Write},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    thread,
+    time::Duration,
 };
 
 use rustix::{
@@ -21,6 +23,10 @@ use crate::{
 /// Begins the text of a lock file: another file is left alone.
 const MARK: &str = "rankpool: ";
 
+/// Who looks whether a file is written has its lock for a moment: so often is it tried again, after this time.
+const TRIES: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(10);
+
 /// A file that was opened for its lock.
 pub(super) enum Opened {
     /// It is ours now.
@@ -36,12 +42,17 @@ pub(super) enum Opened {
 /// # Errors
 /// When it cannot be opened.
 pub(super) fn open(path: &Path) -> io::Result<Opened> {
+    let mut tries = 0;
     loop {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             // Whoever had it may have removed the file, and another one may have its name.
             Ok(()) if is_at(path, &file) => return Ok(Opened::Mine(file)),
             Ok(()) => {}
+            Err(Errno::WOULDBLOCK) if tries < TRIES => {
+                tries += 1;
+                thread::sleep(PAUSE);
+            }
             Err(Errno::WOULDBLOCK) => return Ok(Opened::Taken(file)),
             Err(error) => return Ok(Opened::Without(file, error)),
         }
@@ -123,13 +134,41 @@ impl OutputLock {
 
 /// Whether a process has the lock of a file that it writes. Whoever reads one shares its lock.
 pub(crate) fn is_written(path: &Path) -> bool {
-    File::open(path)
-        .is_ok_and(|file| flock(file, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK))
+    is_locked(path) == Some(true)
+}
+
+/// As [`is_written`]; `None` when that cannot be known, as where there are no locks.
+pub(super) fn is_locked(path: &Path) -> Option<bool> {
+    match flock(File::open(path).ok()?, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => Some(false),
+        Err(Errno::WOULDBLOCK) => Some(true),
+        Err(_) => None,
+    }
 }
 
 impl Drop for OutputLock {
     fn drop(&mut self) {
         // The lock is held until the name is gone.
         let _ = fs::remove_file(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_only_looks_does_not_keep_a_run_from_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.journal");
+        let looking = File::create(&path).unwrap();
+        flock(&looking, FlockOperation::NonBlockingLockShared).unwrap();
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                thread::sleep(PAUSE);
+                drop(looking);
+            });
+            assert!(matches!(open(&path).unwrap(), Opened::Mine(_)));
+        });
     }
 }

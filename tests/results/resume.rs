@@ -246,7 +246,7 @@ fn shown(way: &Way) {
         "tasks            5",
         "done             4 (0-2,4)",
         "failed           1 (3)",
-        "in use           no",
+        "now              4 of 5 done, 1 failed, nobody works at it",
         "task 3 attempt 1 on rank 0",
         "it is odd",
     ] {

@@ -15,7 +15,7 @@ use self::{
     tasks::Plan,
 };
 use super::{
-    examples, log, out, program, progress,
+    examples, log, out, program,
     settings::Workers,
     signals,
     variables::{slips, with_settings, without_empty},
@@ -23,7 +23,7 @@ use super::{
 use crate::{
     error::Error,
     fabric::timing::Timing,
-    function, launch,
+    function, launch, progress,
     say::{self, say},
 };
 

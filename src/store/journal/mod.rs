@@ -6,6 +6,8 @@
 //! belong to: those behind them are found again by their magic number, and count.
 
 mod earlier;
+#[cfg(feature = "cli")]
+mod follow;
 mod identity;
 mod index;
 mod known;
@@ -14,6 +16,7 @@ mod overview;
 mod record;
 #[cfg(test)]
 mod tests;
+mod under_way;
 mod writer;
 
 use std::{
@@ -24,6 +27,8 @@ use std::{
 };
 
 use earlier::EarlierBlock;
+#[cfg(feature = "cli")]
+pub(crate) use follow::{Entry, Follower, is_written_from};
 pub(crate) use identity::{Identity, Subject};
 use index::{Index, Located};
 pub(crate) use known::Known;
@@ -32,6 +37,7 @@ use known::Reader;
 pub(crate) use overview::Overview;
 use record::{Found, Header, Kind, SLOTS, Scan, VALUE};
 use serde::{Deserialize, Serialize};
+pub(crate) use under_way::Dispatch;
 use writer::Writer;
 pub(crate) use writer::{Addition, Queue};
 use xxhash_rust::xxh3::xxh3_64;
@@ -47,11 +53,11 @@ use crate::{
 
 /// A process that writes the journal.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Session {
-    host: String,
-    pid: u32,
+pub(crate) struct Session {
+    pub(crate) host: String,
+    pub(crate) pid: u32,
     /// Seconds since 1970.
-    began: f64,
+    pub(crate) began: f64,
 }
 
 /// What to do with a journal that is there already.
@@ -260,6 +266,8 @@ fn begin(file: &mut File, identity: &Identity, hash: Option<u64>, end: u64) -> i
 #[derive(Default)]
 struct Contents {
     identity: Option<Identity>,
+    /// Who has begun to write it last.
+    session: Option<Session>,
     /// The hash that the records bear, if there are any.
     hash: Option<u64>,
     index: Index,
@@ -336,7 +344,8 @@ fn take_in(
                 None => {}
             }
         }
-        Kind::Session => {}
+        Kind::Session => contents.session = serde_json::from_slice(&record(offset, size)?.1).ok(),
+        Kind::Events => {}
         Kind::Trace => contents.index.trace.push((offset, size)),
         Kind::Values if fits => contents.index.insert(start, located),
         Kind::Failed | Kind::Attempt if fits && count == 1 => {
@@ -375,6 +384,15 @@ fn failure_of((header, mut payload): Record) -> io::Result<Failure> {
         payload.push(0);
     }
     decode(&payload).map_err(io::Error::other)
+}
+
+/// The rows of a record of the trace.
+fn trace_of((header, payload): Record) -> io::Result<TraceBlock> {
+    let block = match header.layout & SLOTS {
+        0 => decode::<EarlierBlock>(&payload).map(TraceBlock::from),
+        _ => decode(&payload),
+    };
+    block.map_err(io::Error::other)
 }
 
 fn last_session(file: &File) -> io::Result<Option<Session>> {
@@ -427,12 +445,8 @@ impl Complete {
     /// When the journal cannot be read any more.
     pub(crate) fn trace(&self) -> impl Iterator<Item = Result<TraceBlock, Error>> {
         self.index.trace.iter().map(|&(offset, size)| {
-            let block = |(header, payload): Record| match header.layout & SLOTS {
-                0 => decode::<EarlierBlock>(&payload).map(TraceBlock::from),
-                _ => decode(&payload),
-            };
             read_record(&self.reader.file, offset, size)
-                .and_then(|record| block(record).map_err(io::Error::other))
+                .and_then(trace_of)
                 .map_err(|error| storage(&self.reader.path, error))
         })
     }

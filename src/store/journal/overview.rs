@@ -2,13 +2,17 @@
 
 use std::{fs::File, io::Read};
 
-use super::{Attempt, Identity, failure_of, read, read_record, record, refused, storage};
-use crate::{error::Error, paths::Named, store::lock, task_set::TaskSet};
+use super::{
+    Attempt, Identity, Session, failure_of, is_written_from, read, read_record, record, refused, storage,
+};
+use crate::{error::Error, paths::Named, task_set::TaskSet};
 
 /// What a journal holds.
 pub(crate) struct Overview {
     /// `None` where the first record is damaged.
     pub(crate) identity: Option<Identity>,
+    /// Who has begun to write it last.
+    pub(crate) session: Option<Session>,
     pub(crate) done: TaskSet,
     pub(crate) failed: TaskSet,
     /// The first failures, in the order of the tasks.
@@ -47,9 +51,11 @@ impl Overview {
             failures.push(Attempt { task, failure: failure_of(record).map_err(failed)? });
         }
         let (done, failed) = contents.index.known();
-        let in_use = lock::is_written(&site.path);
+        let host = contents.session.as_ref().map(|session| session.host.as_str());
+        let in_use = is_written_from(path, host);
         Ok(Some(Overview {
             identity: contents.identity,
+            session: contents.session,
             done,
             failed,
             failures,

@@ -33,12 +33,16 @@ pub(super) enum Kind {
     Attempt = 5,
     /// When and where chunks ran. Payload: rows.
     Trace = 6,
+    /// Of what happened, what no other record tells: for those who watch. Payload: lines of `--events`.
+    Events = 7,
 }
 
 impl Kind {
     fn from_u8(byte: u8) -> Option<Kind> {
         use Kind::*;
-        [Identity, Session, Values, Failed, Attempt, Trace].get(usize::from(byte).checked_sub(1)?).copied()
+        [Identity, Session, Values, Failed, Attempt, Trace, Events]
+            .get(usize::from(byte).checked_sub(1)?)
+            .copied()
     }
 }
 
@@ -123,6 +127,13 @@ impl<R: Read + Seek> Scan<R> {
     pub(super) fn new(mut source: R) -> io::Result<Scan<R>> {
         let length = source.seek(SeekFrom::End(0))?;
         Ok(Scan { source, length, at: 0, identity: None, over: false, piece: Vec::new() })
+    }
+
+    /// Goes on behind a record that ends at `at`; `identity` is that of the first.
+    #[cfg(feature = "cli")]
+    pub(super) fn behind(source: R, at: u64, identity: Option<u64>) -> io::Result<Scan<R>> {
+        let scan = Scan::new(source)?;
+        Ok(Scan { at: at.min(scan.length), identity, ..scan })
     }
 
     /// The next record, or what is there instead; `None` at the end.

@@ -158,6 +158,54 @@ fn a_trace_without_slots_of_an_earlier_journal_is_read() {
     assert_eq!(trace[1].rows, [TraceRow { slot: 0, pid: 0, ..row(50) }]);
 }
 
+/// What a follower tells, in short.
+#[cfg(feature = "cli")]
+fn follow(follower: &mut Follower) -> Vec<String> {
+    let mut told = Vec::new();
+    let mut take = |entry| {
+        told.push(match entry {
+            Entry::Identity(identity) => format!("identity of {:?} tasks", identity.tasks),
+            Entry::Session(session) => format!("session of {}", session.pid),
+            Entry::Done { start, count } => format!("done {start} and {count}"),
+            Entry::Failed { attempt, last } => format!("failed {}, last {last}", attempt.task),
+            Entry::Trace(block) => format!("trace of {} chunks", block.rows.len()),
+            Entry::Events(lines) => String::from_utf8(lines).unwrap(),
+        });
+    };
+    follower.read(&mut take).unwrap();
+    told
+}
+
+#[cfg(feature = "cli")]
+#[test]
+fn a_journal_that_grows_byte_by_byte_is_followed_record_by_record() {
+    let more = [Addition::Event(b"{\"t\":1}".to_vec())];
+    let (folder, path) = written(entries().into_iter().chain(more).collect());
+    let whole = std::fs::read(&path).unwrap();
+    let at_once = follow(&mut Follower::open(&Named::new(&path)).unwrap());
+    for expected in [
+        "identity of Some(100) tasks",
+        "done 10 and 5",
+        "failed 20, last false",
+        "failed 20, last true",
+        "{\"t\":1}\n",
+    ] {
+        assert!(at_once.iter().any(|told| told == expected), "{expected} in {at_once:?}");
+    }
+    let growing = folder.path().join("growing.journal");
+    let mut file = File::create(&growing).unwrap();
+    let mut follower = Follower::open(&Named::new(&growing)).unwrap();
+    let mut told = Vec::new();
+    for byte in &whole {
+        file.write_all(&[*byte]).unwrap();
+        told.extend(follow(&mut follower));
+    }
+    assert_eq!(told, at_once);
+    assert!(!follower.is_another());
+    file.set_len(10).unwrap();
+    assert!(follower.is_another(), "it was begun anew");
+}
+
 #[test]
 fn a_task_that_is_run_again_has_its_last_outcome() {
     let (_folder, path) = written(entries());

@@ -13,6 +13,7 @@ use std::{
 use super::{
     index::{Index, Located},
     record::{self, Header, Kind, SLOTS, TABLE, VALUE},
+    under_way::{Dispatch, UnderWay},
 };
 use crate::{
     error::{Error, ErrorKind, Failure},
@@ -50,6 +51,10 @@ pub(crate) enum Addition {
         row: TraceRow,
         host: Arc<str>,
     },
+    /// A chunk was sent to a worker.
+    Dispatched(Dispatch),
+    /// A line of `--events`, for those who watch.
+    Event(Vec<u8>),
     /// What the journal is of, now that more is known of it.
     Identity(Vec<u8>),
 }
@@ -59,6 +64,7 @@ impl Addition {
     fn size(&self) -> u64 {
         match self {
             Addition::Outcome(piece) => piece.size() + 64,
+            Addition::Event(line) => line.len() as u64 + 64,
             _ => 64,
         }
     }
@@ -247,6 +253,10 @@ struct Log {
     buffer: Vec<u8>,
     run: Option<Stretch>,
     trace: TraceBlock,
+    /// What workers have been sent, and has not come back.
+    under_way: UnderWay,
+    /// Lines that become one record.
+    events: Vec<u8>,
     unsynced: u64,
     last_flush: Instant,
     last_sync: Instant,
@@ -264,6 +274,8 @@ impl Log {
             buffer: Vec::new(),
             run: None,
             trace: TraceBlock::default(),
+            under_way: UnderWay::default(),
+            events: Vec::new(),
             unsynced: 0,
             last_flush: Instant::now(),
             last_sync: Instant::now(),
@@ -276,6 +288,7 @@ impl Log {
             for entry in taken.entries {
                 self.add(entry)?;
             }
+            self.under_way.tell_old(Instant::now(), &mut self.events);
             let last = taken.closed && taken.all;
             if taken.urgent || last || self.last_flush.elapsed() >= FLUSH_TIME {
                 self.flush()?;
@@ -302,7 +315,8 @@ impl Log {
             Some(self.last_flush + FLUSH_TIME)
         } else {
             // Without anything to write or to sync there is nothing to wake up for.
-            (self.unsynced > 0).then(|| self.last_sync + SYNC_TIME)
+            let sync = (self.unsynced > 0).then(|| self.last_sync + SYNC_TIME);
+            sync.into_iter().chain(self.under_way.due()).min()
         };
         let ready =
             |contents: &mut Waiting| !contents.entries.is_empty() || contents.closed || contents.urgent;
@@ -324,7 +338,10 @@ impl Log {
 
     /// Something was taken that is not in the file.
     fn is_pending(&self) -> bool {
-        !self.buffer.is_empty() || self.run.is_some() || !self.trace.rows.is_empty()
+        !self.buffer.is_empty()
+            || self.run.is_some()
+            || !self.trace.rows.is_empty()
+            || !self.events.is_empty()
     }
 
     fn add(&mut self, entry: Addition) -> io::Result<()> {
@@ -347,7 +364,17 @@ impl Log {
                 Ok(())
             }
             Addition::Attempt { task, failure } => self.failure(Kind::Attempt, task, 1, &failure),
+            Addition::Dispatched(dispatch) => {
+                self.under_way.sent(dispatch);
+                Ok(())
+            }
+            Addition::Event(line) => {
+                self.events.extend_from_slice(&line);
+                self.events.push(b'\n');
+                Ok(())
+            }
             Addition::Chunk { row, host } => {
+                self.under_way.returned(row.rank, row.start);
                 self.trace.push(row, &host);
                 if self.trace.rows.len() >= TRACE_ROWS { self.close_trace() } else { Ok(()) }
             }
@@ -390,6 +417,14 @@ impl Log {
         let (offset, size) = self.record(Kind::Trace, 0, block.rows.len() as u64, SLOTS, &payload)?;
         self.index.trace.push((offset, size));
         Ok(())
+    }
+
+    fn close_events(&mut self) -> io::Result<()> {
+        if self.events.is_empty() {
+            return Ok(());
+        }
+        let lines = std::mem::take(&mut self.events);
+        self.record(Kind::Events, 0, 0, 0, &lines).map(drop)
     }
 
     fn outcome(&mut self, start: u64, count: u64, layout: u8, payload: &[u8]) -> io::Result<()> {
@@ -451,6 +486,7 @@ impl Log {
     fn flush(&mut self) -> io::Result<()> {
         self.close_run()?;
         self.close_trace()?;
+        self.close_events()?;
         self.write_buffer()
     }
 
