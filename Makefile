@@ -39,7 +39,7 @@ target/python/installed: tests/python/requirements.txt
 
 check:
 	cargo fmt --check
-	shellcheck setup.sh .ci/run slurm/*.sh tests/*/*.sh docker/*.sh benches/*.sh
+	shellcheck setup.sh .ci/run slurm/*.sh tests/*/*.sh docker/*.sh benches/*.sh docs/pictures/*.sh
 	cargo clippy --all-targets -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" cargo doc --no-deps
 

@@ -13,6 +13,8 @@ mod plot;
 mod progress;
 mod run;
 mod settings;
+#[cfg(all(test, feature = "hdf5", feature = "mpi"))]
+mod settings_page;
 #[cfg(feature = "hdf5")]
 mod show;
 #[cfg(feature = "hdf5")]

@@ -44,7 +44,7 @@ const MESSAGES: usize = 1000;
 
 #[derive(Args, Clone, Debug)]
 #[group(skip)]
-struct Flags {
+pub(super) struct Flags {
     #[command(flatten)]
     settings: Settings,
     #[command(flatten)]
