@@ -1,6 +1,6 @@
 # The two commands: `make run` and `make test`. Both install what is missing first.
 
-.PHONY: run test test-all check features extension unit python-tests stacks package bench fuzz setup setup-tests python clean
+.PHONY: run test test-all check book features extension unit python-tests stacks package bench fuzz setup setup-tests python clean
 
 # Open MPI's mpiexec refuses root unless it is told otherwise, as in a container.
 ifeq ($(shell id -u),0)
@@ -13,7 +13,7 @@ run: setup
 	cargo build --release
 	mpiexec --oversubscribe -n 3 target/release/rankpool run pi --tasks 1000 --samples 2000000
 
-test: setup-tests python check features extension unit python-tests stacks package
+test: setup-tests python check book features extension unit python-tests stacks package
 	@echo "all checks passed"
 
 # What test runs, and more than a sample of what dies when, and on both other MPI libraries.
@@ -42,6 +42,11 @@ check:
 	shellcheck setup.sh .ci/run slurm/*.sh tests/*/*.sh docker/*.sh benches/*.sh docs/pictures/*.sh
 	cargo clippy --all-targets -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" cargo doc --no-deps
+
+# The pages of docs/ as a book, in target/book.
+book: setup-tests
+	@target/tools/bin/mdbook build >target/book.log 2>&1; code=$$?; cat target/book.log; \
+	[ $$code = 0 ] && ! grep -qE "WARN|ERROR" target/book.log
 
 # Without MPI and HDF5: no libclang, no MPI library, no HDF5 in the tree, and it works.
 features:
