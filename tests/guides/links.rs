@@ -27,7 +27,7 @@ fn links(markdown: &str) -> Vec<String> {
 fn anchors(markdown: &str) -> BTreeSet<String> {
     let (_, around) = blocks(markdown);
     let headings = around.lines().filter(|line| line.starts_with('#'));
-    let anchor = |heading: &str| {
+    let anchor = |heading: &str| -> String {
         let kept = heading.trim_start_matches('#').trim().to_lowercase();
         let kept = kept.chars().filter(|c| c.is_alphanumeric() || [' ', '-', '_'].contains(c));
         kept.map(|c| if c == ' ' { '-' } else { c }).collect()
