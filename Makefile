@@ -1,6 +1,6 @@
 # The two commands: `make run` and `make test`. Both install what is missing first.
 
-.PHONY: run test test-all check deny features extension unit python-tests stacks package bench fuzz setup setup-tests python clean
+.PHONY: run test test-all check book deny features extension unit python-tests stacks package bench fuzz setup setup-tests python clean
 
 # Open MPI's mpiexec refuses root unless it is told otherwise, as in a container.
 ifeq ($(shell id -u),0)
@@ -13,7 +13,7 @@ run: setup
 	cargo build --release
 	mpiexec --oversubscribe -n 3 target/release/rankpool run pi --tasks 1000 --samples 2000000
 
-test: setup-tests python check deny features extension unit python-tests stacks package
+test: setup-tests python check book deny features extension unit python-tests stacks package
 	@echo "all checks passed"
 
 # What test runs, and more than a sample of what dies when, and on both other MPI libraries.
@@ -39,7 +39,7 @@ target/python/installed: tests/python/requirements.txt
 
 check:
 	cargo fmt --check
-	shellcheck setup.sh .ci/run slurm/*.sh tests/*/*.sh docker/*.sh benches/*.sh
+	shellcheck setup.sh .ci/run slurm/*.sh tests/*/*.sh docker/*.sh benches/*.sh docs/pictures/*.sh
 	cargo clippy --all-targets -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" cargo doc --no-deps
 
@@ -50,6 +50,11 @@ deny: setup
 	    CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off \
 	    cargo install --quiet --locked --no-default-features --root target/tools cargo-deny@0.20.2
 	PATH="$(CURDIR)/target/tools/bin:$$PATH" cargo deny --workspace --log-level error check --hide-inclusion-graph bans licenses sources
+
+# The pages of docs/ as a book, in target/book.
+book: setup-tests
+	@target/tools/bin/mdbook build >target/book.log 2>&1; code=$$?; cat target/book.log; \
+	[ $$code = 0 ] && ! grep -qE "WARN|ERROR" target/book.log
 
 # Without MPI and HDF5: no libclang, no MPI library, no HDF5 in the tree, and it works.
 features:

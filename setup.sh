@@ -85,3 +85,8 @@ if [ "$(printf '%s\n1.88.0\n' "$found" | sort -V | head -n1)" != "1.88.0" ]; the
     echo "setup: Rust $found is too old: 1.88 or newer is needed (rustup update)" >&2
     exit 1
 fi
+
+if [ "${1:-}" = tests ] && ! [ -x target/tools/bin/mdbook ]; then
+    echo "setup: installing mdbook in target/tools" # a minute and a half on two CPUs, without its server and search
+    cargo install --quiet --locked --no-default-features --root target/tools mdbook@0.5.4
+fi

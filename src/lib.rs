@@ -71,6 +71,17 @@ mod task_set;
 mod wire;
 mod worker;
 
+/// The programs of README.md and docs/ compile and run.
+#[cfg(all(doctest, feature = "cli"))]
+mod pages {
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+    #[doc = include_str!("../docs/library.md")]
+    struct Library;
+    #[doc = include_str!("../docs/own-job.md")]
+    struct OwnJob;
+}
+
 /// The decoders, for the fuzz targets in `fuzz/`.
 #[cfg(fuzzing)]
 #[doc(hidden)]

@@ -17,6 +17,8 @@ mod support;
 #[allow(dead_code)] // The tests of the sbatch scripts use the rest.
 #[path = "slurm/cluster.rs"]
 mod cluster;
+#[path = "guides/links.rs"]
+mod links;
 
 use std::{
     path::{Path, PathBuf},
@@ -209,6 +211,26 @@ fn check(name: &'static str) {
 #[test]
 fn the_commands_of_the_guide_for_clusters_work() {
     check("hpc.md");
+}
+
+#[test]
+fn the_commands_of_the_tutorial_work() {
+    check("first-sweep.md");
+}
+
+#[test]
+fn the_commands_of_the_page_on_runs_work() {
+    check("runs.md");
+}
+
+#[test]
+fn the_commands_of_the_page_on_modes_work() {
+    check("modes.md");
+}
+
+#[test]
+fn the_commands_of_the_page_on_reports_work() {
+    check("report-and-exit-codes.md");
 }
 
 #[test]

@@ -15,6 +15,8 @@ mod out;
 mod plot;
 mod run;
 mod settings;
+#[cfg(all(test, feature = "hdf5", feature = "mpi"))]
+mod settings_page;
 #[cfg(feature = "hdf5")]
 mod show;
 #[cfg(feature = "hdf5")]

@@ -39,7 +39,7 @@ const TOLD: usize = 5;
 
 #[derive(Args, Clone, Debug)]
 #[group(skip)]
-struct Flags {
+pub(super) struct Flags {
     #[command(flatten)]
     settings: Settings,
     #[command(flatten)]
