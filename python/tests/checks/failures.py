@@ -207,7 +207,7 @@ def a_module_that_a_worker_has_not_is_named(pool: Executor) -> None:
     with pytest.raises(ImportError) as caught:
         list(pool.map(only_on_rank_0.f, range(3)))
     text = str(caught.value)
-    assert re.search(rf"on rank [1-9]\d* \({socket.gethostname()}, process \d+, ", text), text
+    assert re.search(rf"on rank \d+ \({socket.gethostname()}, process \d+, ", text), text
     assert "No module named 'only_on_rank_0'" in text and "sys.path" in text, text
     usable(pool)
 
