@@ -235,3 +235,8 @@ fn the_commands_of_the_guide_to_workers_that_stay_work() {
 fn the_commands_of_the_guide_to_python_work() {
     check("python.md");
 }
+
+#[test]
+fn the_commands_of_the_page_on_reports_work() {
+    check("report.md");
+}

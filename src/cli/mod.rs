@@ -11,6 +11,8 @@ mod log;
 mod out;
 mod plot;
 mod progress;
+#[cfg(feature = "hdf5")]
+mod report;
 mod run;
 mod settings;
 #[cfg(feature = "hdf5")]
@@ -104,8 +106,8 @@ macro_rules! jobs {
     };
 }
 
-/// The `main` of a program that runs jobs: `list`, `run`, `show`, `export`, `simulate`, `slurm`, `doctor` and `bench`, with every flag, for the
-/// given jobs. On a worker it serves and does not return.
+/// The `main` of a program that runs jobs: `list`, `run`, `show`, `export`, `report`, `simulate`, `slurm`, `doctor` and `bench`, with every flag, for
+/// the given jobs. On a worker it serves and does not return.
 ///
 /// Exit codes: 0 all tasks done, 1 some tasks failed, 2 bad usage, 70 internal error or no worker
 /// left, 75 stopped early by a signal or the end of its time. Rank 0 leaves its code in the file that
@@ -161,7 +163,7 @@ fn command_line(jobs: &Jobs) -> ExitCode {
         Err(error) => return refuse(&error, &command(jobs)),
     };
     let ended = match matches.subcommand() {
-        Some(("list" | "doctor" | "show" | "export" | "simulate" | "slurm", matches))
+        Some(("list" | "doctor" | "show" | "export" | "report" | "simulate" | "slurm", matches))
             if !launch::is_first(launch::variable) && !doctor::is_probe(matches) =>
         {
             Ok(ExitCode::SUCCESS)
@@ -175,6 +177,8 @@ fn command_line(jobs: &Jobs) -> ExitCode {
         Some(("show", matches)) => show::execute(matches),
         #[cfg(feature = "hdf5")]
         Some(("export", matches)) => export::execute(matches),
+        #[cfg(feature = "hdf5")]
+        Some(("report", matches)) => report::execute(matches),
         Some(("run", matches)) => match matches.subcommand() {
             Some((name, matches)) => jobs.entries.iter().find(|job| job.name == name).map_or_else(
                 || Err(Error::usage(format!("there is no job {name}"))),
@@ -220,7 +224,8 @@ fn command(jobs: &Jobs) -> Command {
         .subcommand(doctor::command())
         .subcommand(bench::command());
     #[cfg(feature = "hdf5")]
-    let program = program.subcommand(show::command()).subcommand(export::command());
+    let program =
+        program.subcommand(show::command()).subcommand(export::command()).subcommand(report::command());
     program
 }
 

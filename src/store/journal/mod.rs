@@ -6,6 +6,8 @@
 //! belong to: those behind them are found again by their magic number, and count.
 
 mod earlier;
+#[cfg(all(feature = "cli", feature = "hdf5"))]
+mod history;
 mod identity;
 mod index;
 mod known;
@@ -24,6 +26,8 @@ use std::{
 };
 
 use earlier::EarlierBlock;
+#[cfg(all(feature = "cli", feature = "hdf5"))]
+pub(crate) use history::History;
 pub(crate) use identity::{Identity, Subject};
 use index::{Index, Located};
 pub(crate) use known::Known;
@@ -377,6 +381,15 @@ fn failure_of((header, mut payload): Record) -> io::Result<Failure> {
     decode(&payload).map_err(io::Error::other)
 }
 
+/// The rows of the trace that a record holds; those of an earlier version have neither slot nor process.
+fn trace_of((header, payload): Record) -> io::Result<TraceBlock> {
+    let block = match header.layout & SLOTS {
+        0 => decode::<EarlierBlock>(&payload).map(TraceBlock::from),
+        _ => decode(&payload),
+    };
+    block.map_err(io::Error::other)
+}
+
 fn last_session(file: &File) -> io::Result<Option<Session>> {
     let mut source = file;
     source.seek(SeekFrom::Start(0))?;
@@ -427,12 +440,8 @@ impl Complete {
     /// When the journal cannot be read any more.
     pub(crate) fn trace(&self) -> impl Iterator<Item = Result<TraceBlock, Error>> {
         self.index.trace.iter().map(|&(offset, size)| {
-            let block = |(header, payload): Record| match header.layout & SLOTS {
-                0 => decode::<EarlierBlock>(&payload).map(TraceBlock::from),
-                _ => decode(&payload),
-            };
             read_record(&self.reader.file, offset, size)
-                .and_then(|record| block(record).map_err(io::Error::other))
+                .and_then(trace_of)
                 .map_err(|error| storage(&self.reader.path, error))
         })
     }
