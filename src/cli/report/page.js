@@ -7,7 +7,7 @@
   const rows = data.names.length;
   const view = { from: 0, to: wall };
   // Room above the rows for marks, and below for the times.
-  const HEAD = data.marks.some(([at]) => at > 0) ? 12 : 0;
+  const HEAD = data.marks.some(([at]) => at > wall / 1000) ? 12 : 0;
   const AXIS = 24;
   const CURVES = 132;
   const RESTING = "Drag to move; + and − or the wheel with Ctrl to zoom, also by keys: + − ← → 0 when the timeline has the focus. " +
@@ -140,7 +140,7 @@
         pen.lineTo(x + 5, 1);
         pen.lineTo(x, HEAD - 1);
         pen.fill();
-      } else if (at > 0 && (what !== "ended" || text)) {
+      } else if (at > wall / 1000 && (what !== "ended" || text)) {
         pen.strokeStyle = what === "drained" ? colours.states[data.states.indexOf("drained")] : colours.text;
         pen.setLineDash([5, 3]);
         pen.beginPath();

@@ -306,7 +306,7 @@ pub(super) fn count(number: f64) -> String {
 pub(super) fn seconds(time: f64) -> String {
     match time {
         time if time <= 0.0 => "0 s".into(),
-        time if time < 1e-3 => format!("{:.3} us", time * 1e6).replace(".000", ""),
+        time if time < 1e-3 => format!("{} us", digits(time * 1e6)),
         time if time < 1.0 => format!("{} ms", digits(time * 1e3)),
         time if time < 120.0 => format!("{} s", digits(time)),
         time => {

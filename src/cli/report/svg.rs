@@ -167,7 +167,7 @@ fn marks(out: &mut String, figures: &Figures, timeline: f64) {
                 continue;
             }
             What::Drained => COLOURS[State::Drained as usize],
-            What::Began if mark.at > 0.0 => "#1b2430",
+            What::Began if mark.at > 0.001 * wall => "#1b2430",
             What::Ended if !mark.text.is_empty() => "#1b2430",
             What::Began | What::Ended => continue,
         };
