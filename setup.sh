@@ -34,6 +34,7 @@ if [ "${1:-}" = tests ]; then
         need "command -v dockerd && command -v docker" docker.io iptables
         need "docker compose version || command -v docker-compose" docker-compose
         need "command -v debootstrap" debootstrap
+        need "command -v chromium" chromium # draws what report makes
         need "parallel --version | grep '^GNU parallel'" parallel # what its manual shows, beside ours
     fi
 fi

@@ -262,3 +262,8 @@ fn the_commands_of_the_guide_to_python_work() {
 fn the_commands_of_the_page_on_watching_work() {
     check("watch.md");
 }
+
+#[test]
+fn the_commands_of_the_page_on_reports_work() {
+    check("report.md");
+}

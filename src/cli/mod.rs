@@ -13,6 +13,8 @@ mod list;
 mod log;
 mod out;
 mod plot;
+#[cfg(feature = "hdf5")]
+mod report;
 mod run;
 mod settings;
 #[cfg(all(test, feature = "hdf5", feature = "mpi"))]
@@ -119,8 +121,8 @@ macro_rules! jobs {
     };
 }
 
-/// The `main` of a program that runs jobs: `list`, `run`, `watch`, `show`, `export`, `simulate`, `slurm`, `doctor`, `bench`,
-/// `completions` and `man`, with every flag, for the given jobs. On a worker it serves and does not return.
+/// The `main` of a program that runs jobs: `list`, `run`, `watch`, `show`, `export`, `report`, `simulate`, `slurm`, `doctor`,
+/// `bench`, `completions` and `man`, with every flag, for the given jobs. On a worker it serves and does not return.
 ///
 /// Exit codes: 0 all tasks done, 1 some tasks failed, 2 bad usage, 70 internal error or no worker
 /// left, 75 stopped early by a signal or the end of its time. Rank 0 leaves its code in the file that
@@ -177,7 +179,8 @@ fn command_line(jobs: &Jobs) -> ExitCode {
     };
     let ended = match matches.subcommand() {
         Some((
-            "list" | "completions" | "man" | "doctor" | "show" | "export" | "simulate" | "slurm" | "watch",
+            "list" | "completions" | "man" | "doctor" | "show" | "export" | "report" | "simulate" | "slurm"
+            | "watch",
             matches,
         )) if !launch::is_first(launch::variable) && !doctor::is_probe(matches) => Ok(ExitCode::SUCCESS),
         Some(("bench", matches)) => bench::execute(matches),
@@ -192,6 +195,8 @@ fn command_line(jobs: &Jobs) -> ExitCode {
         Some(("show", matches)) => show::execute(matches),
         #[cfg(feature = "hdf5")]
         Some(("export", matches)) => export::execute(matches),
+        #[cfg(feature = "hdf5")]
+        Some(("report", matches)) => report::execute(matches),
         Some(("run", matches)) => match matches.subcommand() {
             Some((name, matches)) => jobs.entries.iter().find(|job| job.name == name).map_or_else(
                 || Err(Error::usage(format!("there is no job {name}"))),
@@ -239,7 +244,8 @@ fn command(jobs: &Jobs) -> Command {
         .subcommand(complete::completions_command())
         .subcommand(complete::man_command());
     #[cfg(feature = "hdf5")]
-    let program = program.subcommand(show::command()).subcommand(export::command());
+    let program =
+        program.subcommand(show::command()).subcommand(export::command()).subcommand(report::command());
     program
 }
 

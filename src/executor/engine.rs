@@ -294,6 +294,9 @@ impl Engine {
             }
             Command::Drain(until) => {
                 self.drain_until = Some(until);
+                if let Some(watching) = &mut self.watching {
+                    watching.tell(Happening::Draining);
+                }
                 self.tell(Event::Drained);
             }
             Command::GiveUp => self.cancel(true),

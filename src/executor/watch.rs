@@ -46,6 +46,8 @@ pub(crate) enum Happening<'a> {
         failure: &'a Failure,
         last: bool,
     },
+    /// Nothing more is begun, and what runs is cut short.
+    Draining,
 }
 
 /// When and where a chunk was run; of a leader's chunk, what each child has run.

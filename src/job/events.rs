@@ -84,6 +84,7 @@ pub(super) enum Event {
         pid: u32,
         reason: String,
     },
+    DrainBegan {},
     RunEnded {
         time: String,
         /// Null when the run could not be summed up.
@@ -141,6 +142,7 @@ impl Event {
                 message: failure.message.clone(),
                 last: *last,
             },
+            Happening::Draining => Event::DrainBegan {},
         })
     }
 }

@@ -153,7 +153,7 @@ impl Watch for Recorder {
             }
             Happening::Lost { .. } => self.notes.lock().lost_workers += 1,
             Happening::ChildLost { .. } => self.notes.lock().lost_children += 1,
-            Happening::ChildJoined { .. } | Happening::Dispatched { .. } => {}
+            Happening::ChildJoined { .. } | Happening::Dispatched { .. } | Happening::Draining => {}
         }
     }
 }

@@ -33,7 +33,7 @@ use hdf5::{
 };
 pub(crate) use inputs::Inputs;
 use read_column::FixedRows;
-pub(crate) use reader::{Heading, Reader, Row};
+pub(crate) use reader::{ErrorEntry, Heading, Reader, Row};
 use record_columns::RecordColumn;
 
 use super::{

@@ -8,6 +8,8 @@
 mod earlier;
 #[cfg(feature = "cli")]
 mod follow;
+#[cfg(all(feature = "cli", feature = "hdf5"))]
+mod history;
 mod identity;
 mod index;
 mod known;
@@ -29,6 +31,8 @@ use std::{
 use earlier::EarlierBlock;
 #[cfg(feature = "cli")]
 pub(crate) use follow::{Entry, Follower, is_written_from};
+#[cfg(all(feature = "cli", feature = "hdf5"))]
+pub(crate) use history::History;
 pub(crate) use identity::{Identity, Subject};
 use index::{Index, Located};
 pub(crate) use known::Known;
@@ -386,7 +390,7 @@ fn failure_of((header, mut payload): Record) -> io::Result<Failure> {
     decode(&payload).map_err(io::Error::other)
 }
 
-/// The rows of a record of the trace.
+/// The rows of the trace that a record holds; those of an earlier version have neither slot nor process.
 fn trace_of((header, payload): Record) -> io::Result<TraceBlock> {
     let block = match header.layout & SLOTS {
         0 => decode::<EarlierBlock>(&payload).map(TraceBlock::from),

@@ -1,0 +1,61 @@
+//! What a journal tells of the past of a run: it is read as it lies there, while others may append to it.
+
+use std::{fs::File, io::Read};
+
+use super::{Attempt, Identity, failure_of, read, read_record, record, refused, storage, trace_of};
+use crate::{
+    error::Error,
+    paths::Named,
+    store::{TraceRow, lock},
+    task_set::TaskSet,
+};
+
+/// What happened in a run so far.
+pub(crate) struct History {
+    /// `None` where the first record is damaged.
+    pub(crate) identity: Option<Identity>,
+    pub(crate) done: TaskSet,
+    pub(crate) failed: TaskSet,
+    /// The attempts that failed, by task and attempt.
+    pub(crate) attempts: Vec<Attempt>,
+    /// When and where chunks ran, each with its host, in the order in which they came back.
+    pub(crate) chunks: Vec<(TraceRow, String)>,
+    /// A process writes it.
+    pub(crate) in_use: bool,
+}
+
+impl History {
+    /// Reads a file; `None` when it is no journal.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(crate) fn of(path: &Named) -> Result<Option<History>, Error> {
+        let site = path.site()?;
+        if !site.exists {
+            return Ok(None);
+        }
+        let mut file = File::open(&site.path).map_err(|error| refused(path, error))?;
+        let mut first = Vec::new();
+        Read::by_ref(&mut file).take(4).read_to_end(&mut first).map_err(|error| refused(path, error))?;
+        if first.len() < 4 || !record::begins_like_a_journal(&first) {
+            return Ok(None);
+        }
+        let failed = |error| storage(path, error);
+        let in_use = lock::is_written(&site.path);
+        let contents = read(&file).map_err(failed)?;
+        let record = |(offset, size)| read_record(&file, offset, size);
+        let mut attempts = Vec::new();
+        for (&(task, _), &place) in &contents.index.attempts {
+            let failure = record(place).and_then(failure_of).map_err(failed)?;
+            attempts.push(Attempt { task, failure });
+        }
+        let mut chunks = Vec::new();
+        for &place in &contents.index.trace {
+            let block = record(place).and_then(trace_of).map_err(failed)?;
+            let host = |row: &TraceRow| block.hosts.get(row.host as usize).cloned().unwrap_or_default();
+            chunks.extend(block.rows.iter().map(|row| (*row, host(row))));
+        }
+        let (done, failed) = contents.index.known();
+        Ok(Some(History { identity: contents.identity, done, failed, attempts, chunks, in_use }))
+    }
+}
