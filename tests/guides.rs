@@ -264,6 +264,6 @@ fn the_commands_of_the_page_on_watching_work() {
 }
 
 #[test]
-fn the_commands_of_the_page_on_reports_work() {
+fn the_commands_of_the_page_on_the_picture_of_a_run_work() {
     check("report.md");
 }

@@ -168,7 +168,8 @@ fn keep_for_watchers(queue: &Queue, t: f64, happening: &Happening<'_>) {
         Happening::Joined(_)
         | Happening::Lost { .. }
         | Happening::ChildJoined { .. }
-        | Happening::ChildLost { .. } => {
+        | Happening::ChildLost { .. }
+        | Happening::Draining => {
             if let Some(line) = Event::of(happening).and_then(|event| event.line(t)) {
                 queue.push(Addition::Event(line));
             }
