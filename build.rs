@@ -14,15 +14,17 @@ fn main() {
     point_to_mpi();
 }
 
-/// The commit of the checkout, or the one that cargo has packaged.
+/// The commit of the checkout, or the one that cargo has packaged. A debug build does not name it: it would be built anew
+/// with every commit.
 fn name_commit() {
     const PACKAGED: &str = ".cargo_vcs_info.json";
     println!("cargo:rerun-if-changed={PACKAGED}");
     let packaged = std::fs::read_to_string(PACKAGED).ok();
     let packaged = packaged.as_deref().and_then(|text| text.split("\"sha1\": \"").nth(1)?.get(..12));
-    let commit = match packaged {
-        Some(commit) => Some(commit.to_string()),
-        None => {
+    let is_release = std::env::var("PROFILE").is_ok_and(|profile| profile == "release");
+    let built_from = match packaged {
+        Some(commit) => format!("commit {commit}"),
+        None if is_release => {
             // Both change with the commit: the branch that is checked out, and what has become of it.
             for place in ["HEAD", "logs/HEAD"] {
                 if let Some(place) = git(&["rev-parse", "--git-path", place]) {
@@ -30,9 +32,11 @@ fn name_commit() {
                 }
             }
             git(&["rev-parse", "--short=12", "HEAD"])
+                .map_or_else(|| "of an unknown commit".to_string(), |commit| format!("commit {commit}"))
         }
+        None => "debug build".to_string(),
     };
-    println!("cargo:rustc-env=COMMIT_AT_BUILD={}", commit.as_deref().unwrap_or("of an unknown commit"));
+    println!("cargo:rustc-env=BUILT_FROM={built_from}");
 }
 
 /// What git answers in a checkout of this package, and not in one that this package merely lies in.

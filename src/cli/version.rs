@@ -9,7 +9,7 @@ pub(super) fn of(program_version: &str) -> String {
             .collect();
     let mut lines = vec![
         format!("{} {program_version}", crate::launch::program()),
-        format!("rankpool  {} ({})", env!("CARGO_PKG_VERSION"), env!("COMMIT_AT_BUILD")),
+        format!("rankpool  {} ({})", env!("CARGO_PKG_VERSION"), env!("BUILT_FROM")),
         format!("features  {}", features.join(" ")),
     ];
     #[cfg(feature = "mpi")]
