@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import concurrent.futures
 import pickle
+import sys
 from typing import Any
+
+if sys.version_info >= (3, 11):
+    Timeout = TimeoutError
+else:
+
+    class Timeout(concurrent.futures.TimeoutError, TimeoutError):
+        """Python has two of them before 3.11."""
 
 
 class RankpoolError(Exception):
@@ -81,7 +89,7 @@ class TaskLost(TaskError):
     kind = "Quarantined"
 
 
-class TaskTimeout(TaskError, concurrent.futures.TimeoutError):
+class TaskTimeout(TaskError, Timeout):
     """The task ran longer than its ``task_timeout``."""
 
     kind = "TimedOut"

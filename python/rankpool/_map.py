@@ -12,7 +12,7 @@ from typing import Any, Callable, cast
 from . import _pickling
 from ._bar import Bar
 from ._blocks import Blocks
-from ._errors import Cancelled
+from ._errors import Cancelled, Timeout
 from ._future import Failed, failure, unloadable
 from ._rankpool import Map
 from ._scatter import Scattered
@@ -188,7 +188,7 @@ class Mapping:
         if outcome is None:
             if wait:
                 self.close()
-                raise TimeoutError(f"the next result has not come within {self._timeout} seconds of the call")
+                raise Timeout(f"the next result has not come within {self._timeout} seconds of the call")
             return None
         if len(outcome) == 3:
             return self._done(*outcome)
