@@ -7,16 +7,21 @@ pub(super) fn of(program_version: &str) -> String {
             .into_iter()
             .filter_map(|(name, has)| has.then_some(name))
             .collect();
-    let mut lines = vec![
-        format!("{} {program_version}", crate::launch::program()),
-        format!("rankpool  {} ({})", env!("CARGO_PKG_VERSION"), env!("BUILT_FROM")),
-        format!("features  {}", features.join(" ")),
-    ];
     #[cfg(feature = "mpi")]
-    lines.push(format!("MPI       {}", first_line(&crate::mpi::library_version())));
+    let mpi = format!("MPI       {}\n", first_line(&crate::mpi::library_version()));
+    #[cfg(not(feature = "mpi"))]
+    let mpi = "";
     #[cfg(feature = "hdf5")]
-    lines.push(format!("HDF5      {}", crate::store::hdf5_version()));
-    lines.join("\n") + "\n"
+    let hdf5 = format!("HDF5      {}\n", crate::store::hdf5_version());
+    #[cfg(not(feature = "hdf5"))]
+    let hdf5 = "";
+    format!(
+        "{} {program_version}\nrankpool  {} ({})\nfeatures  {}\n{mpi}{hdf5}",
+        crate::launch::program(),
+        env!("CARGO_PKG_VERSION"),
+        env!("BUILT_FROM"),
+        features.join(" "),
+    )
 }
 
 /// MPICH tells how it was configured, on lines of their own.
