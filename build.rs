@@ -18,12 +18,15 @@ fn main() {
 /// with every commit.
 fn name_commit() {
     const PACKAGED: &str = ".cargo_vcs_info.json";
-    println!("cargo:rerun-if-changed={PACKAGED}");
     let packaged = std::fs::read_to_string(PACKAGED).ok();
     let packaged = packaged.as_deref().and_then(|text| text.split("\"sha1\": \"").nth(1)?.get(..12));
     let is_release = std::env::var("PROFILE").is_ok_and(|profile| profile == "release");
     let built_from = match packaged {
-        Some(commit) => format!("commit {commit}"),
+        Some(commit) => {
+            // Where there is none, cargo would take a missing file for a changed one each time.
+            println!("cargo:rerun-if-changed={PACKAGED}");
+            format!("commit {commit}")
+        }
         None if is_release => {
             // Both change with the commit: the branch that is checked out, and what has become of it.
             for place in ["HEAD", "logs/HEAD"] {

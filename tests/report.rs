@@ -5,7 +5,7 @@ mod support;
 use std::{fs, process::Command, time::Duration};
 
 use rustix::process::Signal;
-use support::{Ended, python, skipped, start, wait, ways::Folder};
+use support::{Ended, python, signal_process, skipped, start, wait, ways::Folder};
 
 const RANKPOOL: &str = env!("CARGO_BIN_EXE_rankpool");
 /// No page is larger.
@@ -111,18 +111,29 @@ fn a_run_that_goes_on_is_drawn_from_its_journal() {
         "--chunk",
         "1",
         "--mode",
-        "threads",
+        "processes",
         "-w",
         "2",
     ];
     let mut running = start(&mut command(&[&run[..], &["--output", &out, "--progress", "none"]].concat()));
-    let text = wait(Duration::from_secs(60), Duration::from_millis(200), "a chunk in the journal", || {
-        let ended = rankpool(&["report", &out, "--force"]);
-        match fs::read_to_string(&page) {
-            Ok(text) if text.contains("<canvas") && !text.contains("No chunk has come back") => Ok(text),
-            _ => Err(ended.stderr),
-        }
-    });
+    let page_with = |words: &str| {
+        wait(Duration::from_secs(60), Duration::from_millis(200), words, || {
+            let ended = rankpool(&["report", &out, "--force"]);
+            match fs::read_to_string(&page) {
+                Ok(text) if text.contains(words) && !text.contains("No chunk has come back") => Ok(text),
+                _ => Err(ended.stderr),
+            }
+        })
+    };
+    page_with("<canvas");
+    // The thread that has started a worker is its parent.
+    let threads = fs::read_dir(format!("/proc/{}/task", running.pid())).unwrap().flatten();
+    let children = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    let workers: Vec<u32> = children
+        .flat_map(|list| list.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<_>>())
+        .collect();
+    signal_process(*workers.last().unwrap(), Signal::KILL);
+    let text = page_with("was lost");
     assert!(running.lives());
     for part in ["of 4,000 tasks done", "the run goes on", "out.h5.journal", "A journal does not tell"] {
         assert!(text.contains(part), "{part} is not in the page");

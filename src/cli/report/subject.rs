@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::SystemTime};
 
 use serde_json::Value;
 
-use super::marks::{self, Mark};
+use super::marks::{self, Mark, What};
 use crate::{
     error::{Error, ErrorKind},
     paths::Named,
@@ -155,7 +155,12 @@ fn of_result_file(reader: Reader) -> Result<Subject, Error> {
 }
 
 fn of_journal(history: History) -> Subject {
-    let History { identity, done, failed, attempts, chunks, in_use } = history;
+    let History { identity, done, failed, attempts, chunks, events, in_use } = history;
+    let marks = marks::of_lines(&events, None);
+    let lost = |child: bool| {
+        let is = |mark: &&Mark| matches!(mark.what, What::Lost { slot, .. } if slot.is_some() == child);
+        marks.iter().filter(is).count() as u64
+    };
     let identity = identity.as_ref();
     let job = identity.map(|identity| match &identity.subject {
         Identified::Job { job, .. } => job.clone(),
@@ -187,9 +192,12 @@ fn of_journal(history: History) -> Subject {
         }),
         wall: chunks.iter().map(|(row, _)| row.ended).fold(0.0, f64::max),
         width: 1,
+        lost_workers: lost(false),
+        lost_children: lost(true),
         run: identity.map(|identity| identity.run.clone()),
         attempts: attempts.into_iter().map(entry).collect(),
         chunks,
+        marks,
         provenance,
         unknown: vec!["how many slots there are beside those that ran a task", "the command line", "inputs"],
         ..Subject::default()

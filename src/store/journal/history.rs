@@ -20,6 +20,8 @@ pub(crate) struct History {
     pub(crate) attempts: Vec<Attempt>,
     /// When and where chunks ran, each with its host, in the order in which they came back.
     pub(crate) chunks: Vec<(TraceRow, String)>,
+    /// Of what happened, what nothing else here tells: lines of `--events`.
+    pub(crate) events: String,
     /// A process writes it.
     pub(crate) in_use: bool,
 }
@@ -55,7 +57,12 @@ impl History {
             let host = |row: &TraceRow| block.hosts.get(row.host as usize).cloned().unwrap_or_default();
             chunks.extend(block.rows.iter().map(|row| (*row, host(row))));
         }
+        let mut events = String::new();
+        for &place in &contents.index.events {
+            let (_, lines) = record(place).map_err(failed)?;
+            events += &String::from_utf8_lossy(&lines);
+        }
         let (done, failed) = contents.index.known();
-        Ok(Some(History { identity: contents.identity, done, failed, attempts, chunks, in_use }))
+        Ok(Some(History { identity: contents.identity, done, failed, attempts, chunks, events, in_use }))
     }
 }

@@ -22,6 +22,8 @@ pub(super) struct Index {
     pub(super) attempts: BTreeMap<(u64, u16), (u64, u64)>,
     /// The records of the trace: offset and size.
     pub(super) trace: Vec<(u64, u64)>,
+    /// The records of events: offset and size.
+    pub(super) events: Vec<(u64, u64)>,
 }
 
 impl Index {

@@ -349,7 +349,7 @@ fn take_in(
             }
         }
         Kind::Session => contents.session = serde_json::from_slice(&record(offset, size)?.1).ok(),
-        Kind::Events => {}
+        Kind::Events => contents.index.events.push((offset, size)),
         Kind::Trace => contents.index.trace.push((offset, size)),
         Kind::Values if fits => contents.index.insert(start, located),
         Kind::Failed | Kind::Attempt if fits && count == 1 => {
