@@ -117,7 +117,7 @@ fn a_users_program_shows_its_own_description_version_and_jobs() {
         said[1].starts_with("Counts sheep\n") && said[1].contains("users-program run sheep --flock <FLOCK>")
     );
     assert!(said[2].contains("mpiexec -n 4 users-program run sheep --flock <FLOCK> "), "{}", said[2]);
-    for text in said {
+    for text in &said[1..] {
         assert!(!text.contains("rankpool ") && !text.contains(" pi "), "{text}");
     }
 }

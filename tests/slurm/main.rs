@@ -499,9 +499,10 @@ fn typed(cluster: &Cluster) {
 /// Waits until a journal has outcomes of tasks.
 #[track_caller]
 fn some_done(journal: &Path) {
-    wait(SOON, PAUSE, "a journal that grows", || {
-        let length = std::fs::metadata(journal).map(|data| data.len()).unwrap_or(0);
-        if length > 1000 { Ok(()) } else { Err(format!("{length} bytes")) }
+    wait(SOON, PAUSE, "outcomes in a journal", || {
+        let shown = Command::new(PROGRAM).args(["show", "--json"]).arg(journal).output().unwrap();
+        let shown: Value = serde_json::from_slice(&shown.stdout).unwrap_or_default();
+        if shown["done"].as_u64() >= Some(4) { Ok(()) } else { Err(shown.to_string()) }
     });
 }
 
