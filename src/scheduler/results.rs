@@ -116,6 +116,9 @@ impl Scheduler {
 
     /// Queues those of the tasks `from .. to` of a dispatch that are not known: its worker has not run them.
     fn left_out(&mut self, dispatch: &Dispatch, known: &TaskSet, from: u64, to: u64) {
+        if from == to {
+            return; // As nearly always.
+        }
         let Some(call) = self.calls.get_mut(&dispatch.call) else {
             return;
         };
