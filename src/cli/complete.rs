@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use clap_complete::Shell;
 
-use super::{examples, out, program, variables::without_label};
+use super::{examples, out, program, variables::unreadable};
 use crate::{
     error::{Error, ErrorKind},
     paths::explain,
@@ -48,8 +48,7 @@ pub(super) fn man_command() -> Command {
 /// # Errors
 /// When standard output cannot be written.
 pub(super) fn completions(matches: &ArgMatches, mut command: Command) -> Result<ExitCode, Error> {
-    let flags =
-        CompletionsFlags::from_arg_matches(matches).map_err(|error| Error::usage(without_label(&error)))?;
+    let flags = CompletionsFlags::from_arg_matches(matches).map_err(unreadable)?;
     let mut script = Vec::new();
     clap_complete::generate(flags.shell, &mut command, program(), &mut script);
     out::print(&script).map(|()| ExitCode::SUCCESS)
@@ -60,7 +59,7 @@ pub(super) fn completions(matches: &ArgMatches, mut command: Command) -> Result<
 /// # Errors
 /// When the folder cannot be made, or a page not written.
 pub(super) fn man(matches: &ArgMatches, command: Command) -> Result<ExitCode, Error> {
-    let flags = ManFlags::from_arg_matches(matches).map_err(|error| Error::usage(without_label(&error)))?;
+    let flags = ManFlags::from_arg_matches(matches).map_err(unreadable)?;
     let folder = &flags.folder;
     let failed = |error: std::io::Error| {
         Error::new(

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{
     examples, out,
     settings::Settings,
-    variables::{slips, without_empty},
+    variables::{slips, unreadable, without_empty},
 };
 use crate::{error::Error, launch::doctor::examine, say::say};
 
@@ -42,7 +42,7 @@ pub(super) fn is_probe(matches: &ArgMatches) -> bool {
 }
 
 pub(super) fn execute(matches: &ArgMatches, programs: &Command) -> Result<ExitCode, Error> {
-    let flags = Flags::from_arg_matches(matches).map_err(|error| Error::usage(error.to_string()))?;
+    let flags = Flags::from_arg_matches(matches).map_err(unreadable)?;
     if let Some(probe) = &flags.probe {
         return probe_inside(probe);
     }

@@ -9,7 +9,7 @@ use std::{
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use serde_json::{Value, json};
 
-use super::{examples, out, signals};
+use super::{examples, out, signals, variables::unreadable};
 use crate::{
     error::{Error, ErrorKind},
     paths::{Draft, Named, explain},
@@ -56,7 +56,7 @@ pub(super) fn command() -> Command {
 }
 
 pub(super) fn execute(matches: &ArgMatches) -> Result<ExitCode, Error> {
-    let flags = Flags::from_arg_matches(matches).map_err(|error| Error::usage(error.to_string()))?;
+    let flags = Flags::from_arg_matches(matches).map_err(unreadable)?;
     let reader = Reader::open(&flags.file)?;
     let Some(to) = &flags.to else {
         return out::written(write(&flags, &reader, io::stdout())?).map(|()| ExitCode::SUCCESS);

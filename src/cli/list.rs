@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use serde_json::{Value, json};
 
-use super::{Entry, out, variables::without_label};
+use super::{Entry, out, variables::unreadable};
 use crate::error::Error;
 
 #[derive(Args, Clone, Debug)]
@@ -20,7 +20,7 @@ pub(super) fn command() -> Command {
 }
 
 pub(super) fn execute(matches: &ArgMatches, jobs: &[Entry]) -> Result<ExitCode, Error> {
-    let flags = Flags::from_arg_matches(matches).map_err(|error| Error::usage(without_label(&error)))?;
+    let flags = Flags::from_arg_matches(matches).map_err(unreadable)?;
     if flags.json {
         let jobs: Value = jobs.iter().map(described).collect();
         return out::print(format!("{jobs}\n").as_bytes()).map(|()| ExitCode::SUCCESS);

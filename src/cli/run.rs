@@ -17,7 +17,7 @@ use super::{
     log, out, program,
     settings::{Files, Settings, Show},
     signals,
-    variables::{slips, with_settings, without_empty, without_label},
+    variables::{slips, unreadable, with_settings, without_empty},
     walltime,
 };
 use crate::{
@@ -104,19 +104,14 @@ const OF_EVERY_RUN: [(&str, &str, Option<char>, &str); 3] = [
     ("run_verbose", "verbose", Some('v'), "run-verbose"),
 ];
 
-/// What both of clap's readings end in when a flag is no good.
-fn unreadable(error: &clap::Error) -> Error {
-    Error::usage(without_label(error))
-}
-
 pub(super) fn execute<J: Job + Args>(matches: &ArgMatches) -> Result<ExitCode, Error> {
     start::<J>(matches).map_err(|error| with_settings(error, &command::<J>()))
 }
 
 /// Starts the run; on rank 0 it ends the program, too.
 fn start<J: Job + Args>(matches: &ArgMatches) -> Result<ExitCode, Error> {
-    let job = J::from_arg_matches(matches).map_err(|error| unreadable(&error))?;
-    let flags = Flags::from_arg_matches(matches).map_err(|error| unreadable(&error))?;
+    let job = J::from_arg_matches(matches).map_err(unreadable)?;
+    let flags = Flags::from_arg_matches(matches).map_err(unreadable)?;
     let began = Instant::now();
     flags.files.check()?;
     if flags.dry_run {

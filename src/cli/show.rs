@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use serde_json::{Value, json};
 
-use super::{examples, out, show_journal};
+use super::{examples, out, show_journal, variables::unreadable};
 use crate::{
     error::{Error, ErrorKind},
     paths::Named,
@@ -40,7 +40,7 @@ pub(super) fn command() -> Command {
 }
 
 pub(super) fn execute(matches: &ArgMatches) -> Result<ExitCode, Error> {
-    let flags = Flags::from_arg_matches(matches).map_err(|error| Error::usage(error.to_string()))?;
+    let flags = Flags::from_arg_matches(matches).map_err(unreadable)?;
     let (shown, tell): (Value, fn(&Value) -> String) = match show_journal::examine(&flags.file)? {
         Some(shown) => (shown, show_journal::tell),
         None => (examine(&flags)?, tell),

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{
     examples, out, plot,
     values::{chunk, count_from_1},
+    variables::unreadable,
 };
 use crate::{
     error::Error,
@@ -115,7 +116,7 @@ pub(super) fn command() -> Command {
 }
 
 pub(super) fn execute(matches: &ArgMatches) -> Result<ExitCode, Error> {
-    let flags = Flags::from_arg_matches(matches).map_err(|error| Error::usage(error.to_string()))?;
+    let flags = Flags::from_arg_matches(matches).map_err(unreadable)?;
     let tag = std::process::id().to_string();
     let draft = flags.plot.as_ref().map(|plot| Draft::begin(plot, &tag, flags.force, "--force replaces it"));
     let draft = draft.transpose()?;

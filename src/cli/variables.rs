@@ -61,6 +61,11 @@ pub(super) fn without_label(error: &clap::Error) -> String {
     text.strip_prefix("error: ").unwrap_or(&text).trim_end().to_string()
 }
 
+/// What clap's second reading ends in when a flag is no good.
+pub(super) fn unreadable(error: clap::Error) -> Error {
+    Error::usage(without_label(&error))
+}
+
 /// An error of usage, with the settings that come from the environment: one of them may be what is wrong.
 pub(super) fn with_settings(error: Error, command: &Command) -> Error {
     let mut names: Vec<String> = of_flags(command).into_iter().map(|(_, variable)| variable).collect();

@@ -18,7 +18,7 @@ use super::{
     examples, log, out, program,
     settings::Workers,
     signals,
-    variables::{slips, with_settings, without_empty},
+    variables::{slips, unreadable, with_settings, without_empty},
 };
 use crate::{
     error::Error,
@@ -64,7 +64,7 @@ pub(super) fn execute(matches: &ArgMatches) -> Result<ExitCode, Error> {
 
 /// Starts the workers and measures; on rank 0 it ends the program, too.
 fn start(matches: &ArgMatches) -> Result<ExitCode, Error> {
-    let flags = Flags::from_arg_matches(matches).map_err(|error| Error::usage(error.to_string()))?;
+    let flags = Flags::from_arg_matches(matches).map_err(unreadable)?;
     let folder = flags.folder.clone().unwrap_or_else(std::env::temp_dir);
     if !folder.is_dir() {
         if !launch::is_first(launch::variable) {

@@ -22,6 +22,7 @@ use figures::Figures;
 use subject::Subject;
 
 use super::{examples, out, signals};
+use crate::cli::variables::unreadable;
 use crate::{
     error::{Error, ErrorKind},
     paths::{Draft, Named, explain},
@@ -61,7 +62,7 @@ pub(super) fn command() -> Command {
 }
 
 pub(super) fn execute(matches: &ArgMatches) -> Result<ExitCode, Error> {
-    let flags = Flags::from_arg_matches(matches).map_err(|error| Error::usage(error.to_string()))?;
+    let flags = Flags::from_arg_matches(matches).map_err(unreadable)?;
     let page = match (&flags.output, &flags.svg) {
         (None, Some(_)) => None,
         (Some(page), _) => Some(page.clone()),

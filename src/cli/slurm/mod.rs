@@ -117,8 +117,7 @@ pub(super) fn command(job: &str) -> Command {
 }
 
 pub(super) fn execute(matches: &ArgMatches, jobs: &Jobs) -> Result<ExitCode, Error> {
-    let flags =
-        Flags::from_arg_matches(matches).map_err(|error| Error::usage(variables::without_label(&error)))?;
+    let flags = Flags::from_arg_matches(matches).map_err(variables::unreadable)?;
     let script = flags.script(jobs)?;
     if let Some(path) = &flags.output_script {
         let mut file = std::fs::File::create_new(path.site()?.path)

@@ -26,6 +26,7 @@ use self::{
     state::{Ended, News, Standing, State},
 };
 use super::{examples, out};
+use crate::cli::variables::unreadable;
 use crate::{error::Error, paths::Named, store::now};
 
 /// How a journal begins, and an HDF5 file.
@@ -51,7 +52,7 @@ pub(super) fn command() -> Command {
 }
 
 pub(super) fn execute(matches: &ArgMatches) -> Result<ExitCode, Error> {
-    let flags = Flags::from_arg_matches(matches).map_err(|error| Error::usage(error.to_string()))?;
+    let flags = Flags::from_arg_matches(matches).map_err(unreadable)?;
     let mut watched = Watched::open(&flags.file)?;
     watched.look()?;
     if flags.once || !has_screen() {

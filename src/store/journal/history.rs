@@ -1,14 +1,7 @@
 //! What a journal tells of the past of a run: it is read as it lies there, while others may append to it.
 
-use std::{fs::File, io::Read};
-
-use super::{Attempt, Identity, failure_of, read, read_record, record, refused, storage, trace_of};
-use crate::{
-    error::Error,
-    paths::Named,
-    store::{TraceRow, lock},
-    task_set::TaskSet,
-};
+use super::{Attempt, Identity, failure_of, is_written_from, opened, read, read_record, storage, trace_of};
+use crate::{error::Error, paths::Named, store::TraceRow, task_set::TaskSet};
 
 /// What happened in a run so far.
 pub(crate) struct History {
@@ -32,18 +25,8 @@ impl History {
     /// # Errors
     /// When it cannot be read.
     pub(crate) fn of(path: &Named) -> Result<Option<History>, Error> {
-        let site = path.site()?;
-        if !site.exists {
-            return Ok(None);
-        }
-        let mut file = File::open(&site.path).map_err(|error| refused(path, error))?;
-        let mut first = Vec::new();
-        Read::by_ref(&mut file).take(4).read_to_end(&mut first).map_err(|error| refused(path, error))?;
-        if first.len() < 4 || !record::begins_like_a_journal(&first) {
-            return Ok(None);
-        }
+        let Some(file) = opened(path)? else { return Ok(None) };
         let failed = |error| storage(path, error);
-        let in_use = lock::is_written(&site.path);
         let contents = read(&file).map_err(failed)?;
         let record = |(offset, size)| read_record(&file, offset, size);
         let mut attempts = Vec::new();
@@ -63,6 +46,8 @@ impl History {
             events += &String::from_utf8_lossy(&lines);
         }
         let (done, failed) = contents.index.known();
+        let host = contents.session.as_ref().map(|session| session.host.as_str());
+        let in_use = is_written_from(path, host);
         Ok(Some(History { identity: contents.identity, done, failed, attempts, chunks, events, in_use }))
     }
 }

@@ -291,6 +291,22 @@ impl Contents {
 }
 
 /// Reads the whole journal; wrong bytes are no error.
+/// A file that begins like a journal, to be read as it lies there; `None` where there is none, or it is something else.
+///
+/// # Errors
+/// When it cannot be read.
+#[cfg(all(feature = "cli", feature = "hdf5"))]
+fn opened(path: &Named) -> Result<Option<File>, Error> {
+    let site = path.site()?;
+    if !site.exists {
+        return Ok(None);
+    }
+    let mut file = File::open(&site.path).map_err(|error| refused(path, error))?;
+    let mut first = Vec::new();
+    Read::by_ref(&mut file).take(4).read_to_end(&mut first).map_err(|error| refused(path, error))?;
+    Ok((first.len() == 4 && record::begins_like_a_journal(&first)).then_some(file))
+}
+
 fn read(file: &File) -> io::Result<Contents> {
     let mut source = file;
     source.seek(SeekFrom::Start(0))?;

@@ -1,10 +1,6 @@
 //! What a journal holds, for people. It is read without being changed.
 
-use std::{fs::File, io::Read};
-
-use super::{
-    Attempt, Identity, Session, failure_of, is_written_from, read, read_record, record, refused, storage,
-};
+use super::{Attempt, Identity, Session, failure_of, is_written_from, opened, read, read_record, storage};
 use crate::{error::Error, paths::Named, task_set::TaskSet};
 
 /// What a journal holds.
@@ -29,16 +25,7 @@ impl Overview {
     /// # Errors
     /// When it cannot be read.
     pub(crate) fn of(path: &Named, most: usize) -> Result<Option<Overview>, Error> {
-        let site = path.site()?;
-        if !site.exists {
-            return Ok(None);
-        }
-        let mut file = File::open(&site.path).map_err(|error| refused(path, error))?;
-        let mut first = Vec::new();
-        Read::by_ref(&mut file).take(4).read_to_end(&mut first).map_err(|error| refused(path, error))?;
-        if first.len() < 4 || !record::begins_like_a_journal(&first) {
-            return Ok(None);
-        }
+        let Some(file) = opened(path)? else { return Ok(None) };
         let failed = |error| storage(path, error);
         let mut contents = read(&file).map_err(failed)?;
         let length = file.metadata().map_err(failed)?.len();
