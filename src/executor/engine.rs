@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     error::{Error, Failure},
-    fabric::{Ending, Expecting, Fabric, Idle, News, Pause, Woken, WorkerInfo, sleep_exactly},
+    fabric::{Ending, Expecting, Fabric, Idle, News, Pause, Woken, WorkerInfo, run_promptly, sleep_exactly},
     launch,
     scheduler::{Action, CallId, Dispatch, Event, Scheduler, WorkerId},
     sync::lock,
@@ -120,6 +120,7 @@ impl Engine {
     pub(super) fn run(mut self) -> Result<(), Error> {
         let mut news = Vec::new();
         sleep_exactly();
+        run_promptly();
         loop {
             let began = Instant::now();
             self.scheduler.set_now((began - self.began).as_nanos() as u64);

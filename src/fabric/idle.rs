@@ -24,8 +24,6 @@ const LONGEST_OF_THE_UNHURRIED: Duration = Duration::from_micros(200);
 const PART_OF_THE_UNHURRIED: u32 = 4;
 /// Events are seldom when the time between them is longer, on average: to be awake for the next one would cost much.
 const SELDOM: Duration = Duration::from_millis(2);
-/// Nanoseconds by which the system may put off the end of a sleep, so that it can wake several threads at a time.
-const SLACK: u64 = 1_000;
 
 /// The next thing to do while waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,15 +61,6 @@ pub(crate) struct Idle {
     sleep: Duration,
     /// The time between events, smoothed.
     usual: Duration,
-}
-
-/// Has the sleeps of this thread end when they should.
-pub(crate) fn sleep_exactly() {
-    #[cfg(target_os = "linux")]
-    {
-        // Without it they are longer.
-        let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(SLACK));
-    }
 }
 
 impl Idle {

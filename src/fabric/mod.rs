@@ -31,11 +31,13 @@ pub(crate) mod timing;
 mod transport;
 #[cfg(feature = "mpi")]
 mod trips;
+mod wakeups;
 mod worker_side;
 
-pub(crate) use idle::{ALERT, Expecting, Idle, Pause, Woken, sleep_exactly};
+pub(crate) use idle::{ALERT, Expecting, Idle, Pause, Woken};
 pub(crate) use processes::serve_as_child;
 pub(crate) use start::{MOST_THREADS, Role, Started, Wanted, set_variables, start};
+pub(crate) use wakeups::{run_promptly, sleep_exactly};
 
 use std::time::Duration;
 

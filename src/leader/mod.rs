@@ -20,7 +20,7 @@ use crate::{
     error::Failure,
     fabric::{
         ALERT, Ending, Expecting, Fabric, Idle, Leads, News, Pause, Woken, WorkerInfo, processes::Processes,
-        remote::Remote, sleep_exactly,
+        remote::Remote, run_promptly, sleep_exactly,
     },
     wire::{Child, TeamNews, ToRank0, ToWorker},
     worker::{Goodbye, Link, LinkError, now_nanos},
@@ -241,6 +241,7 @@ enum Round {
 impl Leads for Leader {
     fn serve(mut self: Box<Self>, link: &mut dyn Link, woken: Woken) -> Result<Goodbye, LinkError> {
         sleep_exactly();
+        run_promptly();
         let mut idle = Idle::new(false).woken(woken);
         let mut news = Vec::new();
         loop {
