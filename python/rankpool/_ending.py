@@ -118,8 +118,8 @@ class Ending(concurrent.futures.Executor):
     def _give_up(self) -> None:
         """End the executor at once: nobody waits for tasks that run.
 
-        Processes that run some are killed. A task on a rank or a thread goes on to its end, and its outcome
-        is dropped.
+        Processes that run some are killed, those below ranks too. A task on a rank or a thread goes on to its
+        end, and its outcome is dropped.
         """
         if not self._claim_end():
             return

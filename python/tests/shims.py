@@ -11,6 +11,7 @@ WAYS: dict[str, tuple[int, dict[str, str]]] = {
     "alone": (0, {}),
     "one rank": (1, {}),
     "comm": (3, {}),
+    "children": (2, {"RANKPOOL_PROCESSES_PER_WORKER": "1"}),
 }
 #: Runs a program as if mpi4py were not installed.
 WITHOUT_MPI4PY = "import runpy, sys; sys.modules['mpi4py'] = None; runpy.run_path({!r}, run_name='__main__')"

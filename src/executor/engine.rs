@@ -1,6 +1,7 @@
 //! The engine's thread: carries events from the fabric and the user to the scheduler, and
 //! actions back. It owns the fabric, and with it everything that MPI is told.
 
+mod giving_up;
 #[cfg(test)]
 mod tests;
 
@@ -300,7 +301,10 @@ impl Engine {
                 }
                 self.tell(Event::Drained);
             }
-            Command::GiveUp => self.cancel(true),
+            Command::GiveUp => {
+                self.cancel(true);
+                self.end_tasks();
+            }
             Command::Rest { cancel, rested } => {
                 if cancel {
                     self.cancel(false);

@@ -136,9 +136,10 @@ impl Executor {
 }
 
 impl Executor {
-    /// Cancels all calls, and those whose tasks run too: who waits for them is told so at once. Nothing can end a task that
-    /// a rank or a thread runs, so it goes on to its end, and its outcome is dropped. Says whether all workers have come
-    /// to the end of what they ran within `wait`.
+    /// Cancels all calls, and those whose tasks run too: who waits for them is told so at once. A process that
+    /// runs nothing but tasks, in `processes` or below a rank, is killed if it runs one, and replaced. Nothing can end a
+    /// task that a rank or a thread runs, so it goes on to its end, and its outcome is dropped. Says whether all workers
+    /// have come to the end of what they ran within `wait`.
     ///
     /// ```
     /// use std::{thread, time::Duration};

@@ -41,6 +41,9 @@ pub(crate) use wakeups::{run_promptly, sleep_exactly};
 
 use std::time::Duration;
 
+/// Why a worker was lost that is killed for its task.
+pub(crate) const GIVEN_UP: &str = "killed, since its task was given up";
+
 use bytes::Bytes;
 
 use crate::{
@@ -176,6 +179,11 @@ pub(crate) trait Fabric {
 
     /// Gives a worker up: it is never sent another message, and is replaced where the mode can.
     fn give_up(&mut self, rank: u32);
+
+    /// Whether workers are child processes of this one, which can be killed at any time, and are replaced.
+    fn owns_workers(&self) -> bool {
+        false
+    }
 
     /// Workers that are being started in the place of lost ones.
     fn expected(&self) -> usize;

@@ -264,6 +264,10 @@ impl Transport for Processes {
         });
     }
 
+    fn owns_workers(&self) -> bool {
+        true
+    }
+
     fn abandon(&mut self, rank: u32) {
         if let Some(mut connected) = self.children.remove(&rank) {
             // It has been added, and its socket is open.

@@ -415,6 +415,10 @@ impl<T: Transport> Fabric for Remote<T> {
         }
     }
 
+    fn owns_workers(&self) -> bool {
+        self.transport.owns_workers()
+    }
+
     fn expected(&self) -> usize {
         self.coming + self.replacements.expected()
     }

@@ -56,6 +56,11 @@ pub(crate) trait Transport {
     /// Never touches this worker's connection again, and ends its process if it owns it.
     fn abandon(&mut self, rank: u32);
 
+    /// Whether workers are child processes of this one.
+    fn owns_workers(&self) -> bool {
+        false
+    }
+
     /// What the workers may expect of the one who started them.
     fn policy(&self) -> Policy;
 

@@ -19,8 +19,8 @@ pub(crate) use team::{ChildAt, Deed, Ran, Team};
 use crate::{
     error::Failure,
     fabric::{
-        ALERT, Ending, Expecting, Fabric, Idle, Leads, News, Pause, Woken, WorkerInfo, processes::Processes,
-        remote::Remote, run_promptly, sleep_exactly,
+        ALERT, Ending, Expecting, Fabric, GIVEN_UP, Idle, Leads, News, Pause, Woken, WorkerInfo,
+        processes::Processes, remote::Remote, run_promptly, sleep_exactly,
     },
     wire::{Child, TeamNews, ToRank0, ToWorker},
     worker::{Goodbye, Link, LinkError, now_nanos},
@@ -85,7 +85,7 @@ impl Leader {
         let mut moved = false;
         while let Some(message) = link.try_recv()? {
             moved = true;
-            if let Some(goodbye) = self.hear(message) {
+            if let Some(goodbye) = self.hear(message, link) {
                 return Ok(Round::Goodbye(goodbye));
             }
         }
@@ -117,7 +117,7 @@ impl Leader {
     }
 
     /// What rank 0 says.
-    fn hear(&mut self, message: ToWorker) -> Option<Goodbye> {
+    fn hear(&mut self, message: ToWorker, link: &mut dyn Link) -> Option<Goodbye> {
         match message {
             ToWorker::Chunk(chunk) => self.team.take(chunk, &mut self.deeds),
             ToWorker::Revoke { dispatch, .. } => self.team.recall(dispatch, &mut self.deeds),
@@ -127,6 +127,14 @@ impl Leader {
                     self.fabric.post(child, ToWorker::Forget { number });
                 }
                 self.fabric.transport().drop_shared(number);
+            }
+            ToWorker::GiveUp => {
+                for child in self.team.at_work() {
+                    if self.lost(child, GIVEN_UP.to_string(), link) {
+                        self.fabric.give_up(child);
+                        self.team.lost(child, &mut self.deeds);
+                    }
+                }
             }
             ToWorker::Shutdown { finalise } => return Some(Goodbye { finalise }),
             // Rank 0 does not say it to a worker at work.

@@ -272,6 +272,12 @@ impl Team {
         self.scheduler.in_flight()
     }
 
+    /// The children that run something.
+    pub(crate) fn at_work(&self) -> Vec<u32> {
+        let at_work = |child: &u32| self.scheduler.is_at_work(WorkerId(*child));
+        self.slots.keys().copied().filter(at_work).collect()
+    }
+
     /// Some child has nothing to do, or will have nothing when its chunk is done, unless rank 0 sends more.
     pub(crate) fn runs_dry(&self) -> bool {
         let dry = self.scheduler.runs_dry() || self.scheduler.unoccupied() > 0;

@@ -218,6 +218,11 @@ impl Scheduler {
         self.busy
     }
 
+    /// Whether this worker has a chunk.
+    pub(crate) fn is_at_work(&self, worker: WorkerId) -> bool {
+        self.workers.get(worker).is_some_and(|worker| !worker.outstanding().is_empty())
+    }
+
     /// Workers that have none.
     pub(crate) fn unoccupied(&self) -> usize {
         self.living - self.busy

@@ -34,14 +34,15 @@ pub(super) enum Kind {
     Mapped = 12,
     Team = 13,
     Partial = 14,
+    GiveUp = 15,
 }
 
 impl Kind {
     fn from_u8(byte: u8) -> Option<Kind> {
         use Kind::*;
-        const KINDS: [Kind; 14] = [
+        const KINDS: [Kind; 15] = [
             Hello, Welcome, Refuse, Ready, Share, Chunk, Revoke, Forget, Shutdown, Result, Request, Mapped,
-            Team, Partial,
+            Team, Partial, GiveUp,
         ];
         KINDS.get(usize::from(byte).checked_sub(1)?).copied()
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Child, Team};
 
 /// The version of everything in this folder. A worker that speaks another one is refused.
-pub(crate) const PROTOCOL: u32 = 6;
+pub(crate) const PROTOCOL: u32 = 7;
 
 /// A worker introduces itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -50,6 +50,8 @@ pub(crate) enum ToWorker {
     Forget {
         number: u64,
     },
+    /// For a leader: nobody wants what its children run. Kill those that run something.
+    GiveUp,
     /// Leave.
     Shutdown {
         /// MPI is to be finalised.
@@ -167,6 +169,7 @@ impl ToWorker {
                 Frame::new(Kind::Revoke, 0, 0, words([call, dispatch]), nothing())
             }
             ToWorker::Forget { number } => Frame::new(Kind::Forget, 0, 0, words([number]), nothing()),
+            ToWorker::GiveUp => Frame::new(Kind::GiveUp, 0, 0, [0; WORDS], nothing()),
             ToWorker::Shutdown { finalise } => {
                 Frame::new(Kind::Shutdown, 0, 0, words([u64::from(finalise)]), nothing())
             }
@@ -223,6 +226,10 @@ impl ToWorker {
             Kind::Forget if bare => {
                 let [number] = used(words)?;
                 ToWorker::Forget { number }
+            }
+            Kind::GiveUp if bare => {
+                let [] = used(words)?;
+                ToWorker::GiveUp
             }
             Kind::Shutdown if bare => match used(words)? {
                 [finalise @ (0 | 1)] => ToWorker::Shutdown { finalise: finalise == 1 },

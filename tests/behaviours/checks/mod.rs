@@ -2,6 +2,7 @@
 
 mod chunks;
 mod costs;
+mod ends;
 mod failures;
 mod futures;
 mod lasting;
@@ -35,6 +36,7 @@ pub fn all() -> impl Iterator<Item = Check> {
         futures::CHECKS,
         failures::CHECKS,
         places::CHECKS,
+        ends::CHECKS,
     ];
     files.concat().into_iter()
 }
