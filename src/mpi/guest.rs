@@ -6,6 +6,7 @@
 use std::{
     ffi::{c_int, c_void},
     marker::PhantomData,
+    mem::MaybeUninit,
     sync::OnceLock,
     thread,
     time::{Duration, Instant},
@@ -57,8 +58,11 @@ impl Group {
             return Err(Error::usage("the executor's communicator is MPI_COMM_NULL: this rank is not in it"));
         }
         let mut inter = 0;
-        // SAFETY: a communicator, and a place for the answer.
-        check("MPI_Comm_test_inter", unsafe { ffi::MPI_Comm_test_inter(self.0, &mut inter) })?;
+        // SAFETY: a place for the answer. What is no communicator is an error, which is returned.
+        let code = errors_returned(|| unsafe { ffi::MPI_Comm_test_inter(self.0, &mut inter) })?;
+        check("MPI_Comm_test_inter", code).map_err(|error| {
+            Error::usage(format!("the executor's communicator is none that MPI knows: {error}"))
+        })?;
         if inter != 0 {
             return Err(Error::usage(
                 "the executor's communicator is an intercommunicator: give one of a single group of ranks, as \
@@ -67,6 +71,34 @@ impl Group {
         }
         Ok(())
     }
+}
+
+/// Makes a call whose error belongs to no communicator, and returns it instead of ending the program, whatever the
+/// program has set. Such errors are raised on MPI_COMM_SELF since MPI 4.0 (section 9.3), and on MPI_COMM_WORLD before.
+fn errors_returned(call: impl FnOnce() -> c_int) -> Result<c_int, Error> {
+    // SAFETY: reading constants of the library.
+    let everywhere = unsafe { [ffi::RSMPI_COMM_WORLD, ffi::RSMPI_COMM_SELF] };
+    let mut before = Vec::new();
+    for communicator in everywhere {
+        let mut handler = MaybeUninit::uninit();
+        // SAFETY: a valid communicator, and a place for its handler.
+        let code = unsafe { ffi::MPI_Comm_get_errhandler(communicator, handler.as_mut_ptr()) };
+        check("MPI_Comm_get_errhandler", code)?;
+        // SAFETY: MPI has written it.
+        before.push((communicator, unsafe { handler.assume_init() }));
+        // SAFETY: a valid communicator, and a constant of the library.
+        let code = unsafe { ffi::MPI_Comm_set_errhandler(communicator, ffi::RSMPI_ERRORS_RETURN) };
+        check("MPI_Comm_set_errhandler", code)?;
+    }
+    let code = call();
+    for (communicator, mut handler) in before {
+        // SAFETY: the handler was got from this communicator, which has it again before our name of it is freed.
+        unsafe {
+            check("MPI_Comm_set_errhandler", ffi::MPI_Comm_set_errhandler(communicator, handler))?;
+            check("MPI_Errhandler_free", ffi::MPI_Errhandler_free(&mut handler))?;
+        }
+    }
+    Ok(code)
 }
 
 /// What a [`World`] is that others have initialised.
