@@ -88,6 +88,11 @@ pub(crate) fn is_foreign(get: impl Fn(&str) -> Option<String>, linked: &str) -> 
     (has("OMPI_COMM_WORLD_SIZE") && !open) || (has("PMI_RANK") && open && !has("SLURM_STEP_ID"))
 }
 
+/// Whether no launcher has started this process.
+pub(crate) fn is_alone() -> bool {
+    matches!(detect(super::variable), Ok(Launcher::None))
+}
+
 /// False on the ranks that leave talking to rank 0, and on all accidental copies but one.
 pub(crate) fn is_first(get: impl Fn(&str) -> Option<String> + Copy) -> bool {
     match detect(get) {

@@ -37,7 +37,7 @@ pub(crate) use bind::{run_on, shares};
 pub(crate) use code_file::{VARIABLE as CODE_FILE, look_at_code_file, named as code_file};
 #[cfg(any(feature = "mpi", feature = "cli"))]
 pub(crate) use detect::is_foreign;
-pub(crate) use detect::{Launcher, detect, is_first};
+pub(crate) use detect::{Launcher, detect, is_alone, is_first};
 pub use gpus::GpusPerTask;
 pub(crate) use gpus::{gpus, visible_gpus};
 #[cfg(feature = "cli")]
@@ -171,8 +171,7 @@ pub(crate) fn inside_a_task() -> bool {
 /// has allotted where it sets neither.
 pub(crate) fn cpu_limit() -> usize {
     let machine = std::thread::available_parallelism().map_or(1, usize::from);
-    let alone = matches!(detect(variable), Ok(Launcher::None));
-    let allotted = allocation().and_then(|allocation| allocation.cpus(alone));
+    let allotted = allocation().and_then(|allocation| allocation.cpus(is_alone()));
     allotted.map_or(machine, |cpus| machine.min(cpus as usize))
 }
 
