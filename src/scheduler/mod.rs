@@ -16,7 +16,7 @@ mod results;
 #[cfg(test)]
 mod sanity;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod times;
 
 use std::collections::{BTreeSet, VecDeque};
