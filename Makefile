@@ -43,13 +43,13 @@ check:
 	cargo clippy --all-targets -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" cargo doc --no-deps
 
-# Licences, bans and sources of the dependencies, by deny.toml. It runs once, so it is built fast and unoptimised. What
-# RustSec has to say of them needs a network: CONTRIBUTING.md, "A release".
-deny: setup
-	command -v cargo-deny >/dev/null || [ -x target/tools/bin/cargo-deny ] || \
-	    CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off \
-	    cargo install --quiet --locked --no-default-features --root target/tools cargo-deny@0.20.2
-	PATH="$(CURDIR)/target/tools/bin:$$PATH" cargo deny --workspace --log-level error check --hide-inclusion-graph bans licenses sources
+# Licences, bans and sources of the dependencies, by deny.toml. What RustSec has to say of them needs a network:
+# CONTRIBUTING.md, "A release".
+deny: setup-tests
+	for manifest in Cargo.toml tests/api/Cargo.toml; do \
+	    PATH="$(CURDIR)/target/tools/bin:$$PATH" cargo deny --manifest-path $$manifest --workspace --log-level error \
+	        check --hide-inclusion-graph bans licenses sources || exit 1; \
+	done
 
 # The pages of docs/ as a book, in target/book.
 book: setup-tests

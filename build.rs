@@ -1,5 +1,5 @@
-//! Tells the program which commit it is built from, and puts the folder of the MPI library that mpicc names into the program, where the loader looks for it. Open MPI 4
-//! and 5 go by one name: the loader may find the other one first.
+//! Tells the program which commit it is built from, and puts the folder of the MPI library that mpicc names into the
+//! program, where the loader looks for it. Open MPI 4 and 5 go by one name: the loader may find the other one first.
 
 use std::process::Command;
 

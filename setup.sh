@@ -87,7 +87,17 @@ if [ "$(printf '%s\n1.88.0\n' "$found" | sort -V | head -n1)" != "1.88.0" ]; the
     exit 1
 fi
 
-if [ "${1:-}" = tests ] && ! [ -x target/tools/bin/mdbook ]; then
-    echo "setup: installing mdbook in target/tools" # a minute and a half on two CPUs, without its server and search
-    cargo install --quiet --locked --no-default-features --root target/tools mdbook@0.5.4
+tool() { # tool PROGRAM VERSION
+    if ! [ -x "target/tools/bin/$1" ]; then
+        echo "setup: installing $1 in target/tools"
+        cargo install --quiet --locked --no-default-features --root target/tools "$1@$2"
+    fi
+}
+
+if [ "${1:-}" = tests ]; then
+    # They run for seconds, so they are built fast and unoptimised, beside each other.
+    export CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off
+    tool mdbook 0.5.4 &
+    tool cargo-deny 0.20.2
+    wait $!
 fi

@@ -168,7 +168,7 @@ impl fmt::Debug for TaskError {
 
 impl std::error::Error for TaskError {}
 
-/// A text that is not what was to be read from it, such as a [`Mode`](crate::Mode) or a [`Chunk`](crate::Chunk).
+/// Says that a text could not be read as a value, such as a [`Mode`](crate::Mode) or a [`Chunk`](crate::Chunk).
 ///
 /// ```
 /// let error = "fast".parse::<rankpool::Mode>().unwrap_err();
@@ -275,7 +275,7 @@ impl Error {
         Error::new(ErrorKind::Storage, text)
     }
 
-    /// The same, with the task under the name of its call, where it is of one.
+    /// The same error; the error of a task gets the label of its call.
     pub(crate) fn labelled(self, label: Option<&Arc<str>>) -> Error {
         match *self.0 {
             Inner::Task(task) => task.labelled(label).into(),

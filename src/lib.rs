@@ -43,7 +43,7 @@
 //! library, nor libclang, nor HDF5 is needed.
 #![deny(missing_docs)]
 #![warn(clippy::undocumented_unsafe_blocks)]
-// What only jobs and result files use is there without them, and unused.
+// Code that only jobs and result files use is compiled without these features, too, and is unused then.
 #![cfg_attr(not(all(feature = "cli", feature = "hdf5")), allow(dead_code, unused_imports))]
 
 #[cfg(feature = "cli")]

@@ -41,12 +41,12 @@ impl Named {
         &self.place
     }
 
-    /// The path whose name goes on with `suffix`.
+    /// The path with `suffix` added to its name.
     pub(crate) fn beside(&self, suffix: &str) -> Named {
         Named { typed: with_suffix(&self.typed, suffix), place: with_suffix(&self.place, suffix) }
     }
 
-    /// The path whose name does not go on with `suffix`, if it does.
+    /// The path without `suffix` at the end of its name; `None` if its name does not end so.
     #[cfg(feature = "cli")]
     pub(crate) fn without(&self, suffix: &str) -> Option<Named> {
         let cut = |path: &Path| Some(PathBuf::from(path.to_str()?.strip_suffix(suffix)?));
@@ -125,7 +125,7 @@ pub(crate) fn kind(found: &fs::Metadata) -> &'static str {
     }
 }
 
-/// A file in the making beside the name that it will have. One that is left before it has got its name goes.
+/// A new file under a temporary name, beside the name that it will get. It is removed if it is dropped before that.
 #[derive(Debug)]
 pub(crate) struct Draft {
     pub(crate) partial: PathBuf,
@@ -136,11 +136,11 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    /// Makes the file; `tag` tells it from those of others that are to have the same name.
+    /// Makes the file. `tag` tells it apart from the new files of others that are to get the same name.
     ///
     /// # Errors
-    /// When the name is taken and must not be replaced, is that of something else than a file, or the folder cannot
-    /// be written; `taken` says how a name that is taken can be had all the same.
+    /// When the name is taken and must not be replaced, when something other than a file has it, or when the folder
+    /// cannot be written. `taken` says what the user can do about a name that is taken.
     pub(crate) fn begin(path: &Named, tag: &str, replace: bool, taken: &str) -> Result<Draft, Error> {
         let site = path.site()?;
         if site.exists && !replace {
@@ -151,11 +151,11 @@ impl Draft {
         Ok(Draft { partial, path: path.clone(), site: site.path, replace, stays: false })
     }
 
-    /// Gives the file, which is complete, its name. Where the name was taken meanwhile and must not be replaced, the
-    /// file stays where it is.
+    /// Gives the complete file its name. If another file has taken the name meanwhile and must not be replaced, this
+    /// one stays where it is.
     ///
     /// # Errors
-    /// When it cannot have it; where the file stays, the text says where it is.
+    /// When it cannot have the name. If the file stays, the text says where.
     pub(crate) fn publish(mut self) -> Result<(), Error> {
         let renamed = if self.replace {
             fs::rename(&self.partial, &self.site)
@@ -200,15 +200,15 @@ fn rename_to_free(from: &Path, to: &Path) -> io::Result<()> {
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
         renamed => return Ok(renamed?),
     }
-    // A file system that cannot, such as NFS: a second name is never given in the place of another.
+    // A file system that cannot do this, such as NFS: a hard link never takes the place of another file.
     match fs::hard_link(from, to) {
         Ok(()) => {
-            // Both names are of the complete file.
+            // Both names lead to the complete file.
             let _ = fs::remove_file(from);
             Ok(())
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
-        // One without second names: take the free name, then replace what is our own.
+        // A file system without hard links: an empty file of ours takes the free name, and is then replaced.
         Err(_) => fs::File::create_new(to).and_then(|_| {
             fs::rename(from, to).inspect_err(|_| {
                 // An empty file would be taken for a result.

@@ -34,7 +34,7 @@ struct Queue {
     gone: u64,
     /// Texts that were left out since the last one that was put in.
     left_out: u64,
-    /// The writer did not get on while it was last waited for: `gone` as it was then.
+    /// The value of `gone` at the end of a wait during which the writer made no progress.
     stuck_at: Option<u64>,
     /// The writer's thread was started, or could not be.
     writer: Option<bool>,
@@ -149,13 +149,13 @@ fn write_all(mut text: &[u8]) {
             Err(Errno::INTR) => {}
             // A terminal or pipe that some other program has made non-blocking.
             Err(Errno::AGAIN) if is_writable(None) => {}
-            // A full device, a closed terminal, a reader that has gone: who cannot be told is not told.
+            // A full device, a closed terminal, a reader that has gone: nobody can be told.
             Err(_) => return,
         }
     }
 }
 
-/// Whether a write returns at once, or will have to be looked at for its error; waits for that as long as it may.
+/// Waits, for `limit` at most, until a write would return at once, if only with an error. False when it would not.
 fn is_writable(limit: Option<&Timespec>) -> bool {
     let stderr = rustix::stdio::stderr();
     loop {
@@ -166,7 +166,7 @@ fn is_writable(limit: Option<&Timespec>) -> bool {
     }
 }
 
-/// Waits until what was said has left, as long as it gets on, and for a second at most.
+/// Waits until what was said has been written: as long as the writer makes progress, and for a second at most.
 pub(crate) fn flush() {
     let deadline = Instant::now() + LAST_WAIT;
     let mut queue = lock();
@@ -213,10 +213,10 @@ pub(crate) fn finish() {
     }
 }
 
-/// Has everything that was printed so far leave the buffers of this process: Rust's, and those of C's `printf`.
-/// Waits for whoever reads standard output.
+/// Flushes what was printed so far: the buffers of Rust, and those of C's `printf`. Waits for whoever reads standard
+/// output.
 pub(crate) fn flush_prints() {
-    // An error is that of whoever printed.
+    // An error here concerns whoever printed.
     let _ = std::io::Write::flush(&mut std::io::stdout());
     #[cfg(target_os = "linux")]
     {

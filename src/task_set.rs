@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, iter, ops::Bound, str::FromStr};
 
-/// A set of task indices, kept as ranges: as small as it has gaps, whatever their number.
+/// A set of task indices, kept as ranges: its size depends on how many gaps there are, and not on how many tasks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TaskSet {
     /// Start and end of each range; they neither overlap nor touch.

@@ -6,57 +6,31 @@ mod support;
 use std::{path::Path, process::Command, time::Duration};
 
 use rustix::process::Signal;
-use support::{Ended, MPI, Running, Stack, mpiexec, stack, start, wait};
+use support::{Ended, MPI, Running, Stack, mpiexec, processes::Process, stack, start, wait};
 
 const RANKPOOL: &str = env!("CARGO_BIN_EXE_rankpool");
 
 /// Runs of one kind, so that what happens now and then is seen.
 const MANY: usize = 40;
 
-/// Living processes of a run that run this program, with the number of the rank that each believes to be; workers that
-/// were spawned have `spawned` set.
-fn ranks(running: &Running) -> Vec<Rank> {
-    let variable = |environment: &str, name: &str| {
-        let entry = environment.split('\0').find_map(|entry| entry.strip_prefix(name)?.strip_prefix('='));
-        entry.map(ToString::to_string)
-    };
-    let mut found: Vec<Rank> = running
-        .family()
-        .into_iter()
-        .filter_map(|pid| {
-            let program = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;
-            let program = program.to_string_lossy().replace(" (deleted)", "");
-            let environment = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
-            let environment = String::from_utf8_lossy(&environment).into_owned();
-            let number =
-                variable(&environment, "OMPI_COMM_WORLD_RANK").or(variable(&environment, "PMI_RANK"))?;
-            let spawned =
-                ["OMPI_PARENT_PORT", "PMI_SPAWNED"].iter().any(|name| variable(&environment, name).is_some());
-            program.ends_with("/rankpool").then_some(())?;
-            Some(Rank { pid, number: number.parse().ok()?, spawned })
-        })
-        .collect();
+/// Living processes of a run that run this program and were launched or spawned as ranks.
+fn ranks(running: &Running) -> Vec<Process> {
+    let processes = running.family().into_iter().filter_map(|pid| Process::of(pid, "rankpool"));
+    let mut found: Vec<Process> = processes.filter(|process| process.number.is_some()).collect();
     found.sort_by_key(|rank| rank.pid);
     found
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Rank {
-    pid: u32,
-    number: u32,
-    spawned: bool,
-}
-
 /// Waits until a rank is there that `wanted` describes.
 #[track_caller]
-fn wait_for(running: &Running, wanted: impl Fn(&Rank) -> bool) -> Rank {
+fn wait_for(running: &Running, wanted: impl Fn(&Process) -> bool) -> Process {
     wait(support::LIMIT, Duration::from_millis(1), "that rank", || {
         let ranks = ranks(running);
         ranks.iter().copied().find(&wanted).ok_or_else(|| format!("{ranks:?}"))
     })
 }
 
-fn kill(rank: Rank) {
+fn kill(rank: Process) {
     support::signal_process(rank.pid, Signal::KILL);
 }
 
@@ -233,7 +207,7 @@ fn a_replacement_that_dies_as_it_appears_costs_time_and_no_run_is_told_as_done_t
 /// Waits until the workers run tasks.
 #[track_caller]
 fn wait_until_working(running: &mut Running) {
-    let at_work = |rank: &Rank| (rank.spawned || rank.number > 0) && has_a_lifeline(rank.pid);
+    let at_work = |rank: &Process| (rank.spawned || rank.number != Some(0)) && has_a_lifeline(rank.pid);
     wait(support::LIMIT, Duration::from_millis(5), "a worker", || {
         if ranks(running).iter().any(at_work) {
             return Ok(());
@@ -259,7 +233,7 @@ fn a_rank_that_dies_is_a_loss_and_the_run_goes_on_where_the_launcher_lets_it() {
         return;
     };
     wait_until_working(&mut running);
-    kill(wait_for(&running, |rank| rank.number == 1));
+    kill(wait_for(&running, |rank| rank.number == Some(1)));
     let ended = running.end().expect(0);
     assert_eq!((ended.json()["done"].as_u64(), code_in(&code_file).as_str()), (Some(30), "0"));
 }
@@ -272,7 +246,7 @@ fn a_run_that_has_lost_all_its_ranks_ends_with_70_and_says_so() {
         return;
     };
     wait_until_working(&mut running);
-    ranks(&running).into_iter().filter(|rank| rank.number > 0).for_each(kill);
+    ranks(&running).into_iter().filter(|rank| rank.number != Some(0)).for_each(kill);
     let ended = running.end();
     assert!(ended.code != 0 && code_in(&code_file) == "70", "{ended:?}");
     assert!(ended.stderr.contains("no worker is left"), "{ended:?}");
@@ -288,7 +262,7 @@ fn a_rank_that_dies_while_mpi_starts_ends_the_run_soon_and_never_with_0() {
         let Some(mut running) = surviving("3", &["--tasks", "9", "--duration", "500ms"], &code_file) else {
             return;
         };
-        kill(wait_for(&running, |rank| rank.number == number));
+        kill(wait_for(&running, |rank| rank.number == Some(number)));
         assert!(running.lives());
         let ended = running.end_within(Duration::from_secs(25));
         assert_ne!(ended.code, 0, "rank {number}: {ended:?}");
@@ -305,7 +279,7 @@ fn a_worker_that_dies_as_it_is_spawned_ends_the_start_soon_with_70_and_a_word() 
         let flags = ["--tasks", "9", "--duration", "500ms", "--mode", "pool", "--workers", workers];
         let flags = [&flags[..], &["--oversubscribe"]].concat();
         let Some(running) = surviving("1", &flags, &code_file) else { return };
-        let first = wait_for(&running, |rank| rank.spawned && rank.number == 0);
+        let first = wait_for(&running, |rank| rank.spawned && rank.number == Some(0));
         std::thread::sleep(Duration::from_millis(delay));
         kill(first);
         let ended = running.end_within(Duration::from_secs(25));

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::{
     executor::Progress,
-    launch::{self, Launcher, program},
+    launch::{self, program},
 };
 
 /// How far a run has come, for those who tell of its end.
@@ -44,8 +44,7 @@ pub(super) fn way_on(job: &str, retry_failed: bool) -> String {
     let arguments: Vec<String> =
         launch::arguments().iter().map(|word| word.to_string_lossy().into_owned()).collect();
     let words = resuming(job, retry_failed, &arguments);
-    let launched = !matches!(launch::detect(launch::variable), Ok(Launcher::None) | Err(_));
-    let how = if launched { "go on, launched as before, with" } else { "go on with" };
+    let how = if launch::is_alone() { "go on with" } else { "go on, launched as before, with" };
     format!("{how}: {} {words}", program())
 }
 

@@ -102,7 +102,7 @@ pub(super) fn start(folder: Option<&Named>, verbose: u8) -> Result<(), Error> {
         let probe = tempfile_in(folder.place());
         File::create(&probe).and_then(|_| fs::remove_file(&probe)).map_err(refused)?;
         for entry in fs::read_dir(folder.place()).map_err(refused)?.flatten() {
-            // Each rank looks: the folder says of most that they are files, and no file is asked.
+            // Each rank looks, so this must be cheap: for most entries the folder itself says that they are files.
             if entry.file_type().is_ok_and(|kind| kind.is_file()) {
                 continue;
             }

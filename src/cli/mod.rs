@@ -135,8 +135,8 @@ pub fn main(jobs: Jobs) -> ExitCode {
     code
 }
 
-/// This program is no executable of its own: `interpreter`, with the arguments `leading`, loads a shared library that this
-/// code is in, and gives it `arguments`. To be said before [`main`], once.
+/// Says that this program is no executable of its own: `interpreter`, with the arguments `leading`, loads a shared
+/// library that holds this code, and gives it `arguments`. Call it once, before [`main`].
 ///
 /// Workers and other processes of the program are started in the same way, and messages call it `name`.
 ///
@@ -158,7 +158,7 @@ pub fn loaded(
     });
 }
 
-/// The arguments of this program, its name left out; of one that is [`loaded`], those that it was given.
+/// The arguments of this program, without its name; if it was [`loaded`], those that it was given.
 pub fn arguments() -> impl Iterator<Item = OsString> {
     launch::arguments().into_iter()
 }

@@ -25,7 +25,7 @@ use crate::{
     error::{Error, ErrorKind, TaskError},
     executor::Executor,
     job::{self, Plan, Report, Telling, Ui},
-    launch::{self, Launcher, Mode},
+    launch::{self, Mode},
     paths::Named,
     progress::{self, CHILDREN, Shown, Standing, WORKERS, count, lost_ones},
     say::{self, say},
@@ -159,8 +159,7 @@ fn start<J: Job + Args>(matches: &ArgMatches) -> Result<ExitCode, Error> {
 /// A run that was told neither how to start nor with how many workers uses one CPU, which may not be what was meant.
 fn tell_idle_cpus(pool: &Executor, settings: &Settings) {
     let cpus = launch::cpu_limit();
-    let alone = matches!(launch::detect(launch::variable), Ok(Launcher::None));
-    if alone && cpus > 1 && pool.mode() == Mode::Serial && settings.workers.is_left_open() {
+    if launch::is_alone() && cpus > 1 && pool.mode() == Mode::Serial && settings.workers.is_left_open() {
         progress::print(&format!("{}: this run uses one of {cpus} CPUs; with -w -1 it uses all", program()));
     }
 }

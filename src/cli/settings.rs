@@ -82,7 +82,7 @@ pub(super) struct Workers {
     /// Task threads in each worker (processes, comm, pool)
     #[arg(long, value_name = "T", env = "RANKPOOL_THREADS_PER_WORKER", default_value_t = 1)]
     threads_per_worker: u32,
-    /// CPUs of a task: where -1 counts CPUs, and threads in a worker, so many are one
+    /// CPUs of each task: -1 counts groups of so many CPUs, and a worker runs fewer tasks at a time
     #[arg(long, value_name = "C", env = "RANKPOOL_CPUS_PER_TASK", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     cpus_per_task: u32,
     /// Child processes of each rank, rank 0 included, which run its tasks: a number, or -1 for all CPUs (comm, pool)

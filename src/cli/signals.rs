@@ -27,7 +27,7 @@ use crate::{
 /// worker for lost.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Signals that come within this time are one that was sent by several: by Slurm, and by mpirun.
+/// Signals that come within this time count as one: Slurm and mpirun may both send it.
 const SAME: Duration = Duration::from_secs(1);
 
 /// Set by the first signal at rank 0.
@@ -40,7 +40,7 @@ type Words = Box<dyn Fn() -> String + Send>;
 /// What ends the workers and the run; there at rank 0 only, once it is up.
 static STOP: Mutex<Option<Stop>> = Mutex::new(None);
 
-/// What leaves on disk what is known, before a signal ends the run.
+/// Writes what is known to disk, before a signal ends the run.
 static COMMIT: Mutex<Option<Commit>> = Mutex::new(None);
 
 /// What is said last of a run that a signal ends; there at rank 0 only, once it is up.
@@ -124,8 +124,8 @@ fn is_ignored(signal: i32) -> bool {
     told && now.sa_sigaction == libc::SIG_IGN
 }
 
-/// From here on a file that grows beyond `ulimit -f` is an error of who writes it, and no longer the end of the process.
-/// The signal is caught and not ignored: programs that tasks start find it as it was.
+/// From now on a write beyond `ulimit -f` is an error for the writer, and no longer ends the process. The signal is
+/// caught and not ignored: programs that tasks start find it as it was.
 pub(super) fn outlive_file_limit() {
     // Without it the process ends as it would have before.
     let _ = flag::register(libc::SIGXFSZ, Arc::default());

@@ -61,7 +61,7 @@ pub(super) fn without_label(error: &clap::Error) -> String {
     text.strip_prefix("error: ").unwrap_or(&text).trim_end().to_string()
 }
 
-/// What clap's second reading ends in when a flag is no good.
+/// The error of a flag that clap refuses on its second reading.
 pub(super) fn unreadable(error: clap::Error) -> Error {
     Error::usage(without_label(&error))
 }

@@ -124,9 +124,9 @@ impl Builder {
         self
     }
 
-    /// How many CPUs a task has, 1 by default, for tasks that start threads or programs of their own: where a number of
-    /// workers counts CPUs (-1), it counts so many together, and a worker of T task threads runs so many times fewer tasks
-    /// at a time.
+    /// How many CPUs a task has, 1 by default, for tasks that start threads or programs of their own. A number of
+    /// workers that counts CPUs (-1) then counts groups of so many CPUs, and a worker with T task threads runs only T
+    /// divided by this number of tasks at a time.
     pub fn cpus_per_task(mut self, cpus: u32) -> Builder {
         self.wanted.cpus_per_task = cpus;
         self
@@ -147,14 +147,14 @@ impl Builder {
         self
     }
 
-    /// What a worker is that is started in `processes` and `pool`, and a child of a leader: this program, with these
-    /// arguments, in the place of the running program with its own. A program without a slash in its name is looked
-    /// for on PATH, for `pool` on the host of the worker.
+    /// The program that is started as a worker in `processes` and `pool`, and as a child of a leader, with these
+    /// arguments; by default it is the running program with its own arguments. A program without a slash in its name is
+    /// looked for on PATH, for `pool` on the host of the worker.
     ///
     /// It is to start an executor as the running program does, from the same build of the code: it may be that program
     /// itself with other arguments, a wrapper that executes it (`nice`, a profiler, a container), or an interpreter
-    /// that loads the same shared library. Where nothing is started it is not used; a mode that is named, and starts
-    /// nothing, refuses it.
+    /// that loads the same shared library. It is not used where nothing is started; a mode that the user names, and
+    /// that starts nothing, refuses it.
     ///
     /// ```no_run
     /// use rankpool::{Executor, Mode};

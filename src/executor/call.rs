@@ -64,7 +64,7 @@ impl<'p, T: Function> Call<'p, T> {
         Call { pool, shared, options, function: PhantomData }
     }
 
-    /// All options at once, but for what is between this call and its caller.
+    /// Sets all options at once.
     pub(crate) fn options(mut self, options: CallOptions) -> Self {
         self.options = options;
         self
@@ -90,8 +90,9 @@ impl<'p, T: Function> Call<'p, T> {
         self
     }
 
-    /// How long one task may run. A task over its time fails, its worker is given up, and the
-    /// others go on. What a state takes to be built ([`Executor::call_init`]) is no task's time. In `serial` and `threads`, where a thread cannot be stopped, the map is refused.
+    /// How long one task may run. A task over its time fails, its worker is given up, and the others go on. The time
+    /// that it takes to build a state ([`Executor::call_init`]) does not count. In `serial` and `threads`, where a
+    /// thread cannot be stopped, the map is refused.
     pub fn task_timeout(mut self, limit: Duration) -> Self {
         self.options.task_timeout = Some(limit);
         self
@@ -149,17 +150,18 @@ impl<'p, T: Function> Call<'p, T> {
     /// # Ok::<(), rankpool::Error>(())
     /// ```
     ///
-    /// - **What must be the same** is the [`label`](Call::label), the [`seed`](Call::seed), the number of items, and the
-    ///   names of the types of items and values; otherwise the call is refused, and both values are told. The number is
-    ///   compared at the beginning where the iterator knows its length, else when it ends. Neither the items themselves nor
-    ///   a shared value nor the code of the function are compared: who changes these changes the label, or removes the
-    ///   file. Mode, workers, chunks, retries and limits may be others.
+    /// - **What must be the same** is the [`label`](Call::label), the [`seed`](Call::seed), the number of items, and
+    ///   the names of the types of items and values; otherwise the call is refused, and both values are told. The
+    ///   number is compared at the beginning where the iterator knows its length, else when it ends. Neither the items
+    ///   themselves nor a shared value nor the code of the function are compared: whoever changes one of them must
+    ///   change the label, or remove the file. Mode, workers, chunks, retries and limits may differ.
     /// - **What failed** for good is kept as well, and reported as before; [`retry_failed`](Call::retry_failed) runs it
     ///   again.
-    /// - **What may be lost:** a kill of rank 0 costs the chunks that are with workers, since a chunk's results are known
-    ///   when it ends (an [automatic](Chunk::Auto) one is made for 200 ms of work at most), and what came within the last
-    ///   10 ms; the end of the whole machine, what came within the last second. When a call returns, or its stream has
-    ///   ended or is dropped, all that it knows is on disk. A damaged file costs the tasks that lay in the damaged bytes.
+    /// - **What may be lost:** a kill of rank 0 costs the chunks that are with workers, since a chunk's results are
+    ///   known only when it ends (an [automatic](Chunk::Auto) one is made for 200 ms of work at most), and the results
+    ///   of the last 10 ms. A crash of the whole machine costs the results of the last second. When a call returns, or
+    ///   its stream has ended or is dropped, all that it knows is on disk. A damaged file costs the tasks that lay in
+    ///   the damaged bytes.
     /// - The file is locked while the call is under way: each call has a journal of its own, and one that another process
     ///   has is refused. It stays when the map has ended; it is for you to remove.
     /// - Only rank 0 writes it. [`reduce`](Call::reduce) and [`submit`](Call::submit) are refused with it.
@@ -197,7 +199,7 @@ impl<'p, T: Function> Call<'p, T> {
     /// nothing more to do. `cost` tells what an item costs beside others: expected seconds, bytes, lines. Results come in
     /// the order of the items all the same.
     ///
-    /// It is the last option: what can be done then, and what holds, see [`LongestFirst`].
+    /// It is the last option to be set; [`LongestFirst`] says what can be done then, and what differs.
     ///
     /// ```
     /// # let pool = rankpool::Executor::builder().mode(rankpool::Mode::Serial).start()?;
@@ -438,7 +440,7 @@ impl<'p, T: Function> Call<'p, T> {
         Ok(Future::new(cell))
     }
 
-    /// For what has no results of its own that could be kept.
+    /// Refuses a journal for what has no results of its own to keep.
     fn needs_no_journal(&self, what: &str, why: &str) -> Result<(), Error> {
         match &self.options.journal {
             Some(_) => {

@@ -509,14 +509,15 @@ impl<I> Drop for Flow<I> {
     }
 }
 
-/// Where a map waits for all tasks before to end.
+/// Places in a map where it waits until all earlier tasks have ended.
 #[derive(Debug, Default)]
 pub(crate) struct Barriers {
-    /// The first task behind each, and whether all before it must have ended well; the next one is the last.
+    /// For each place, the first task behind it, and whether all earlier tasks must have ended well; the next place is
+    /// the last one here.
     places: Vec<(u64, bool)>,
     /// The first task that failed in an earlier run
     known_failure: Option<u64>,
-    /// One has failed since; those before the next barrier alone have run.
+    /// A task has failed in this run. Only tasks before the next barrier have begun, so it counts there.
     a_task_failed: bool,
 }
 

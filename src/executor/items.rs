@@ -75,8 +75,8 @@ impl Items {
         }
     }
 
-    /// The outcomes of these tasks are known: a block all of whose are gives its memory back,
-    /// wherever it lies.
+    /// The outcomes of these tasks are known. A block whose outcomes are all known gives its memory back, wherever it
+    /// lies.
     pub(super) fn settled(&mut self, start: u64, count: u64) {
         let end = start + count;
         let first = self.first_at(start);

@@ -6,10 +6,7 @@ use super::{options::CallOptions, turns::Order};
 use crate::{
     error::Error,
     paths::Named,
-    store::{
-        journal::{Addition, Identity, Journal, Known, Queue, Subject},
-        new_run, now,
-    },
+    store::journal::{Addition, Identity, Journal, Known, Queue, Subject},
     task_set::TaskSet,
     wire::Piece,
 };
@@ -73,18 +70,12 @@ impl Lasting {
             Some(label) => Error::new(error.kind(), format!("{label}: {error}")),
             None => error,
         };
-        let identity = Identity {
-            subject: Subject::Map {
-                label: options.label.as_ref().map(ToString::to_string),
-                items: keeping.items.into(),
-                values: keeping.values.into(),
-            },
-            seed,
-            tasks,
-            run: new_run(),
-            version: env!("CARGO_PKG_VERSION").into(),
-            began: now(),
+        let subject = Subject::Map {
+            label: options.label.as_ref().map(ToString::to_string),
+            items: keeping.items.into(),
+            values: keeping.values.into(),
         };
+        let identity = Identity::new(subject, seed, tasks);
         let (journal, known) = Journal::resume(&keeping.path, identity).map_err(named)?;
         journal.damage.iter().for_each(|damage| tracing::warn!("{damage}"));
         let mut lasting = Lasting {
@@ -214,7 +205,7 @@ impl Lasting {
     /// When they cannot be written.
     pub(super) fn finish(self) -> Result<(), Error> {
         if let Err(error) = self.journal.finish()?.sync() {
-            // The results are with the user: that somebody has removed the file takes them from nobody.
+            // The user has the results, so it does no harm if somebody has removed the file.
             tracing::warn!("{error}: a later run will not find them");
         }
         Ok(())

@@ -10,11 +10,11 @@ use crate::{
 
 /// A [`Call`] whose most expensive tasks begin first, as [`Call::cost`] makes it.
 ///
-/// Only when tasks begin is another: indices ([`Task::index`](crate::Task::index)), random numbers and results are to
-/// the bit those of the call without costs. What else differs:
+/// Only the order in which tasks begin is different: indices ([`Task::index`](crate::Task::index)), random numbers and
+/// results are those of the call without costs, to the bit. What else differs:
 ///
 /// - All items are pulled and kept before the first task begins: not for an endless iterator.
-/// - [Automatic](crate::Chunk::Auto) chunks are shares of the cost that is left. Other chunks are so many tasks.
+/// - [Automatic](crate::Chunk::Auto) chunks are shares of the cost that is left. The other chunk policies count tasks.
 /// - A call that stops at a failure stops at the first that is known, whatever its place: tasks of earlier items may not
 ///   have begun by then. With [`keep_going`](Call::keep_going) all of them run, and there is no difference.
 /// - Results that have come before their turn are kept here, and are not counted in the window.
@@ -66,8 +66,8 @@ impl<'p, T: Function, C: FnMut(&T::Item) -> f64> LongestFirst<'p, T, C> {
         call.outcomes(items)
     }
 
-    /// As [`Call::stream`]. The result of an item whose task is short comes late, and so do those behind it; who can use
-    /// them in any order takes [`unordered`](LongestFirst::unordered).
+    /// As [`Call::stream`]. The result of an item whose task is short comes late, and so do those behind it; if their
+    /// order does not matter, use [`unordered`](LongestFirst::unordered).
     ///
     /// # Errors
     /// As [`Call::stream`]; and when there are more items than the [`window`](Call::window) has tasks, since the last of

@@ -87,7 +87,7 @@ pub(crate) struct Shared {
     callbacks: OnceLock<mpsc::Sender<Callback>>,
     courier: OnceLock<Courier>,
     mode: Mode,
-    /// Why nobody works any more, where that is not that all workers were lost.
+    /// Why nobody works any more, unless all workers were lost.
     broken: Reason,
 }
 

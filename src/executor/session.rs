@@ -136,7 +136,7 @@ impl Executor {
 }
 
 impl Executor {
-    /// Cancels all calls, and those whose tasks run too: who waits for them is told so at once. A process that
+    /// Cancels all calls, those with running tasks included, and tells at once whoever waits for them. A process that
     /// runs nothing but tasks, in `processes` or below a rank, is killed if it runs one, and replaced. Nothing can end a
     /// task that a rank or a thread runs, so it goes on to its end, and its outcome is dropped. Says whether all workers
     /// have come to the end of what they ran within `wait`.
@@ -170,7 +170,7 @@ fn rest(session: Session) {
     *lock(&PLACE) = Place::Resting(Box::new(session));
 }
 
-/// The process that has the engine: one that it forks has the handler alone.
+/// The process that has the engine: a process that it forks has only the handler.
 static OWNER: AtomicU32 = AtomicU32::new(0);
 
 /// The program ends: so does the session that rests.

@@ -31,7 +31,7 @@ impl Order {
         positions
     }
 
-    /// A piece whose tasks are counted by their positions, as pieces of one task, which is counted by its index.
+    /// Splits a piece, whose tasks are counted by position, into pieces of one task, which are counted by index.
     pub(super) fn by_index(&self, piece: &Piece) -> impl Iterator<Item = Piece> {
         (0..piece.count as usize).map(move |k| {
             let start = self.index(piece.start + k as u64);
@@ -63,7 +63,7 @@ pub(super) fn most_expensive_first<A>(
     (Arc::new(Order { indices, costs }), items)
 }
 
-/// Gives pieces of the order in which tasks begin back as those of the items.
+/// Turns pieces in the order in which tasks begin into pieces in the order of the items.
 pub(super) struct Turns {
     order: Arc<Order>,
     /// Each piece waits for those before it.

@@ -86,8 +86,8 @@ fn flush(port: &mut Port) {
     }
 }
 
-/// Rank 0 leaves MPI. MPI_Finalize waits for every process, so it is left out when one is gone; MPI that another part of the
-/// program has initialised is finalised by that, unless the program ends here.
+/// Rank 0 leaves MPI. MPI_Finalize waits for every process, so it is left out when one is gone; an MPI that another
+/// part of the program has initialised is finalised by that part, unless the program ends here.
 pub(super) fn leave_world<'p>(
     world: &mut Option<World>,
     ports: impl IntoIterator<Item = &'p mut Port>,
@@ -106,7 +106,7 @@ pub(super) fn leave_world<'p>(
             finalise(world)?;
         }
     } else if let Some(code) = abort {
-        // It does not return, and workers that see rank 0 gone would take it for killed.
+        // The call does not return, and workers that see rank 0 gone would believe that it was killed.
         launch::leave_code(code);
         world.abort(code)
     }

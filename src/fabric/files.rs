@@ -18,7 +18,7 @@ const FOR_A_START: usize = 6;
 fn raise() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
-    // A limit that stays has room for fewer workers, which is told.
+    // If the limit stays, there is room for fewer workers, and `make_room` says so.
     let _ = setrlimit(Resource::Nofile, limit);
 }
 

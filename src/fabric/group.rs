@@ -29,7 +29,7 @@ impl Group {
         Pid::from_raw(self.child.id() as i32)
     }
 
-    /// Kills all of it. To be called before the child's end is taken in: the group has its number.
+    /// Kills all of it. Call it before the end of the child is collected: the group goes by the child's process id.
     pub(super) fn kill(&mut self) {
         if let Some(pid) = self.pid().filter(|_| !self.reaped) {
             // It may have ended by itself.

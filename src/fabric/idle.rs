@@ -11,7 +11,7 @@ const SPIN: Duration = Duration::from_micros(100);
 const YIELD: Duration = Duration::from_micros(200);
 const LONGEST_IN_FLIGHT: Duration = Duration::from_micros(50);
 const LONGEST: Duration = Duration::from_millis(1);
-/// How long a thread sleeps that is woken when something happens: should that go wrong, it is the price.
+/// How long a thread sleeps that is woken when something happens. If a wake-up is missed, this is the delay.
 const LONGEST_WHEN_WOKEN: Duration = Duration::from_millis(20);
 /// A worker stays responsive for this long after the last message; then it sleeps longer, and rank 0 wakes it.
 pub(crate) const ALERT: Duration = Duration::from_millis(100);

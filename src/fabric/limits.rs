@@ -11,8 +11,7 @@ use crate::{wire::ChunkMessage, worker::Limited};
 #[derive(Debug)]
 struct Chunk {
     dispatch: u64,
-    /// If it is a single task with a limit, that and when it was sent: of several tasks, nobody knows which one a silent
-    /// worker is at.
+    /// The limit of a single task, and when it was sent. Of several tasks nobody knows which one a silent worker is at.
     task: Option<(Limited, Instant)>,
 }
 
@@ -44,8 +43,8 @@ impl Limits {
         }
     }
 
-    /// The task that a worker that is silent for this long must have been at for longer than it may take. One that
-    /// was sent later was never begun.
+    /// The task that must be over its limit if the worker has been silent for this long. A task that was sent after the
+    /// silence began was never begun.
     pub(super) fn culprit(&self, silent: Duration) -> Option<Limited> {
         let (task, sent) = self.chunks.front()?.task?;
         (sent.elapsed() > silent && silent > task.limit).then_some(task)

@@ -141,7 +141,8 @@ impl News {
 pub(crate) enum Ending {
     /// They are idle: say goodbye, and finalise MPI if nobody was lost.
     Orderly { code: Option<i32> },
-    /// They may be stuck: end them at once, or, where the launcher would end this process for it, with this process.
+    /// They may be stuck: end them at once. Where the launcher would end this process for that, they end together with
+    /// it.
     Forced { code: Option<i32> },
 }
 

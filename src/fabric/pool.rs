@@ -168,7 +168,7 @@ impl Pool {
             let arguments = program.arguments().iter().map(|argument| argument.as_bytes().to_vec());
             return Spawn::new(program.file().as_bytes(), arguments, count, &self.info);
         }
-        // No other slot and no other launcher helps then.
+        // Other slots or another launcher would not help with these errors.
         let failed = |why: &dyn std::fmt::Display| {
             Error::new(ErrorKind::Spawn, format!("{count} workers could not be spawned: {why}"))
         };
@@ -262,7 +262,7 @@ impl Transport for Pool {
         let Some((number, remote)) = self.places.remove(&rank) else { return };
         self.ranks.remove(&(number, remote));
         if self.ranks.range((number, 0)..=(number, u32::MAX)).next().is_none() {
-            // MPI keeps the communicator: to free it would take the lost worker.
+            // The communicator is not freed: the lost worker would have to take part.
             self.ports.remove(&number);
         } else if let Some(port) = self.ports.get_mut(&number) {
             port.abandon(remote);

@@ -1,7 +1,7 @@
 //! Frames over one MPI communicator, without ever waiting in MPI.
 //!
-//! Frames whose bodies are short travel together, those to one rank in one message. Of a frame with a longer body such
-//! a message has the header, with the lengths of the body's parts. The parts follow under a tag of their own, in
+//! Frames with short bodies travel together: those to one rank share a message. Of a frame with a longer body, the
+//! message has only the header and the lengths of the body's parts. The parts follow under a tag of their own, in
 //! segments, straight from and into the memory where they belong. Messages between two ranks do not overtake one
 //! another (MPI 4.1, section 3.5), so frames stay in order.
 

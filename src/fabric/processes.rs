@@ -273,7 +273,7 @@ impl Transport for Processes {
             // It has been added, and its socket is open.
             let _ = epoll::delete(&self.arrivals, connected.stream.socket());
             connected.group.kill();
-            // What it was at is not to be begun anew while a process of it still works.
+            // Its tasks must not begin elsewhere while one of its processes still works on them.
             connected.group.end_within(END);
             self.killed.push(connected.group);
         }

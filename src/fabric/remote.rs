@@ -185,8 +185,8 @@ impl<T: Transport> Remote<T> {
         Ok(())
     }
 
-    /// A worker does not fit. Before the first task the run ends for it; a replacement waits for an answer, and the next
-    /// would not fit either.
+    /// A worker does not fit. Before the first task this ends the run. A replacement is told, since it waits for an
+    /// answer, and no other one is started, since it would not fit either.
     fn refuse(&mut self, rank: u32, reason: String, news: &mut Vec<News>) -> Result<(), Error> {
         if !self.running {
             return Err(Error::new(ErrorKind::Handshake, reason));
@@ -222,7 +222,7 @@ impl<T: Transport> Remote<T> {
             spin: host.is_some_and(Host::has_a_cpu_each),
             surroundings: self.settings.surroundings.clone(),
             team,
-            // Rank 0's own leave the code of a run whose rank 0 was killed.
+            // Children of rank 0 do not: if rank 0 is killed, they leave the exit code of the run.
             ends_with_parent: self.settings.children_of.is_some_and(|leader| leader > 0),
         };
         *stage = Stage::Welcomed(hello);
@@ -237,7 +237,8 @@ impl<T: Transport> Remote<T> {
         } else {
             self.replacements.failed(&format!("worker {rank} did not come up: {reason}"));
         }
-        // A launcher that ends the run for it may leave behind what it is asked to start now: Open MPI 5's does.
+        // If the launcher ends the run for this loss, it may leave a process behind that it is asked to start now: Open
+        // MPI 5's does.
         if self.transport.policy().survives_losses() {
             self.replace();
         }

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use super::transport::{Replacement, Transport};
 use crate::{error::Error, launch::Siblings};
 
-/// So many that do not come up, one after the other, are the last.
+/// After so many in a row that do not come up, none is started any more.
 const MOST_FAILED: u32 = 3;
-/// How much longer each time the next one is waited with.
+/// The next start waits this long for each of those in a row that did not come up.
 const AFTER_A_FAILED_ONE: Duration = Duration::from_millis(500);
-/// One whose start takes so long may hang, as some do that a launcher starts when it has just seen a loss: another one
-/// is started beside it.
+/// A start that takes this long may hang, as some do when the launcher has just seen a loss: another one is started
+/// beside it.
 const HANGS: Duration = Duration::from_secs(10);
 /// How long a start that is not possible is put off, the first time; then twice as long each time.
 const PUT_OFF: Duration = Duration::from_millis(500);

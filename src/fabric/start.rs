@@ -82,8 +82,8 @@ pub(crate) type Service = Box<dyn FnOnce() + Send>;
 /// What this process turns out to be while it starts.
 #[cfg_attr(not(feature = "mpi"), expect(dead_code, reason = "without MPI it is known before"))]
 pub(crate) enum Role {
-    /// A worker: the thread that called `start` is to render this service, once it is there, and to wait for the end of the
-    /// process. None comes where the other thread serves itself.
+    /// A worker: the thread that called `start` is to run this service once it comes, and then to wait for the end of
+    /// the process. None comes where the other thread serves by itself.
     Worker(mpsc::Receiver<Service>),
     /// Rank 0, which begins to spawn so many workers.
     Spawner { workers: u32 },
@@ -97,7 +97,8 @@ pub(crate) fn set_variables(choice: Choice, wanted: &Wanted) {
         if wanted.oversubscribe {
             pool::allow_oversubscription();
         }
-        // A leader tells its children, each by its own CPUs; what it had in its environment they would take for the user's.
+        // A leader tells its children, each by the child's CPUs. What the leader had in its own environment, they would
+        // take for the user's.
         if wanted.processes_per_worker.is_none()
             && wanted.communicator.is_none()
             && let Ok(Launcher::Mpi { rank: rank @ 1.., .. }) = launch::detect(launch::variable)
@@ -269,7 +270,7 @@ fn start_mpi(mode: Mode, wanted: Wanted, lead: Lead, turns_out: &dyn Fn(Role)) -
     if let Launcher::Mpi { name, size: told, .. } = launcher
         && told != size
     {
-        // MPI is left as it is: this process is one world of several, and says so before it ends.
+        // MPI is not finalised: this process is one world of several, and reports that before it ends.
         return Err(strangers(name, told, &format!("knows of {size}")));
     }
     if size == 1 {

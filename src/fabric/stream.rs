@@ -133,7 +133,7 @@ impl FrameStream {
         Ok(received.bytes)
     }
 
-    /// The descriptor that the oldest frame has brought that brought one.
+    /// The descriptor of the oldest frame that has brought one.
     pub(super) fn file(&mut self) -> Option<OwnedFd> {
         self.files.pop_front()
     }

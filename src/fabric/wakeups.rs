@@ -8,7 +8,7 @@ const SLACK: u64 = 1_000;
 /// The shortest slice of CPU time that Linux grants, in nanoseconds.
 const SHORTEST_SLICE: u64 = 100_000;
 
-/// Has the sleeps of this thread end when they should.
+/// Makes the sleeps of this thread end on time.
 pub(crate) fn sleep_exactly() {
     #[cfg(target_os = "linux")]
     {

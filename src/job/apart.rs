@@ -30,7 +30,7 @@ pub(super) fn check(options: &Options, of_the_job: &[PathBuf]) -> Result<(), Err
         ("--output", keep.output.as_ref()),
         ("--journal", journal.as_ref()),
         ("--events", options.events.as_ref()),
-        // One that can be no file is told of elsewhere, and ends nothing.
+        // A place where this file cannot be is warned of elsewhere, and does not end the run.
         (launch::CODE_FILE, launch::code_file().filter(|name| name.site().is_ok())),
     ] {
         if let Some(name) = name {
@@ -42,7 +42,7 @@ pub(super) fn check(options: &Options, of_the_job: &[PathBuf]) -> Result<(), Err
             written.push(Written { flag, name: name.clone(), path: site.path });
         }
     }
-    // Whether the job may have them, the job says itself.
+    // The job itself says whether it may have these files.
     let sites = of_the_job.iter().filter_map(|path| Named::new(path).site().ok());
     let of_the_job: Vec<PathBuf> = sites.map(|site| site.path).collect();
     let is_file = |place: &&PathBuf| fs::metadata(place).is_ok_and(|found| found.is_file());

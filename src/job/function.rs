@@ -10,8 +10,8 @@ use crate::{
     worker::{ChunkRun, Numbering, PerTask, Task},
 };
 
-/// The error of a task that failed, and has something to show all the same: the output that it came with stands in the
-/// task's row of the result file, whose status tells that it failed.
+/// The error of a task that failed and has an output all the same. The output stands in the task's row of the result
+/// file, and the status of the row says that the task failed.
 ///
 /// ```
 /// use rankpool::FailedWith;
@@ -37,7 +37,7 @@ impl<T> FailedWith<T> {
         FailedWith { kind: FailureKind::TimedOut, ..FailedWith::new(output, message) }
     }
 
-    /// A task that whatever runs it was lost with so often that it is not tried again.
+    /// A task that is not tried again, because what ran it was lost too often.
     pub fn quarantined(output: T, message: impl Into<String>) -> FailedWith<T> {
         FailedWith { kind: FailureKind::Quarantined, ..FailedWith::new(output, message) }
     }

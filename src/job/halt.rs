@@ -131,7 +131,7 @@ impl Counter {
         Ok(Counter { halt, at, failed: 0, done: 0 })
     }
 
-    /// Takes so many tasks in; says how the run ends if this is where.
+    /// Counts so many tasks. Returns how the run ends, if it ends here.
     pub(super) fn count(&mut self, failed: u64, done: u64) -> Option<Halt> {
         self.failed += failed;
         self.done += done;

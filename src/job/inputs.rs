@@ -85,7 +85,7 @@ impl<J: Job, I: Iterator<Item = J::Item>> Iterator for Listed<'_, J, I> {
 impl List {
     /// A list of the items themselves, if their type is one that a file can hold: no numbers in bulk, and not nothing.
     fn of_items<J: Job>(folder: Rc<Path>) -> List {
-        // What the type does with values of no meaning is not for the run to suffer from.
+        // The type may panic on these made-up values, which must not end the run.
         let schema = catch(|| {
             let schema = Schema::of::<J::Item>().map_err(|why| why.to_string())?;
             schema.try_out::<J::Item>()?;

@@ -7,7 +7,7 @@ use crate::error::Error;
 /// Where an error waits that ended the items.
 pub(super) type Broken = Rc<RefCell<Option<Error>>>;
 
-/// Yields items up to the first error, which it leaves for who looks behind the last one.
+/// Yields items up to the first error, and leaves the error for whoever looks when the items end.
 pub(super) struct Items<I> {
     items: I,
     broken: Broken,

@@ -11,7 +11,6 @@ use crate::{
         file::{self, Target},
         journal::{Addition, Existing, Identity, Journal, Subject},
         lock::OutputLock,
-        new_run, now,
         schema::{Schema, Unfit},
     },
     task_set::TaskSet,
@@ -107,14 +106,8 @@ impl Keep {
             (Err(_), None) => Value::from(std::any::type_name::<J::Output>()),
         };
         let parameters = parameters::stored(job, J::NAME, J::INCIDENTAL)?;
-        let identity = Identity {
-            subject: Subject::Job { job: J::NAME.into(), parameters: parameters.clone(), row },
-            seed,
-            tasks,
-            run: new_run(),
-            version: env!("CARGO_PKG_VERSION").into(),
-            began: now(),
-        };
+        let subject = Subject::Job { job: J::NAME.into(), parameters: parameters.clone(), row };
+        let identity = Identity::new(subject, seed, tasks);
         if let (Some(only), Some(tasks)) = (&self.only, tasks)
             && only.end() > tasks
         {

@@ -153,8 +153,8 @@ pub trait Job: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// The job's tasks keep to `--task-timeout` by themselves: [`Task::time_limit`](crate::Task::time_limit) says it, in
     /// every mode, and the run does not end a worker for it.
     const KEEPS_TIME: bool = false;
-    /// Parameters that may be others when a run is resumed, by their names in serde: they change nothing of what the tasks
-    /// are. None by default; those of a run that is resumed count.
+    /// Parameters that may differ when a run is resumed, by their names in serde: they do not change what the tasks
+    /// are. Each session uses the values that it is given. None by default.
     const INCIDENTAL: &'static [&'static str] = &[];
 
     /// Completes the parameters, on rank 0, before the files of the run are opened and before anything is sent: what it
@@ -209,13 +209,15 @@ pub trait Job: Serialize + DeserializeOwned + Send + Sync + 'static {
         None
     }
 
-    /// On a worker, just before a task runs: the tasks that are to run after it, index and item, as far as they are there.
-    /// For a job that can give work ahead to a program that it keeps; they may yet be run elsewhere. Nothing by default.
+    /// Is called on a worker just before a task runs, with the tasks that are to run after it (index and item), as far
+    /// as they are there. For a job that can give work ahead to a program that it keeps; they may yet be run elsewhere.
+    /// Nothing by default.
     fn ahead(&self, upcoming: impl Iterator<Item = (u64, Self::Item)>) {
         let _ = upcoming;
     }
 
-    /// Whether [`tell`](Job::tell) is called. If it is, the report does not stand on standard output, which is the job's.
+    /// Whether [`tell`](Job::tell) is called. If it is, standard output belongs to the job, and the report does not go
+    /// there.
     fn telling(&self) -> Telling {
         Telling::Nothing
     }

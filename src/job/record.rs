@@ -158,7 +158,7 @@ impl Watch for Recorder {
     }
 }
 
-/// Puts into the journal what only those want who watch the run: how the workers are, and what they have.
+/// Puts into the journal what only watchers of the run want: how the workers are, and what they have.
 fn keep_for_watchers(queue: &Queue, t: f64, happening: &Happening<'_>) {
     match happening {
         &Happening::Dispatched { rank, start, count, attempt } => {

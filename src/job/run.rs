@@ -59,7 +59,7 @@ pub(crate) trait Ui {
     fn failed(&self, error: &TaskError);
     /// Something that the user should know.
     fn say(&self, text: &str);
-    /// `commit` leaves on disk what is known; who ends the run from outside is to call it before.
+    /// `commit` leaves on disk what is known; whoever ends the run from outside calls it first.
     fn before_stop(&self, commit: Box<dyn Fn() + Send>);
 }
 

@@ -16,8 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A job of Slurm's, from inside.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Allocation {
-    /// Its number; of an element of an array that of the array, and the element's: the number of the last
-    /// element stands for all of them.
+    /// Its number. An element of an array goes by the array's number and its own index: Slurm takes the job number of
+    /// the last element for the whole array.
     pub(crate) job: String,
     pub(crate) nodes: Vec<String>,
     /// Ranks that srun or mpirun starts when it is not told how many.

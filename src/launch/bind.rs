@@ -176,7 +176,7 @@ fn by_core(cores: &[Unit<'_>], children: usize) -> Vec<Vec<u32>> {
     joined(&if equal { apart } else { divided(cores, children) })
 }
 
-/// Shares that each lie on one node: a child more is where its share is the largest.
+/// Shares that each lie on one node. Each further child goes to the node on which its share is the largest.
 fn by_node<'t>(units: &'t [Unit<'t>], children: usize) -> Vec<&'t [Unit<'t>]> {
     let mut nodes: Vec<(&[Unit<'_>], usize)> =
         units.chunk_by(|a, b| a[0].node == b[0].node).map(|units| (units, 0)).collect();
@@ -193,7 +193,7 @@ fn by_node<'t>(units: &'t [Unit<'t>], children: usize) -> Vec<&'t [Unit<'t>]> {
     nodes.into_iter().flat_map(|(units, children)| divided(units, children)).collect()
 }
 
-/// Neighbours together, in so many parts that differ by one at most.
+/// Splits them into so many runs of neighbours, whose lengths differ by one at most.
 fn divided<'t>(units: &'t [Unit<'t>], parts: usize) -> Vec<&'t [Unit<'t>]> {
     let cut = |part: usize| units.len() * part / parts;
     (0..parts).map(|part| &units[cut(part)..cut(part + 1)]).collect()

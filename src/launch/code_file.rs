@@ -24,7 +24,7 @@ pub(crate) const VARIABLE: &str = "RANKPOOL_CODE_FILE";
 /// The code was left.
 static LEFT: AtomicBool = AtomicBool::new(false);
 
-/// The file, as the current folder is when it is first asked for; an empty name is none.
+/// The file. A relative path starts at the folder that is current at the first call; an empty one names no file.
 pub(crate) fn named() -> Option<&'static Named> {
     static NAMED: OnceLock<Option<Named>> = OnceLock::new();
     began();
@@ -51,7 +51,7 @@ pub(super) fn forget_old_code() {
     });
 }
 
-/// Warns if the file can be none; for rank 0.
+/// Warns if something else stands where the file is to be; for rank 0.
 #[cfg(feature = "cli")]
 pub(crate) fn look_at_code_file() {
     if let Some(Err(error)) = named().map(Named::site) {
@@ -70,7 +70,7 @@ pub(super) fn leave_code(code: i32) {
             )));
         }
         fs::write(&site.path, format!("{code}\n")).map_err(|error| {
-            // An empty file is no code, and says that there is one.
+            // An empty file would look as if the code had been left.
             let _ = fs::remove_file(&site.path);
             Error::usage(format!("{path}: {}", explain(&error)))
         })

@@ -27,7 +27,7 @@ pub(crate) fn detect(get: impl Fn(&str) -> Option<String>) -> Result<Launcher, E
 
 fn read(get: impl Fn(&str) -> Option<String>, interactive: impl Fn() -> bool) -> Result<Launcher, Error> {
     let number = |name: &str| get(name)?.parse::<u32>().ok();
-    // Open MPI sets the first, hydra the second. All else is in spawned processes as in launched ones.
+    // Open MPI sets the first, hydra the second. All other variables are the same in spawned and in launched processes.
     if get("OMPI_PARENT_PORT").is_some() || get("PMI_SPAWNED").is_some_and(|spawned| spawned != "0") {
         return Ok(Launcher::Spawned);
     }
@@ -70,8 +70,8 @@ fn in_interactive_shell() -> bool {
     has_group_of_its_own(&stat) && File::open("/dev/tty").is_ok()
 }
 
-/// Reads proc_pid_stat(5). Either is 0 where the leader is outside of this process's PID namespace, and a script's
-/// commands have both from outside.
+/// Reads proc_pid_stat(5). Each is 0 where its leader is outside of this process's PID namespace; for the commands of a
+/// script both are.
 fn has_group_of_its_own(stat: &str) -> bool {
     // The program's name is in brackets, and may have brackets and spaces of its own.
     let mut fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
@@ -80,12 +80,17 @@ fn has_group_of_its_own(stat: &str) -> bool {
 }
 
 /// Whether the launcher that left this environment cannot start a world of this library: each copy would be alone.
-/// Slurm's launcher speaks to several.
+/// Slurm's launcher works with several libraries.
 #[cfg(any(feature = "mpi", feature = "cli"))]
 pub(crate) fn is_foreign(get: impl Fn(&str) -> Option<String>, linked: &str) -> bool {
     let has = |name: &str| get(name).is_some();
     let open = linked.contains("Open MPI");
     (has("OMPI_COMM_WORLD_SIZE") && !open) || (has("PMI_RANK") && open && !has("SLURM_STEP_ID"))
+}
+
+/// Whether no launcher has started this process.
+pub(crate) fn is_alone() -> bool {
+    matches!(detect(super::variable), Ok(Launcher::None))
 }
 
 /// False on the ranks that leave talking to rank 0, and on all accidental copies but one.

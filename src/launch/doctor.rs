@@ -334,7 +334,7 @@ fn run(command: &mut Command) -> Result<String, String> {
     Err(format!("{status}: {}", said.trim()))
 }
 
-/// A file without a name, which takes more than a pipe would before anybody reads.
+/// A file without a name: unlike a pipe, it takes any amount before somebody reads.
 fn tempfile() -> std::io::Result<std::fs::File> {
     let flags = rustix::fs::MemfdFlags::CLOEXEC;
     Ok(rustix::fs::memfd_create("rankpool-doctor", flags)?.into())

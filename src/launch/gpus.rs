@@ -132,7 +132,8 @@ fn look(
         let ids = listed.unwrap_or_else(|| numbered(nvidia));
         named.insert(CUDA, ids);
     }
-    // A variable that names none hides what its maker has. Of the others, Slurm sets all that it knows.
+    // A variable that names no GPU hides those of its maker. Slurm sets all variables that it knows, so several may be
+    // left.
     named.retain(|_, ids| !ids.is_empty());
     Gpus { named, after_rocr: Vec::new() }
 }
@@ -157,7 +158,7 @@ impl Gpus {
             return Err(self.too_few(each, slots, rank));
         }
         let first = |slot: usize| {
-            // Shared GPUs get neighbours, and no GPU two slots while another has none.
+            // Neighbouring slots share a GPU, and no GPU gets a second slot while another has none.
             if sharers > 1 { slot * self.len().min(slots) / slots } else { slot * own }
         };
         Ok((0..slots).map(|slot| self.variables(first(slot), own)).collect())
@@ -226,8 +227,8 @@ fn listed_by(nvidia_smi: &Path) -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Reads it: a line for each GPU, and after it one for each part that it is cut into, which is what can be used then.
-/// Whole GPUs go by their numbers in CUDA, from 0; where one is cut up, all go by their names.
+/// Reads it: a line for each GPU, followed by a line for each part that it is cut into; of such a GPU only the parts
+/// can be used. Whole GPUs go by their numbers in CUDA, from 0; where one is cut up, all go by their names.
 fn listed(list: &str) -> Vec<String> {
     let mut ids: Vec<String> = Vec::new();
     for line in list.lines() {

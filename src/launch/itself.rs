@@ -11,7 +11,7 @@ pub(crate) struct Loaded {
     /// What it is called in messages.
     pub(crate) name: String,
     pub(crate) interpreter: PathBuf,
-    /// The arguments by which the interpreter comes to this program.
+    /// The arguments with which the interpreter loads this program.
     pub(crate) leading: Vec<OsString>,
     /// Those of the program.
     pub(crate) arguments: Vec<OsString>,
@@ -19,7 +19,7 @@ pub(crate) struct Loaded {
 
 static LOADED: OnceLock<Loaded> = OnceLock::new();
 
-/// The program is that one. What was said first counts.
+/// Says how this program was loaded; only the first call counts.
 pub(crate) fn set_loaded(loaded: Loaded) {
     let _ = LOADED.set(loaded);
 }
@@ -58,7 +58,7 @@ pub(crate) fn again() -> io::Result<Command> {
     Ok(command)
 }
 
-/// What the workers of a program are that an interpreter has loaded: the same program with the same arguments.
+/// What is started as a worker if an interpreter has loaded this program: the same program with the same arguments.
 pub(crate) fn loaded_worker() -> Option<Program> {
     let loaded = LOADED.get()?;
     Some(Program::new(&loaded.interpreter, loaded.leading.iter().chain(&loaded.arguments)))

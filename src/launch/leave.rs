@@ -15,10 +15,10 @@ const HANDLERS: Duration = Duration::from_secs(5);
 /// MPI was started here and has been finalised.
 static FINALISED: AtomicBool = AtomicBool::new(false);
 
-/// The parent of this process is a leader other than rank 0: that it is gone says nothing of the run.
+/// The parent of this process is a leader other than rank 0: its end does not mean the end of the run.
 static ENDS_ALONE: AtomicBool = AtomicBool::new(false);
 
-/// When the parent of this process is gone, nobody but this process ends for it.
+/// From now on the end of this process's parent ends this process alone, and not the run.
 pub(super) fn end_alone() {
     ENDS_ALONE.store(true, Ordering::Release);
 }
@@ -29,14 +29,14 @@ pub(crate) fn mpi_is_finalised() {
     FINALISED.store(true, Ordering::Release);
 }
 
-/// Leaves the exit code of a run in the file that is to have it; not that of a worker, which concerns nobody.
+/// Leaves the exit code of a run in the file that was asked for. The code of a worker concerns nobody, and is not left.
 pub(crate) fn leave_code(code: i32) {
     if ends_the_run() {
         super::code_file::leave_code(code);
     }
 }
 
-/// A run begins, which may be killed before it has a code: that of another one must not stand for it.
+/// Removes the code that an earlier run has left, when a run begins: it may be killed before it has a code of its own.
 pub(crate) fn forget_old_code() {
     if ends_the_run() {
         super::code_file::forget_old_code();
@@ -61,8 +61,8 @@ pub(crate) fn end_run(code: i32) -> ! {
     exit(code)
 }
 
-/// Ends this process. After MPI_Finalize its exit handlers are run: MPICH takes leave of its launcher in one, which
-/// otherwise sees a crash. Where MPI could not be finalised they are not: Open MPI's would wait for the lost.
+/// Ends this process. After MPI_Finalize its exit handlers run: in one of them MPICH signs off from its launcher, which
+/// otherwise sees a crash. If MPI could not be finalised, they do not run: Open MPI's would wait for lost ranks.
 pub(crate) fn exit(code: i32) -> ! {
     if !FINALISED.load(Ordering::Acquire) {
         exit_now(code);
@@ -85,7 +85,7 @@ pub(crate) fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// Has this run when the program ends in order: when its main returns, or by exit.
+/// Has `handler` called when the program ends in order: when its main returns, or by exit.
 pub(crate) fn at_exit(handler: extern "C" fn()) {
     // SAFETY: the handler is a function, which stays as long as its image is loaded. Where there is no room for one
     // more, the workers find that rank 0 is gone.

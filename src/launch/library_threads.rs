@@ -16,8 +16,8 @@ const VARIABLES: [&str; 6] = [
     "NUMEXPR_NUM_THREADS",
 ];
 
-/// What a process is told whose so many CPUs are shared by so many tasks, its own included: the variables that the user
-/// has not set.
+/// The variables for a process whose CPUs are shared by so many tasks, its own included. Those that the user has set
+/// are left out.
 pub(crate) fn library_threads(cpus: usize, sharers: u32) -> impl Iterator<Item = (&'static str, String)> {
     let threads = (cpus / sharers.max(1) as usize).max(1);
     VARIABLES.into_iter().filter(|name| var_os(name).is_none()).map(move |name| (name, threads.to_string()))

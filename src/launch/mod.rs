@@ -37,7 +37,7 @@ pub(crate) use bind::{run_on, shares};
 pub(crate) use code_file::{VARIABLE as CODE_FILE, look_at_code_file, named as code_file};
 #[cfg(any(feature = "mpi", feature = "cli"))]
 pub(crate) use detect::is_foreign;
-pub(crate) use detect::{Launcher, detect, is_first};
+pub(crate) use detect::{Launcher, detect, is_alone, is_first};
 pub use gpus::GpusPerTask;
 pub(crate) use gpus::{gpus, visible_gpus};
 #[cfg(feature = "cli")]
@@ -162,7 +162,7 @@ pub(crate) fn thread_runs_tasks() {
     RUNS_TASKS.set(true);
 }
 
-/// Whether the caller is a task, for which no other launch matters.
+/// Whether the caller is a task: the launch of its process does not concern it.
 pub(crate) fn inside_a_task() -> bool {
     is_worker() || RUNS_TASKS.get()
 }
@@ -171,8 +171,7 @@ pub(crate) fn inside_a_task() -> bool {
 /// has allotted where it sets neither.
 pub(crate) fn cpu_limit() -> usize {
     let machine = std::thread::available_parallelism().map_or(1, usize::from);
-    let alone = matches!(detect(variable), Ok(Launcher::None));
-    let allotted = allocation().and_then(|allocation| allocation.cpus(alone));
+    let allotted = allocation().and_then(|allocation| allocation.cpus(is_alone()));
     allotted.map_or(machine, |cpus| machine.min(cpus as usize))
 }
 
@@ -244,7 +243,7 @@ pub(crate) fn random_token() -> io::Result<[u8; 16]> {
 #[cfg(target_env = "gnu")]
 const KEPT: libc::c_int = 64 << 20;
 
-/// The allocator keeps so much.
+/// Whether the allocator keeps that much.
 #[cfg(target_env = "gnu")]
 static KEEPS: AtomicBool = AtomicBool::new(false);
 
@@ -280,8 +279,8 @@ pub(crate) fn give_back_freed_memory() {
     }
 }
 
-/// Leaves what is open in this process to it alone: MPI's sockets would stay open in children. To be called where no user
-/// code runs that may count on the opposite.
+/// Keeps children from inheriting what is open in this process, such as MPI's sockets. Call it only where no user code
+/// runs that may count on the opposite.
 pub(crate) fn keep_descriptors_from_children() {
     #[cfg(target_os = "linux")]
     // SAFETY: close_range with this flag closes nothing; it marks descriptors to be closed by exec. Where the kernel does
@@ -291,9 +290,9 @@ pub(crate) fn keep_descriptors_from_children() {
     }
 }
 
-/// Has this process killed when its parent ends, however that ends.
+/// Asks the kernel to kill this process when its parent ends, however that ends.
 pub(crate) fn end_with_parent() {
-    // The kernel closes the connections of one that dies before it says so to its children.
+    // When a process dies, the kernel closes its connections before it tells its children.
     leave::end_alone();
     #[cfg(target_os = "linux")]
     {

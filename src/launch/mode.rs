@@ -72,8 +72,8 @@ const SLOTS_OF_A_POOL: u32 = 3;
 /// The mode for what the user asked and how the program was launched. `spawns`: the user has said something that
 /// only a pool can honour. `leads`: each rank leads children, so that one rank is enough, and needs no MPI.
 ///
-/// A run that will be serial must not start MPI: of the programs that a shell under mpiexec starts one after the
-/// other, MPI can be started by the first only.
+/// A run that will be serial must not start MPI: if a shell under mpiexec starts several programs one after the other,
+/// only the first can start MPI.
 ///
 /// # Errors
 /// When the launch does not fit the mode.

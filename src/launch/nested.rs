@@ -78,7 +78,7 @@ const OF_THE_LAUNCH: [&str; 65] = [
     "SLURM_TASK_PID",
 ];
 
-/// Of these, what users set: parameters of PMIx, where it lies, and how HPE's PMI behaves.
+/// Exceptions, which users set: parameters of PMIx, where it lies, and how HPE's PMI behaves.
 const OF_THE_USER: [&str; 5] = ["PMIX_MCA_*", "PMIX_PREFIX", "PMI_NO_*", "PMI_MMAP_*", "PMI_MAX_*"];
 
 /// Whether a variable belongs to the launch of this rank, and not to the user, the host or Slurm's job.

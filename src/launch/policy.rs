@@ -53,9 +53,9 @@ impl Policy {
         self.returns_0
     }
 
-    /// The code with which MPI_Abort is to end a run that returns `code`, if it has to. Where the launcher ends a run
-    /// for a process that is gone, no other way brings a code through once MPI cannot be finalised: when workers are
-    /// stuck, or when one was lost.
+    /// The code with which MPI_Abort is to end a run that returns `code`; `None` where the run ends without MPI_Abort.
+    /// If the launcher ends a run that loses a process, nothing else brings a code through once MPI cannot be
+    /// finalised: when workers are stuck, or when one was lost.
     pub(crate) fn abort_code(self, code: Option<i32>, finalises: bool) -> Option<i32> {
         code.filter(|_| !finalises && !self.survives_losses)
     }
@@ -82,7 +82,7 @@ pub(crate) fn policy() -> Policy {
     *POLICY.get_or_init(|| Policy::read(super::variable))
 }
 
-/// What the mpiexec of the MPI library of this version is to be given so that a run survives losses, if anything is.
+/// The flag with which a run survives losses under the mpiexec of this MPI library, if it has one.
 #[cfg(feature = "cli")]
 pub(super) fn flag_of_survival(library: &str) -> Option<&'static str> {
     if library.contains("Open MPI v4") {

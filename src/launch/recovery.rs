@@ -29,7 +29,7 @@ pub(crate) fn strand_launcher() {
     );
 }
 
-/// Has the exit code of this program told, if it is rank 0 and there is anybody to tell; see
+/// Has the exit code told at the end of this program, if it is rank 0 and there is anybody to tell; see
 /// [`tell_code`](super::tell_code).
 pub(crate) fn watch_exit_code() {
     let wanted = super::code_file::is_wanted();
@@ -89,7 +89,7 @@ fn parent_of(pid: Pid) -> Option<Pid> {
     Pid::from_raw(parent.trim().parse().ok()?)
 }
 
-/// Rank 0 was killed, and its workers leave without MPI_Finalize: one beside the launcher ends it.
+/// Rank 0 was killed, and its workers leave without MPI_Finalize: a worker on the launcher's host ends the launcher.
 pub(super) fn end_launcher_of_the_killed() {
     if let Some(launcher) = launcher().filter(|_| policy().returns_0()) {
         // If it has ended by itself, there is nothing to ask.
@@ -107,7 +107,7 @@ pub(super) fn fail_launcher(code: i32) {
         return;
     }
     if let Some(launcher) = launcher() {
-        // It would not pass on what it has not read by then.
+        // Once asked to end, it does not pass on what it has not read.
         say::wait_for_reader();
         // If it has ended by itself, there is nothing to ask.
         let _ = rustix::process::kill_process(launcher, Signal::TERM);

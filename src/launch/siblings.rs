@@ -27,7 +27,7 @@ type Name = (String, u32);
 /// Watches the ranks of this host.
 #[derive(Debug)]
 pub(crate) struct Siblings {
-    /// Names the launch; none, and nothing is seen, where the launcher is none of PMIx's.
+    /// Names the launch. `None` if the launcher does not use PMIx; then nothing is seen.
     launch: Option<String>,
     /// Whether there is anything to look for: of many ranks on a host, each would read the environments of all.
     looks: bool,
@@ -68,11 +68,11 @@ impl Siblings {
             old: BTreeSet::new(),
             seen: BTreeSet::new(),
         };
-        // Elsewhere the launcher ends the run for a rank that dies. Of an executor inside a task, no part is a rank.
+        // Elsewhere the launcher ends the run for a rank that dies. An executor inside a task has no ranks.
         if super::policy().survives_losses() && !super::inside_a_task() {
             siblings.look();
             if siblings.are_on_one_host() {
-                // There it is whether it is ever seen or not.
+                // It is on this host, even if it is never seen.
                 siblings.seen.extend(siblings.rank_0.clone());
             }
         }
@@ -179,8 +179,9 @@ impl std::fmt::Display for Gone {
     }
 }
 
-/// The rank that a port of Open MPI's belongs to, as in 944373761.0:3312578664. Open MPI 5 names worlds otherwise, as in
-/// prterun-host-210@2, where `world` is; a port has the last number of the name in its lower half.
+/// The rank that a port of Open MPI's belongs to, as in 944373761.0:3312578664. Open MPI 5 names its worlds
+/// differently, as in prterun-host-210@2, and `world` is such a name: the lower half of the port's first number is then
+/// the last number of a name.
 fn rank_at(port: &str, world: &str) -> Option<Name> {
     let (job, rank) = port.split(':').next()?.rsplit_once('.')?;
     let name = match world.rsplit_once('@') {

@@ -38,7 +38,7 @@ pub(crate) enum Deed {
 /// A chunk of rank 0 that is not answered.
 struct Part {
     chunk: ChunkMessage,
-    /// What came back and rank 0 does not know, in the order in which it did.
+    /// What came back that rank 0 does not know of yet, in the order in which it came.
     pieces: Vec<Piece>,
     /// When the first of them came.
     since: u64,
@@ -365,7 +365,8 @@ impl Team {
             count,
             pieces: Some(pieces),
             busy_nanos,
-            // What all children wait for one of them is overhead, too, but not of so many chunks: it is theirs alone.
+            // The overheads of the children pass side by side, so that of this chunk is their sum divided by their
+            // number.
             overhead_nanos: overhead_nanos / width + self.cost_nanos as u64,
             slowest: slowest.0,
             slowest_nanos: slowest.1,

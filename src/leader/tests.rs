@@ -7,7 +7,9 @@ use proptest::prelude::*;
 use super::{ChildAt, Deed, Ran, Team};
 use crate::{
     error::{Failure, FailureKind},
-    scheduler::{Action, CallId, CallSpec, Chunk, Dispatch, End, Event, Scheduler, WorkerId},
+    scheduler::{
+        Action, CallId, CallSpec, Chunk, Dispatch, End, Event, Scheduler, WorkerId, tests::any_chunk,
+    },
     wire::{BatchBuilder, ChunkMessage, Piece, Pieces, ResultMessage},
 };
 
@@ -340,22 +342,12 @@ impl Led {
     }
 }
 
-fn chunks() -> impl Strategy<Value = Chunk> {
-    prop_oneof![
-        Just(Chunk::Auto),
-        (1u64..9).prop_map(Chunk::Fixed),
-        Just(Chunk::Static),
-        Just(Chunk::Guided),
-        Just(Chunk::Factoring),
-    ]
-}
-
 proptest! {
     #[test]
     fn whatever_is_lost_and_in_whatever_order_messages_come_each_task_counts_once_and_in_order(
         leaders in 1u32..4,
         children in 1u32..4,
-        chunk in chunks(),
+        chunk in any_chunk(),
         tasks in 1u64..120,
         bad in prop::option::of(0u64..120),
         steps in prop::collection::vec((0u8..25, any::<u8>()), 0..400),
@@ -381,7 +373,7 @@ proptest! {
     fn where_nobody_is_lost_each_task_runs_once(
         leaders in 1u32..4,
         children in 1u32..4,
-        chunk in chunks(),
+        chunk in any_chunk(),
         tasks in 1u64..200,
         steps in prop::collection::vec((0u8..21, any::<u8>()), 0..200),
     ) {

@@ -16,7 +16,7 @@ const TAG: i32 = 100;
 /// The first byte of a message that is to come back, and of the last one of a line.
 const GO: u8 = 1;
 const LAST: u8 = 0;
-/// So often a message is asked after before others are let run, and then before it is slept between.
+/// A message is tested this often before the thread yields in between, and then before it sleeps in between.
 const SPIN: u32 = 2_000;
 const YIELD: u32 = 4_000;
 const SLEEP: Duration = Duration::from_micros(50);
@@ -149,7 +149,8 @@ fn pause(asked: &mut u32) {
 }
 
 impl Communicator {
-    /// Sends messages of so many bytes to `worker` and has them back, one at a time, for so long. The time of each trip.
+    /// Sends messages of `bytes` bytes to `worker` and receives them back, one at a time, for `time`. Returns the time
+    /// of each trip.
     ///
     /// Meanwhile the worker [sends them back](Communicator::send_back).
     pub(crate) fn trips(&self, worker: u32, bytes: usize, time: Duration) -> Result<Vec<Duration>, Error> {
@@ -185,7 +186,8 @@ impl Communicator {
         let (mut trips, mut asked) = (0u64, 0);
         let began = Instant::now();
         let mut ended = began;
-        // Messages from one rank come in the order in which they were sent, so one line in turn is asked after.
+        // Messages from one rank come in the order in which they were sent, so only the line whose turn it is is
+        // tested.
         while ended - began < time || trips == 0 {
             let mut any = false;
             for (lines, next) in &mut lines {

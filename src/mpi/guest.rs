@@ -35,8 +35,8 @@ impl Group {
         Group(raw)
     }
 
-    /// By its Fortran handle (section 19.3.4); null, which is refused at the start, where there is none of this number.
-    /// Before MPI is initialised there is none.
+    /// The communicator with this Fortran handle (section 19.3.4). If there is none, as before MPI is initialised, it
+    /// is null, and is refused at the start.
     pub(crate) fn of_handle(handle: i32) -> Group {
         // SAFETY: reading a constant of the library.
         let null = unsafe { ffi::RSMPI_COMM_NULL };
@@ -251,9 +251,9 @@ pub(crate) fn finalise_at_the_end() {
 /// What is done when MPI_Finalize begins.
 static AT_FINALISE: OnceLock<fn()> = OnceLock::new();
 
-/// Has this run when another part of the program, if one has initialised MPI, begins to finalise it: MPI deletes the
-/// attributes of MPI_COMM_SELF first (section 11.2.4), and can still be used then. It runs once in the program, whatever is
-/// said later. False when MPI is this crate's own.
+/// Has `handler` called when another part of the program, which has initialised MPI, begins to finalise it: MPI deletes
+/// the attributes of MPI_COMM_SELF first (section 11.2.4), and can still be used then. The first handler is the only
+/// one. Returns false when no other part of the program has initialised MPI.
 pub(crate) fn before_finalise(handler: fn()) -> Result<bool, Error> {
     if super::is_begun() || !is_running()? {
         return Ok(false);

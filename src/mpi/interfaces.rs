@@ -20,10 +20,10 @@ use super::Threads;
 const INCLUDE: &str = "btl_tcp_if_include";
 const EXCLUDE: &str = "btl_tcp_if_exclude";
 
-/// Has Open MPI leave the bridges out, unless it was told by anybody which interfaces to use. Call it before
-/// MPI is initialised, by every process.
+/// Makes Open MPI leave the bridges out, unless somebody has told it which interfaces to use. Every process calls it
+/// before MPI is initialised.
 pub(super) fn leave_out_bridges(threads: Threads) {
-    // Who spawns uses MPI on several threads.
+    // A pool spawns, which needs the network, and uses MPI on several threads.
     if threads == Threads::OneAtATime && share_memory(|name| std::env::var(name).ok()) {
         return;
     }
@@ -36,7 +36,8 @@ pub(super) fn leave_out_bridges(threads: Threads) {
     if bridges.is_empty() {
         return;
     }
-    // Files may tell it, too, of the user and of the site; the two variables exclude each other.
+    // The configuration files of the user and the site may name interfaces, too. Only one of the two settings may be
+    // used.
     let Some(excluded) = settings([INCLUDE, EXCLUDE]).and_then(|[include, exclude]| {
         let exclude = exclude?;
         include?.is_empty().then_some(exclude)

@@ -99,10 +99,10 @@ impl World {
     pub(crate) fn initialise(threads: Threads) -> Result<World, Error> {
         interfaces::leave_out_bridges(threads);
         let mut provided = 0;
-        // MPI_Initialized says so of MPI that is up; of several threads that come at once, one may begin.
+        // MPI_Initialized tells of an MPI that is up. If several threads come here at once, one of them begins.
         let begun = BEGUN.swap(true, Ordering::AcqRel);
-        // SAFETY: argc and argv may be null (section 11.2.1); MPI is initialised once a process: who comes second is
-        // refused, after this function and after the program itself.
+        // SAFETY: argc and argv may be null (section 11.2.1); MPI is initialised once in a process: a second attempt is
+        // refused, whether this function or the program made the first.
         let (code, least) = unsafe {
             let wanted = match threads {
                 Threads::OneAtATime => ffi::RSMPI_THREAD_SERIALIZED,
@@ -162,7 +162,8 @@ impl World {
         }
     }
 
-    /// From here on this is done before a communicator to workers is used. Every rank is to say so, or none.
+    /// From now on `before_use` is done before a communicator to workers is used. Either every rank calls this, or
+    /// none.
     pub(crate) fn before_use(&mut self, before_use: BeforeUse) {
         self.before_use = Some(before_use);
     }
@@ -195,7 +196,7 @@ impl World {
     }
 
     /// Gives a communicator to another thread: from then on that one uses MPI, and this one does not until the other is
-    /// done. The communicator itself, where the library leaves MPI to the thread that has initialised it.
+    /// done. Returns the communicator where the library leaves MPI to the thread that has initialised it.
     pub(crate) fn give(&self, communicator: Communicator) -> Result<Given, Communicator> {
         // SAFETY: reading a constant of the library.
         let may = self.level >= unsafe { ffi::RSMPI_THREAD_SERIALIZED };
@@ -286,8 +287,8 @@ fn level_name(level: c_int) -> &'static str {
     levels.iter().find(|(known, _)| level >= *known).map_or("MPI_THREAD_SINGLE", |(_, name)| name)
 }
 
-/// A communicator that returns errors instead of aborting. Freeing is collective: one of an MPI that we have initialised
-/// lives as long as the run.
+/// A communicator that returns errors instead of aborting. To free it is collective, so a communicator of an MPI that
+/// we have initialised lives as long as the run.
 #[derive(Debug)]
 pub(crate) struct Communicator {
     raw: ffi::MPI_Comm,

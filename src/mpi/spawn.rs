@@ -91,7 +91,7 @@ impl World {
     /// Begins to spawn, where [threads may share](World::threads_may_share) MPI.
     pub(crate) fn spawn_aside(&self, what: Spawn) -> Result<Spawning, Error> {
         let (answer, answered) = mpsc::channel();
-        // Who has given the spawn up does not listen any more.
+        // Nobody listens if the spawn was given up.
         let run = move || drop(answer.send(what.run().and_then(Communicator::adopt).map(Given)));
         thread::Builder::new().name("rankpool-spawn".into()).spawn(run).map_err(|error| {
             Error::new(ErrorKind::Spawn, format!("there is no thread for the spawn: {error}"))

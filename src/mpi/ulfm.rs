@@ -27,8 +27,8 @@ fn function(name: &CStr) -> Option<*mut libc::c_void> {
 }
 
 impl Communicator {
-    /// Acknowledges all failures so far, so that any rank can be listened to again; the ranks that have failed, of an
-    /// intercommunicator those of the other side. `None` where the library cannot say.
+    /// Acknowledges all failures so far, so that any rank can be listened to again. Returns the ranks that have failed;
+    /// of an intercommunicator, those of the other side. `None` where the library cannot say.
     pub(super) fn failed_ranks(&self) -> Result<Option<Vec<u32>>, Error> {
         let (Some(acknowledge), Some(acknowledged)) =
             (function(c"MPIX_Comm_failure_ack"), function(c"MPIX_Comm_failure_get_acked"))

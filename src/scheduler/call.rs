@@ -195,7 +195,7 @@ impl Call {
         Call { fed, closed: true, kind: Some(kind), ..Call::new(spec) }
     }
 
-    /// How long its task takes is no more than a guess, by others.
+    /// The time that its task takes is only guessed, from other tasks.
     pub(super) fn is_guess(&self) -> bool {
         self.kind.is_some() && self.fed == self.spec.first + 1
     }
@@ -210,7 +210,7 @@ impl Call {
         self.flying += dispatch.count;
     }
 
-    /// A dispatch is no longer with its worker, nor are so many tasks of it.
+    /// A dispatch is no longer with its worker, and so many tasks less are in flight.
     pub(super) fn comes_back(&mut self, tasks: u64) {
         self.in_flight -= 1;
         self.flying -= tasks;
@@ -293,7 +293,7 @@ impl Call {
         if self.held_bytes < self.spec.window_bytes {
             end
         } else if self.spec.ordered && self.unused == 0 {
-            // The window is full of results behind the one that the user waits for: only it may go.
+            // The window is full of results behind the one that the user waits for: only that task may go.
             end.min(self.cursor + 1)
         } else {
             // The window is full of results that the user has not taken.
@@ -404,7 +404,7 @@ impl Call {
         self.spec.costs.as_ref().map_or(most as u64, |costs| costs.within(start, most))
     }
 
-    /// Whether the fresh tasks cost so much that all slots will be at work long after these, which one of them runs.
+    /// Whether the fresh tasks cost enough to keep all slots at work long after one slot has run these.
     pub(super) fn has_plenty_behind(&self, range: &Range, slots: u64) -> bool {
         self.spec.costs.as_ref().is_none_or(|costs| {
             let left = costs.of(self.next, self.fed - self.next);
@@ -423,7 +423,7 @@ impl Call {
     }
 
     /// How many tasks from `start` on are expected to be done one after the other in that many nanoseconds. While
-    /// nothing has been measured, every number is.
+    /// nothing has been measured, there is no limit.
     fn tasks_within(&self, start: u64, time_left: Option<u64>) -> u64 {
         match (time_left, self.times.mean_nanos()) {
             (Some(0), _) => 0,

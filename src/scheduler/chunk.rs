@@ -7,8 +7,7 @@ use crate::error::ParseError;
 /// The chunk policy of a call.
 ///
 /// With P workers (each task thread of a hybrid worker counts as one, and so does each child of a leader, which gets
-/// the chunks of all its children at once), N tasks and R tasks not yet
-/// handed out:
+/// the chunks of all its children at once), N tasks and R tasks not yet handed out:
 ///
 /// | policy | chunk |
 /// |---|---|
@@ -18,12 +17,12 @@ use crate::error::ParseError;
 /// | [`Guided`](Chunk::Guided) | ceil(R / P) (Polychronopoulos and Kuck, 1987) |
 /// | [`Factoring`](Chunk::Factoring) | rounds of P chunks of ceil(R / 2P) each (Hummel, Schonberg and Flynn, 1992) |
 ///
-/// `Auto` sends each worker one task as a probe. From then on, with m the mean time of a task, s
-/// rank 0's measured cost of a chunk and w a worker's, `floor = max(1, ceil(max(2Ps, 20(s + w)) / m))`
-/// keeps rank 0 below half of its capacity and the overhead below 5 %, and the chunk is
-/// `max(floor, ceil(R / 2P))`, or `max(ceil(R / P), ceil(Ps / m))` once R is below floor x P. Its results are kept to
-/// 4 MiB, as far as the sizes of earlier ones foretell. Where [costs](crate::Call::cost) are known, a share of R is that
-/// share of what the R tasks cost, and m goes by the cost.
+/// `Auto` sends each worker one task as a probe. From then on, with m the mean time of a task, s rank 0's measured cost
+/// of a chunk and w a worker's, `floor = max(1, ceil(max(2Ps, 20(s + w)) / m))` keeps rank 0 below half of its capacity
+/// and the overhead below 5 %, and the chunk is `max(floor, ceil(R / 2P))`, or `max(ceil(R / P), ceil(Ps / m))` once R
+/// is below floor x P. It is also kept so small that its results are expected to stay below 4 MiB, judged by earlier
+/// ones. Where [costs](crate::Call::cost) are known, a share of R is a share of what the R tasks cost, and m is the
+/// mean time for a cost of 1.
 ///
 /// Results never depend on it.
 ///

@@ -6,13 +6,12 @@ const LEAST: f64 = 1.0 / 1024.0;
 /// The costs of the tasks of a call, in the order in which they are handed out. They are 1 on average.
 #[derive(Debug)]
 pub(crate) struct Costs {
-    /// Of each task, what those before it cost; and of all.
+    /// For each task, what all tasks before it cost; at the end, what all tasks cost.
     sums: Vec<f64>,
 }
 
 impl Costs {
-    /// Only what they are beside one another counts. One below 0 counts as 0, and one that is no finite number as the
-    /// largest that is.
+    /// Only their ratios count. A cost below 0 counts as 0, one that is not finite as the largest finite one.
     pub(crate) fn new(costs: impl Iterator<Item = f64> + Clone) -> Costs {
         let largest = costs.clone().filter(|cost| cost.is_finite()).fold(0.0, f64::max);
         let part = |cost: f64| match cost {
@@ -39,7 +38,7 @@ impl Costs {
     /// How many tasks from `start` on cost no more than `most`.
     pub(super) fn within(&self, start: u64, most: f64) -> u64 {
         let from = self.before(start);
-        // What is added up and taken apart again is not the same to the bit.
+        // Sums of floating-point numbers are rounded: a difference of two may be a little too large.
         let end = self.sums.partition_point(|sum| sum - from <= most * (1.0 + 1e-9));
         (end as u64).saturating_sub(start + 1)
     }

@@ -3,7 +3,7 @@
 use super::{Action, Dispatch, Scheduler, WORTH_CUTTING_NANOS, WorkerId};
 
 impl Scheduler {
-    /// Nothing is left to hand out: cuts chunks short that have tasks for the workers that are without work.
+    /// When nothing is left to hand out, cuts chunks short, so that workers without work get some of their tasks.
     pub(super) fn spread(&mut self) {
         let now = self.now;
         while !self.draining

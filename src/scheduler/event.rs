@@ -59,7 +59,7 @@ pub(crate) enum Event {
     /// Nothing more is handed out. Chunks that run are cut short behind the task that they are at; a call
     /// ends when all of its chunks are back.
     Drained,
-    /// What a drain still waits for is waited for no longer.
+    /// A drain waits no longer for the chunks that still run.
     TimeOver,
 }
 
@@ -126,14 +126,14 @@ pub(crate) struct Dispatch {
     /// Tasks of it that a leader hands to a child at a time; 0 where that is to be found out.
     pub(crate) share: u64,
     pub(super) losses: u8,
-    /// Nanoseconds that it is expected to take; [`UNKNOWN_NANOS`] at most, and where nobody knows.
+    /// Nanoseconds that it is expected to take: at most [`UNKNOWN_NANOS`], which also stands for an unknown time.
     pub(super) expected_nanos: u64,
     /// A chunk that is expected to take no longer is short.
     pub(super) short_nanos: u64,
     /// When it is expected to end, where it may be cut short for others; else 0.
     pub(super) ends: u64,
-    /// The next chunk may wait behind it from its beginning: it is one task, which is not likely to take far longer than
-    /// others. Its worker has no moment to ask.
+    /// The next chunk may be sent as soon as this one begins: it is a single task, which is unlikely to take far longer
+    /// than others, and its worker has no moment in which to ask.
     pub(super) precedes: bool,
     /// It is to be cut short.
     pub(super) cut: bool,

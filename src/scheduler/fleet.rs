@@ -16,7 +16,7 @@ pub(super) struct Worker {
     outstanding: VecDeque<Dispatch>,
     /// Of these, those that are not known to be short.
     long: usize,
-    /// Of these, those that nothing may wait behind from their beginning.
+    /// Of these, those behind which no chunk may wait from the beginning.
     alone: usize,
     /// What they are expected to take, one after the other.
     ahead_nanos: u64,
@@ -78,7 +78,8 @@ impl Worker {
         Some(dispatch.call)
     }
 
-    /// It asks for its next chunk. So many of its children have nothing to do, but for what is on its way behind `heard`.
+    /// It asks for its next chunk: `free` of its children have nothing to do, apart from what was sent after the
+    /// dispatch `heard`.
     pub(super) fn asks(&mut self, free: u32, heard: u64) {
         let coming = self.outstanding.iter().rev().take_while(|dispatch| dispatch.epoch > heard);
         let coming: u64 = coming.map(|dispatch| dispatch.count).sum();
@@ -101,8 +102,8 @@ impl Worker {
         dispatch.expected_nanos / dispatch.count.div_ceil(u64::from(self.width))
     }
 
-    /// The chunks of which nobody knows what was running, should it be lost now. Of short chunks in a row the results
-    /// leave together, and of those of a leader each may be with a child.
+    /// The chunks that may be running: if the worker is lost now, nobody knows which of them was. The results of short
+    /// chunks in a row leave together, and each chunk of a leader may be with a child.
     pub(super) fn suspects(&self) -> usize {
         let short = self.outstanding.iter().take_while(|dispatch| dispatch.is_short()).count();
         if self.width > 1 { self.outstanding.len() } else { short.max(self.slots) }
@@ -147,7 +148,7 @@ impl Worker {
     }
 }
 
-/// Their numbers are ranks: there are few gaps, but those of the lost.
+/// Their numbers are ranks: only lost workers leave many gaps.
 #[derive(Debug, Default)]
 pub(super) struct Fleet(Vec<Option<Box<Worker>>>);
 

@@ -16,7 +16,7 @@ mod results;
 #[cfg(test)]
 mod sanity;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod times;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -44,8 +44,8 @@ const SHORT_NANOS: u64 = 50_000;
 /// A task slot has no more chunks than this, however short they are.
 const MOST_AHEAD: usize = 128;
 
-/// A longer chunk is sent its successor before its end only while this many tasks wait for each slot: what waits behind
-/// a task that takes long is stuck, and near the end of a call others would have to wait for it.
+/// The successor of a longer chunk is sent before that chunk ends only while this many tasks wait for each slot: what
+/// waits behind a long task is stuck, and near the end of a call others would have to wait for it.
 const PLENTY: u64 = 4;
 
 /// Calls whose tasks are counted to know whether that many wait.
@@ -55,7 +55,7 @@ const LOOKED_AT: usize = 4;
 /// listens once in a millisecond.
 const WORTH_CUTTING_NANOS: u64 = 2_000_000;
 
-/// A chunk that takes so much longer than expected is cut short: its tasks are not those that it was made for.
+/// A chunk that takes this many times longer than expected is cut short: it was made for shorter tasks.
 const OVERDUE_NANOS: u64 = 400_000_000;
 
 #[derive(Debug, Default)]
@@ -392,7 +392,7 @@ impl Scheduler {
                 continue;
             };
             let eager = worker.is_eager();
-            // How long a single task takes is no more than a guess.
+            // The time that a single task takes is only guessed.
             let guess = || self.calls.get(&call).is_some_and(|call| call.is_guess());
             if eager && (worker.is_at_long() || guess()) && !self.has_plenty(call) {
                 return None;
@@ -409,7 +409,7 @@ impl Scheduler {
     }
 
     /// Whether the next chunk of a call may go to this worker ahead of time. Tasks that were in flight on a lost worker
-    /// go to an idle one: if it is lost, too, they were it.
+    /// go to an idle one: if that is lost, too, they are the cause.
     fn may_have(&self, id: CallId, worker: WorkerId) -> bool {
         let (Some(call), Some(worker)) = (self.calls.get(&id), self.workers.get(worker)) else {
             return true;

@@ -1,9 +1,9 @@
 //! Runs in virtual time: the scheduler of [`crate::scheduler`], and the leaders' [`Team`]s, with workers that only take
 //! time.
 //!
-//! Rank 0 and leaders are posts: one message after the other, each for its cost. Workers run their chunks one after
-//! the other. What passes between them takes the latency. The scheduler and the teams decide everything else, who gets
-//! what and when, and cannot tell this from a run.
+//! Rank 0 and the leaders are posts. A post handles one message after the other, and each takes its time. Workers run
+//! their chunks one after the other. What passes between them takes the latency. The scheduler and the teams decide
+//! everything else, who gets what and when, and cannot tell this from a run.
 
 mod hand;
 mod measure;
@@ -86,7 +86,7 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    /// What of the workers' time went into tasks that counted.
+    /// The part of the workers' time that went into tasks that counted.
     pub(crate) fn efficiency(&self) -> f64 {
         self.work / self.capacity
     }
@@ -96,7 +96,7 @@ impl Outcome {
         (self.makespan * self.efficiency()).max(self.longest)
     }
 
-    /// What of the workers' time went into nothing.
+    /// The part of the workers' time in which they ran no task.
     pub(crate) fn idle(&self) -> f64 {
         1.0 - self.busy / self.present
     }
@@ -107,7 +107,7 @@ impl Outcome {
     }
 }
 
-/// Something that comes to be at a moment; of two at one moment that which was foretold first is first.
+/// Something that happens at a moment. Of two things at the same moment, the one that was foretold first comes first.
 struct Coming {
     at: f64,
     number: u64,
@@ -239,7 +239,7 @@ impl Simulation<'_> {
             let Hand { post, worker, .. } = self.hands[hand];
             match post {
                 0 => self.scheduler.handle(joined(worker, 1), &mut actions),
-                // What it says to it is said again with the first chunk.
+                // What the team wants then, it says again with the first chunk.
                 post => self.leaders[post - 1].team.joined(
                     worker.0,
                     ChildAt { slot: worker.0, pid: 0 },

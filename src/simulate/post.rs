@@ -16,7 +16,7 @@ impl Post {
         Post { cost: overhead / 2.0, free_at: 0.0, busy: 0.0, due: None }
     }
 
-    /// Takes in a message that arrives now, when those before it are done; when it begins to.
+    /// Takes in a message that arrives at `now`, once those before it are done. Returns when it begins.
     pub(super) fn take_in(&mut self, now: f64) -> u64 {
         let begins = self.free_at.max(now);
         self.free_at = begins + self.cost;
@@ -24,7 +24,7 @@ impl Post {
         begins as u64
     }
 
-    /// Sends a message; when it leaves.
+    /// Sends a message. Returns when it leaves.
     pub(super) fn send(&mut self) -> f64 {
         self.free_at += self.cost;
         self.busy += self.cost;

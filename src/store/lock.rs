@@ -1,4 +1,4 @@
-//! Locks: that no two runs write one journal, or one output. A lock ends with the process that holds it.
+//! Locks, so that no two runs write the same journal or output. A lock ends with the process that holds it.
 
 use std::{
     fs::{self, File, Metadata, OpenOptions},
@@ -23,7 +23,8 @@ use crate::{
 /// Begins the text of a lock file: another file is left alone.
 const MARK: &str = "rankpool: ";
 
-/// Who looks whether a file is written has its lock for a moment: so often is it tried again, after this time.
+/// A process that only looks whether a file is being written has its lock for a moment. So a lock is tried this often,
+/// with this pause between.
 const TRIES: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(10);
 

@@ -15,7 +15,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{error::Failure, launch};
+use crate::error::Failure;
 
 /// An attempt at a task that failed.
 #[derive(Clone, Debug)]
@@ -65,12 +65,6 @@ impl TraceBlock {
 /// Seconds since 1970.
 pub(crate) fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64())
-}
-
-/// A name for a run, and no other.
-pub(crate) fn new_run() -> String {
-    let random = launch::random_token().unwrap_or_default();
-    random[..6].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The version of the HDF5 library that this program is linked with.

@@ -25,7 +25,7 @@ enum Layout {
 #[derive(Clone, Debug)]
 pub(crate) struct Batch {
     bytes: Parts,
-    /// The bytes of memory that live as long as this, where they lie in one part.
+    /// How many bytes of memory this keeps alive, where they lie in one part.
     kept: usize,
     count: usize,
     layout: Layout,

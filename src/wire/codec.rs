@@ -35,7 +35,7 @@ pub enum CodecError {
 }
 
 impl CodecError {
-    /// The same of a value of this type, which is all that the user knows of.
+    /// The same error, naming this type: the user knows of no other.
     pub(crate) fn of_type<T>(self) -> CodecError {
         let type_name = std::any::type_name::<T>();
         match self {
@@ -93,8 +93,8 @@ pub(crate) fn encode_onto<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<
     })
 }
 
-/// Decodes one value that fills `bytes` exactly. A large block in it shares them, if it is half of the `kept` bytes of
-/// memory that live as long as it then.
+/// Decodes one value that fills `bytes` exactly. A large block in it shares their memory instead of copying it, if it
+/// is at least half of the `kept` bytes that it then keeps alive.
 pub(crate) fn decode_sharing<T: DeserializeOwned>(bytes: &Bytes, kept: usize) -> Result<T, CodecError> {
     if bytes.len() < sharing::LARGE {
         return decode(bytes);

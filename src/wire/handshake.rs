@@ -99,7 +99,7 @@ pub(crate) struct Ready {
 /// Why a leader has no children.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct NotStarted {
-    /// The user has asked for what cannot be.
+    /// The user has asked for something that is not possible.
     pub(crate) usage: bool,
     pub(crate) reason: String,
 }

@@ -59,7 +59,7 @@ pub fn fuzz(bytes: &[u8]) {
         }
     }
     if let Some(ToWorker::Chunk(ChunkMessage { items: Some(items), .. })) = ToWorker::unpack(frame) {
-        // Of values without bytes there may be any number.
+        // There may be any number of values without bytes.
         let items = items.slice(0, items.len().min(1 << 16));
         let _ = Batch::join(&[items.slice(0, items.len() / 2), items.slice(items.len() / 2, items.len())]);
     }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::error::ParseError;
 
-/// So much of a text that is no record is told.
+/// An error shows this much of a text that is no record.
 const TOLD_CHARS: usize = 80;
 
 /// A row whose columns are known only at run time: a JSON object, such as a program prints.
@@ -24,10 +24,11 @@ const TOLD_CHARS: usize = 80;
 /// | objects | a column for each key, as in `a.b` |
 /// | anything else, or a mixture | text: JSON |
 ///
-/// A row without the key, or with null, is NaN in a column of numbers, which then are `f64`, and else empty; booleans
-/// with such rows are text. Columns lie in the order in which their keys first came in the order of the tasks. As a field its columns
-/// lie beside the other fields of the struct. An empty name, `.`, and what holds a `/` or a NUL cannot be names in HDF5:
-/// there an underscore stands in the place of each such character, and one behind a name that is taken already.
+/// Where a row lacks the key, or has null, a column of numbers has NaN, and all of it is `f64`; a column of texts or
+/// lists is empty there; a column of booleans becomes text. Columns stand in the order in which their keys first
+/// appear, task by task. The columns of a field stand beside the other fields of the struct. HDF5 has neither an empty
+/// name nor `.`, and no name with `/` or NUL: an underscore replaces each such character, and is added to a name that
+/// is taken already.
 ///
 /// ```
 /// use rankpool::Record;
@@ -74,7 +75,7 @@ impl Default for Record {
     }
 }
 
-/// Of several values under one name the last one counts.
+/// If several values have one name, the last one counts.
 impl FromIterator<(String, Value)> for Record {
     fn from_iter<I: IntoIterator<Item = (String, Value)>>(values: I) -> Record {
         let object: Map<String, Value> = values.into_iter().collect();

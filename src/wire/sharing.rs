@@ -8,7 +8,7 @@ use std::cell::RefCell;
 
 use bytes::Bytes;
 
-/// A shorter run is copied, which costs less than what it takes to share it.
+/// A shorter run is copied: that costs less than to share it.
 pub(super) const LARGE: usize = 1 << 16;
 
 struct Memory {

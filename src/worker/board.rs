@@ -39,8 +39,8 @@ impl Board {
         self.0[thread].clear();
     }
 
-    /// The first task that is over its limit. `now` is the time of the reader, who looks every `beat` by a clock that
-    /// stands still with this process, and keeps `seen` for the next look.
+    /// The first task that is over its limit. `now` is the reader's time, by a clock that stops while this process is
+    /// stopped. The reader looks every `beat`, and keeps `seen` for the next look.
     pub(crate) fn overdue(&self, seen: &mut Seen, now: Duration, beat: Duration) -> Option<Limited> {
         seen.0.resize_with(self.0.len(), Default::default);
         let mut first = None;

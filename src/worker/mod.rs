@@ -50,7 +50,7 @@ pub(crate) trait Link {
     /// When rank 0 cannot be reached any more.
     fn try_recv(&mut self) -> Result<Option<ToWorker>, LinkError>;
 
-    /// Whether messages are here that were received with one before.
+    /// Whether more messages are here, which came together with an earlier one.
     fn has_arrived(&self) -> bool;
 
     /// Waits for the next message without burning a CPU; sends first what is posted.
@@ -191,8 +191,8 @@ const SHORT_NANOS: u64 = 10_000;
 const CALM: u32 = 8;
 /// The result of a short chunk waits no longer for the next ones, with which it leaves.
 const WAIT_NANOS: u64 = 50_000;
-/// So many results leave together at most: rank 0 is to go through them while this worker goes on with the other chunks
-/// that it was sent ahead.
+/// At most this many results leave together: rank 0 is to go through them while this worker runs the other chunks that
+/// it was sent ahead.
 const TOGETHER: u32 = 32;
 
 /// Results that leave together: of short chunks of one call, while there are more at hand.
@@ -209,8 +209,8 @@ struct Results {
 }
 
 impl Results {
-    /// A chunk of this call begins: whether those that wait leave before. Of another call's chunk nobody knows how long
-    /// it takes.
+    /// A chunk of this call begins. Returns whether waiting results leave before it: they do if the call is another
+    /// one, since nobody knows how long its chunks take.
     fn leave_before(&mut self, call: u64) -> bool {
         if self.call == Some(call) {
             return false;

@@ -17,8 +17,8 @@ const TRIED: Duration = Duration::from_millis(100);
 
 static LETS_OUT: AtomicBool = AtomicBool::new(false);
 
-/// From here on each chunk lets out what its tasks have printed. Not so where the program has kept the lock of standard
-/// output and waits in `Executor::start`: a chunk would wait for it for ever.
+/// From now on each chunk flushes what its tasks have printed, unless the program holds the lock of standard output
+/// while it waits in `Executor::start`: a chunk would wait for the lock for ever.
 pub(crate) fn let_out_from_now() {
     let (free, is_free) = mpsc::channel();
     let try_lock = move || {
@@ -30,7 +30,7 @@ pub(crate) fn let_out_from_now() {
     LETS_OUT.store(tried.is_ok() && is_free.recv_timeout(TRIED).is_ok(), Ordering::Release);
 }
 
-/// Lets out what was printed, in a worker process.
+/// Flushes what was printed, in a worker process.
 pub(super) fn let_out() {
     if LETS_OUT.load(Ordering::Acquire) {
         flush_prints();

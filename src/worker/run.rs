@@ -158,7 +158,8 @@ impl ChunkRun<'_> {
         }
     }
 
-    /// Runs code that builds a state. Its time is no task's: it has no limit, and the means of tasks do not have it.
+    /// Runs code that builds a state. Its time belongs to no task: it has no limit, and does not count in the mean
+    /// times of tasks.
     pub(crate) fn build<S>(&self, code: impl FnOnce() -> S) -> Result<S, Failure> {
         self.board.stop(self.thread);
         let began = now_nanos();

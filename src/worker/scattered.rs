@@ -94,7 +94,7 @@ impl Original {
         &self.within
     }
 
-    /// What has to be there where it is decoded.
+    /// The values that must be there where it is decoded.
     fn at_hand(&self) -> AtHand {
         self.within.values().map(|original| (original.number, original.value.clone())).collect()
     }
@@ -165,14 +165,14 @@ pub(super) fn offering<R>(values: AtHand, work: impl FnOnce() -> R) -> R {
 /// another scattered value. A task that has it has the value, by `Deref`. A worker gets the bytes of the value before
 /// its first chunk that may use it, and decodes them once, when the first task does; that is part of this task's time.
 ///
-/// When the last handle on rank 0 is dropped, and the calls that use it have ended, the workers forget the value. One
-/// that is still of use in a task, such as in its state, lives there as long as that.
+/// When the last handle on rank 0 is dropped, and the calls that use it have ended, the workers forget the value. A
+/// value that a task still uses, such as in its state, lives there until that use ends.
 ///
 /// It goes to tasks of the executor that has scattered it, and to nobody else: to encode it for anything else, such as
 /// the result of a task, is an error.
 ///
 /// # Panics
-/// A look at the value outside of tasks panics when its bytes cannot be decoded as what it was. Inside, this is a failure
+/// Outside of tasks, an access to the value panics when its bytes cannot be decoded. Inside a task, this is a failure
 /// of the task.
 pub struct Scattered<S> {
     number: u64,

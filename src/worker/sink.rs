@@ -113,7 +113,7 @@ impl<T: Serialize, C: Fn(T, T) -> T + Copy + 'static> Sink<T> for Fold<T, C> {
     fn push(&mut self, task: u64, value: T, reply: &mut ReplyBuilder) {
         reply.covered();
         if let Err(failure) = catch(|| append(&mut self.nodes, Node::leaf(task, value), conjure::<C>())) {
-            // Values went down with the combination: the tasks folded so far have no result.
+            // The failed combination took its values with it: the tasks folded so far have no result.
             self.nodes.clear();
             reply.fail_open_segment(&failure);
         }

@@ -10,9 +10,9 @@ thread_local! {
 
 /// The task that runs on this thread: its index, its attempt, its random numbers.
 ///
-/// The same in every mode. None of it but [`rank`](Task::rank), [`slot`](Task::slot) and [`attempt`](Task::attempt)
-/// depends on who runs the task, so a function that draws its random numbers from
-/// [`rng`](Task::rng) gives the same bits at any worker count.
+/// It is the same in every mode. Only [`rank`](Task::rank), [`slot`](Task::slot) and [`attempt`](Task::attempt) depend
+/// on who runs the task, so a function that draws its random numbers from [`rng`](Task::rng) gives the same bits at any
+/// worker count.
 ///
 /// ```
 /// use rankpool::{Executor, Mode, Task};

@@ -1,11 +1,11 @@
-//! Who is who among the processes of a run: from outside, by what they are called and what their environments say.
+//! Which process of a run is to be killed.
 
 use std::{fs, time::Duration};
 
 use rustix::process::Signal;
 
 use super::PROGRAM;
-use crate::support::{LIMIT, Running, signal_process, wait, ways::Way};
+use crate::support::{LIMIT, Running, processes::Process, signal_process, wait, ways::Way};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Who {
@@ -20,8 +20,7 @@ pub enum Who {
 
 /// Whether a process plays the part; `None` when it is another program's, or has ended.
 fn plays(pid: u32, who: Who, way: &Way, running: &Running) -> Option<bool> {
-    let program = fs::read_link(format!("/proc/{pid}/exe")).ok()?;
-    (program.to_str()? == PROGRAM).then_some(())?;
+    let process = Process::of(pid, PROGRAM)?;
     let arguments = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     if arguments.split(|byte| *byte == 0).nth(1) == Some(b"task-minder") {
         let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
@@ -31,21 +30,11 @@ fn plays(pid: u32, who: Who, way: &Way, running: &Running) -> Option<bool> {
             _ => false,
         });
     }
-    let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
-    let environment = String::from_utf8_lossy(&environment).into_owned();
-    let variable =
-        |name: &str| environment.split('\0').find_map(|entry| entry.strip_prefix(name)?.strip_prefix('='));
-    let child = variable("RANKPOOL_CHILD_OF").is_some();
-    let rank = variable("OMPI_COMM_WORLD_RANK").or(variable("PMI_RANK"));
-    let spawned = ["OMPI_PARENT_PORT", "PMI_SPAWNED"].iter().any(|name| variable(name).is_some());
     Some(match who {
         Who::Minder | Who::Guardian => false,
-        Who::Child => child,
-        Who::Worker if way.1 == 0 => child,
-        Who::Rank0 if way.1 == 0 => pid == running.pid(),
-        Who::Worker if way.1 == 1 => spawned && !child,
-        Who::Worker => !child && rank.is_some_and(|rank| rank != "0"),
-        Who::Rank0 => !child && rank == Some("0") && !spawned,
+        Who::Child => process.child,
+        Who::Worker => process.is_worker(way),
+        Who::Rank0 => process.is_rank_0(way, running),
     })
 }
 

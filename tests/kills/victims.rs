@@ -1,40 +1,27 @@
-//! Who is who among the processes of a run: from outside, by what their environments say.
+//! Which process is the one that a case kills.
 
-use std::{fs, time::Duration};
+use std::time::Duration;
 
 use crate::{
-    support::{self, Running, wait},
+    support::{self, Running, processes::Process, wait},
     table::{Case, Who},
 };
 
 /// The processes of a run that play the part of the one that is to die, the oldest first.
 fn candidates(running: &Running, case: &Case) -> Vec<u32> {
-    let mut found: Vec<u32> =
-        running.family().into_iter().filter(|pid| plays(*pid, running, case).unwrap_or(false)).collect();
+    let program = support::program();
+    let plays = |pid: &u32| Process::of(*pid, &program).is_some_and(|process| plays(process, running, case));
+    let mut found: Vec<u32> = running.family().into_iter().filter(plays).collect();
     found.sort_unstable();
     found
 }
 
-/// `None` when it is another program's process, or has ended.
-fn plays(pid: u32, running: &Running, case: &Case) -> Option<bool> {
-    let program = fs::read_link(format!("/proc/{pid}/exe")).ok()?;
-    (program.to_str()? == support::program()).then_some(())?;
-    let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
-    let environment = String::from_utf8_lossy(&environment).into_owned();
-    let variable =
-        |name: &str| environment.split('\0').find_map(|entry| entry.strip_prefix(name)?.strip_prefix('='));
-    let child = variable("RANKPOOL_CHILD_OF").is_some();
-    let rank = variable("OMPI_COMM_WORLD_RANK").or(variable("PMI_RANK"));
-    let spawned = ["OMPI_PARENT_PORT", "PMI_SPAWNED"].iter().any(|name| variable(name).is_some());
-    let (_, ranks, _) = case.way;
-    Some(match case.who {
-        Who::Child => child,
-        Who::Worker if ranks == 0 => child,
-        Who::Rank0 if ranks == 0 => pid == running.pid(),
-        Who::Worker | Who::Leader if ranks == 1 => spawned && !child,
-        Who::Worker | Who::Leader => rank.is_some_and(|rank| rank != "0"),
-        Who::Rank0 => rank == Some("0") && !spawned,
-    })
+fn plays(process: Process, running: &Running, case: &Case) -> bool {
+    match case.who {
+        Who::Child => process.child,
+        Who::Worker | Who::Leader => process.is_worker(&case.way),
+        Who::Rank0 => process.is_rank_0(&case.way, running),
+    }
 }
 
 /// The one that is to die, once it is there.

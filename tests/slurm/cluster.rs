@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use crate::support::{Ended, start, wait};
+use crate::support::{Ended, processes::environment, start, wait};
 
 /// The program under test. Scripts find it on their PATH, by its name.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_rankpool");
@@ -173,19 +173,13 @@ impl Job<'_> {
         let processes = std::fs::read_dir("/proc").unwrap().flatten();
         let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
         let mut processes: Vec<Process> = pids
-            .filter(|pid| {
-                std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == Path::new(PROGRAM))
-            })
             .filter_map(|pid| {
-                let bytes = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
-                let text = String::from_utf8_lossy(&bytes);
-                let variables: HashMap<_, _> =
-                    text.split('\0').filter_map(|entry| entry.split_once('=')).collect();
+                let variables = environment(pid, PROGRAM)?;
                 let ours = Path::new(variables.get("SLURM_CONF")?) == self.cluster.configuration()
-                    && (*variables.get("SLURM_JOB_ID")? == self.id
+                    && (variables.get("SLURM_JOB_ID")? == &self.id
                         || variables.get("SLURM_ARRAY_JOB_ID").is_some_and(|array| *array == self.id));
                 // Workers that were spawned are ranks of a later namespace.
-                let namespace = variables.get("PMIX_NAMESPACE").unwrap_or(&"").to_string();
+                let namespace = variables.get("PMIX_NAMESPACE").cloned().unwrap_or_default();
                 let number = variables.get("PMIX_RANK").and_then(|number| number.parse().ok()).unwrap_or(0);
                 let is_child = variables.contains_key("RANKPOOL_CHILD_OF");
                 ours.then_some(Process { is_child, namespace, number, pid })

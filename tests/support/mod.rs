@@ -2,6 +2,7 @@
 
 #![allow(dead_code)] // Each test program uses a part of it.
 
+pub mod processes;
 pub mod ways;
 
 use std::{

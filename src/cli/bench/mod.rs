@@ -34,7 +34,7 @@ struct Flags {
     /// Measure for a few seconds only
     #[arg(long, help_heading = "Bench options")]
     quick: bool,
-    /// Where the journal is written whose cost is measured; the folder for temporary files by default
+    /// The folder for the journal whose cost is measured; by default the one for temporary files
     #[arg(long, value_name = "DIR", help_heading = "Bench options")]
     folder: Option<PathBuf>,
     /// Print one JSON object

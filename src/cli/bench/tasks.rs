@@ -19,7 +19,7 @@ use crate::{
     wire::Block,
 };
 
-/// How long a task of those takes that keep the workers busy with nothing.
+/// How long each of those tasks takes that only keep the workers busy.
 const NAP: Duration = Duration::from_millis(10);
 /// After this long, waiting is as cheap as it gets.
 const IDLE: Duration = Duration::from_secs(1);
@@ -86,7 +86,7 @@ impl Bench<'_> {
     /// Everything; `start` is how long the workers took to come up.
     pub(super) fn run(&self, start: Duration) -> Result<Vec<Figure>, Error> {
         let mut figures = vec![Figure::new("start", "start of the workers", start.as_secs_f64(), "s")];
-        // The first tasks find nothing where they need it.
+        // The first tasks are slower: caches are cold.
         self.pool.map(same, 0..1000)?;
         figures.extend(self.frames());
         figures.extend(self.rates()?);
@@ -234,7 +234,7 @@ impl Bench<'_> {
         })
     }
 
-    /// How many in a second: `run` is given more and more to do, until it takes as long as planned, and tells the time.
+    /// How many in a second. `run` is given more and more to do until it takes as long as planned; it returns the time.
     fn rate_of(
         &self,
         least: u64,

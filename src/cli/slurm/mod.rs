@@ -218,7 +218,7 @@ impl Flags {
         })
     }
 
-    /// What stands behind `--`: what is wrong with it is to be known now, and not when its turn comes.
+    /// What stands behind `--`. What is wrong with it is found now, and not when the job starts.
     fn checked_work(&self, jobs: &Jobs) -> Result<Work, Error> {
         let of_element = |argument: &String| script::parts(argument).contains(&Part::Element);
         if self.resources.array.is_none()

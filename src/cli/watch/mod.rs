@@ -39,7 +39,7 @@ const SUFFIX: &str = ".journal";
 struct Flags {
     /// The result file of the run, be it there yet or not, its journal, or its file of events
     file: Named,
-    /// Print how it stands, and end; so is it done where standard output is no terminal
+    /// Print how the run stands, and end; the default where standard output is no terminal
     #[arg(long)]
     once: bool,
 }

@@ -182,23 +182,60 @@ fn screen(state: &State, now: f64, look: &mut Look, [width, height]: [u16; 2]) -
 
 #[test]
 fn the_screen_has_it_all() {
-    let state = state(ten_seconds());
-    let drawn = screen(&state, 10.0, &mut Look::default(), [100, 24]);
-    for told in [
-        "sleep: running since 2026-09-21 14:13:20 UTC (10 s), mode comm, rank 0 on login1",
-        "66 of 200 done, 1 failed, 1 retried, 33%",
-        "6.80 tasks/s, about 20 s left",
-        "tasks 72-77 for 6.0 s, 1 more sent",
-        "4 children",
-        "child 1 of worker 3 on node3 (pid 4711), after 5.0 s: its process ended",
-        "panicked: no such\\u{1b}[31m file",
-        "q quit",
-    ] {
-        assert!(drawn.contains(told), "{told} in\n{drawn}");
-    }
-    let helped = screen(&state, 10.0, &mut Look { help: true, ..Look::default() }, [80, 20]);
-    assert!(helped.contains("leave; the run does not notice"), "{helped}");
-    assert!(!drawn.contains("does not notice"), "{drawn}");
+    let drawn = screen(&state(ten_seconds()), 10.0, &mut Look::default(), [100, 24]);
+    assert_snapshot!(drawn, @r#"
+    "sleep: running since 2026-09-21 14:13:20 UTC (10 s), mode comm, rank 0 on login1                    "
+    "██████████████████████████████66 of 200 done, 1 failed, 1 retried, 33%                              "
+    "6.80 tasks/s, about 20 s left                                                                       "
+    "2 workers with 4 children, 1 worker and 1 child lost                                                "
+    "┌ workers ─────────────────────────────────────────────────────────────────────────────────────────┐"
+    "│rank   host         pid      runs        tasks     busy  at                                       │"
+    "│1      node1        101      1           4         40%   tasks 72-77 for 6.0 s, 1 more sent       │"
+    "│2      node2        102      1           0         0%    lost                                     │"
+    "│3      node3        103      4 children  64        100%  tasks 8-71 came back, 2.0 s ago          │"
+    "│                                                                                                  │"
+    "│                                                                                                  │"
+    "│                                                                                                  │"
+    "│                                                                                                  │"
+    "│                                                                                                  │"
+    "└──────────────────────────────────────────────────────────────────────────────────────────────────┘"
+    "┌ last losses ─────────────────────────────────────────────────────────────────────────────────────┐"
+    "│child 1 of worker 3 on node3 (pid 4711), after 5.0 s: its process ended                           │"
+    "│worker 2 on node2 (pid 4711), after 5.0 s: its process ended                                      │"
+    "└──────────────────────────────────────────────────────────────────────────────────────────────────┘"
+    "┌ last failures ───────────────────────────────────────────────────────────────────────────────────┐"
+    "│task 10 attempt 1 on rank 2 (node2) panicked: no such\u{1b}[31m file                              │"
+    "│task 9 attempt 1 on rank 2 (node2) panicked, to be tried again: no such\u{1b}[31m file            │"
+    "└──────────────────────────────────────────────────────────────────────────────────────────────────┘"
+    " q quit   up, down, page up, page down: workers   ? help                                            "
+    "#);
+}
+
+#[test]
+fn the_keys_are_explained_above_the_screen() {
+    let drawn = screen(&state(ten_seconds()), 10.0, &mut Look { help: true, ..Look::default() }, [80, 20]);
+    assert_snapshot!(drawn, @r#"
+    "sleep: running since 2026-09-21 14:13:20 UTC (10 s), mode comm, rank 0 on login1"
+    "████████████████████66 of 200 done, 1 failed, 1 retried, 33%                    "
+    "6.80 tasks/s, about 20 s left                                                   "
+    "2 workers with┌ help ────────────────────────────────────────────┐              "
+    "┌ workers ────│q, ctrl-C     leave; the run does not notice      │─────────────┐"
+    "│rank   host  │up, down      scroll the workers by one           │             │"
+    "│1      node1 │page up/down  scroll the workers by a screen      │-77 for 6.0 s│"
+    "│2      node2 │home, end     the first and the last workers      │             │"
+    "│3      node3 │?             this help, and away with it         │71 came back,│"
+    "│             │                                                  │             │"
+    "└─────────────│runs   tasks that a worker runs at a time,        │─────────────┘"
+    "┌ last losses │       or the children of a leader                │─────────────┐"
+    "│child 1 of wo│busy   part of the time that it was in tasks      │ ended       │"
+    "│worker 2 on n│at     what it has been sent, if that takes       │             │"
+    "└─────────────│       longer than a second; else what it         │─────────────┘"
+    "┌ last failure│       gave back last                             │─────────────┐"
+    "│task 10 attem└──────────────────────────────────────────────────┘ile          │"
+    "│task 9 attempt 1 on rank 2 (node2) panicked, to be tried again: no such\u{1b}[│"
+    "└──────────────────────────────────────────────────────────────────────────────┘"
+    " q quit   up, down, page up, page down: workers   ? help                        "
+    "#);
 }
 
 #[test]
@@ -214,9 +251,22 @@ fn the_end_is_shown() {
     let mut news = ten_seconds();
     let ended = Ended { counts: Some([199, 1, 0]), wall_s: Some(93.0), error: None };
     news.push(News::Standing(Standing::Ended(ended)));
-    let told = text::of(&state(news), 10.0);
-    assert!(told.starts_with("sleep: ended after 1 min 33 s, mode comm, rank 0 on login1\n"), "{told}");
-    assert!(told.contains("199 of 200 done, 1 failed, 1 retried, 100%"), "{told}");
+    assert_snapshot!(shown(&text::of(&state(news), 10.0)), @r"
+    sleep: ended after 1 min 33 s, mode comm, rank 0 on login1
+      tasks     199 of 200 done, 1 failed, 1 retried, 100%
+      rate      nothing runs
+      workers   2 workers with 4 children, 1 worker and 1 child lost
+      rank  host   pid  runs        tasks  busy  at
+      1     node1  101  1           4      40%   tasks 0-3 came back
+      2     node2  102  1           0      0%    lost
+      3     node3  103  4 children  64     100%  tasks 8-71 came back
+    last losses
+      child 1 of worker 3 on node3 (pid 4711), after 5.0 s: its process ended
+      worker 2 on node2 (pid 4711), after 5.0 s: its process ended
+    last failures
+      task 10 attempt 1 on rank 2 (node2) panicked: no such\u{1b}[31m file
+      task 9 attempt 1 on rank 2 (node2) panicked, to be tried again: no such\u{1b}[31m file
+    ");
 }
 
 #[test]

@@ -16,15 +16,16 @@ use crate::{
 };
 
 impl Builder {
-    /// Has the executor on the ranks of this communicator: its rank 0 schedules, and the others are the workers. The ranks
-    /// that are not in it are free for something else, also for an executor on a communicator of their own. Each rank of it
-    /// is to call [`start`](Builder::start) or [`start_or_serve`](Builder::start_or_serve), with the same settings; they may
-    /// come at any time, and rank 0 waits for the others for the [`start_timeout`](Builder::start_timeout).
+    /// Runs the executor on the ranks of this communicator: its rank 0 schedules, and the others are the workers. The
+    /// ranks that are not in it are free for something else, also for an executor on a communicator of their own. Each
+    /// rank of it is to call [`start`](Builder::start) or [`start_or_serve`](Builder::start_or_serve), with the same
+    /// settings; they may come at any time, and rank 0 waits for the others for the
+    /// [`start_timeout`](Builder::start_timeout).
     ///
-    /// MPI must have been initialised with MPI_THREAD_MULTIPLE, and is finalised by who has initialised it. An executor that is
-    /// alive then ends: tasks that run are waited for, no others begin, and the workers go on. Messages travel on a duplicate
-    /// of the communicator, which is freed in the end. The mode is `comm`; on a communicator of one rank, that runs the tasks
-    /// itself, as in `serial`.
+    /// MPI must have been initialised with MPI_THREAD_MULTIPLE, and whoever has initialised it finalises it. An
+    /// executor that is still alive then ends: running tasks are waited for, no others begin, and the workers go on.
+    /// Messages travel on a duplicate of the communicator, which is freed in the end. The mode is `comm`; a
+    /// communicator of one rank runs the tasks on that rank, as in `serial`.
     ///
     /// ```no_run
     /// use mpi::traits::*;
@@ -129,6 +130,6 @@ impl Builder {
     }
 }
 
-/// Why there is none of it inside a task.
+/// Why it is refused inside a task.
 pub(super) const IN_A_TASK: &str = "a communicator is for the whole program, and this is a task inside one of its workers; \
                                     inside a task use mode serial, threads or processes without one";

@@ -54,7 +54,7 @@ impl Builder {
     /// cannot be spawned, [`ErrorKind::Launch`] when they do not come up, [`ErrorKind::Handshake`]
     /// when one runs another build. On ranks other than 0 the process ends instead.
     pub fn start(self) -> Result<Executor, Error> {
-        // Its name is taken down while it is still the name of this build.
+        // The name of the executable is noted while it is still that of this build.
         let _ = launch::executable();
         if launch::inside_a_task() {
             return self.start_inside_a_task();
@@ -112,7 +112,8 @@ impl Builder {
         self.with_worker().launch(choice)
     }
 
-    /// Has an engine and its workers: those that wait, under MPI, for the second executor of the program, or new ones.
+    /// Takes an engine and its workers: under MPI those that an earlier executor of the program has left waiting, else
+    /// new ones.
     fn launch(self, choice: Choice) -> Result<Executor, Error> {
         let Choice::Mpi(_) = choice else { return Ok(self.executor(self.start_session(choice)?, false)) };
         #[cfg(feature = "mpi")]
@@ -127,7 +128,7 @@ impl Builder {
         Ok(self.executor(session, true))
     }
 
-    /// An executor that nothing has been asked of; its workers wait for the next one in the end if they are to `rest`.
+    /// A new executor. With `rest`, its workers wait for the next executor when it ends.
     pub(super) fn executor(&self, session: Session, rest: bool) -> Executor {
         let Session { mode, wanted, workers, commands, thread, next_call, progress, broken } = session;
         let shared = Shared {
@@ -209,8 +210,8 @@ impl Builder {
     }
 }
 
-/// That the workers are up, or that this is one, or why there are none. The fabric watches its own time where it
-/// can; a thread that hangs inside MPI cannot.
+/// Waits until the workers are up, or this process turns out to be one; the error says why there are none. The fabric
+/// watches its own time where it can; a thread that hangs inside MPI cannot.
 fn started_within(
     limit: Duration,
     reported: &mpsc::Receiver<Result<Report, Error>>,

@@ -6,10 +6,9 @@ use std::time::{Duration, Instant};
 /// believed to cause.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Time as far as a thread was looking that looks at least every `beat`.
+/// A clock that runs only while a thread looks, which it does at least every `beat`.
 ///
-/// When this process was stopped, or its host asleep, nobody looked: the answers of those who were asked are still
-/// unread, and perhaps unsaid.
+/// While this process was stopped, or its host asleep, nobody looked: answers may be unread, or not even sent.
 #[derive(Debug)]
 pub(super) struct Clock {
     looked: Instant,
@@ -50,7 +49,7 @@ pub(super) fn patience(stall: Option<Duration>, limit: Option<Duration>) -> Opti
 pub(super) struct Pulse {
     pings: u64,
     answers: u64,
-    /// Since when an answer is lacking, as far as the watching thread knows.
+    /// Since when an answer is missing, as far as the watching thread knows.
     since: Option<Duration>,
 }
 

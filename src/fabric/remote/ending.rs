@@ -21,12 +21,12 @@ impl<T: Transport> Remote<T> {
         let lost = self.losses > 0;
         let (policy, finalises) = (self.transport.policy(), ending.finalises(lost));
         if policy.abort_code(ending.code(), finalises).is_some() {
-            // That ends all processes: none must leave before.
+            // MPI_Abort ends all processes: none must leave before.
             return self.transport.end(ending, lost);
         }
         if !finalises {
             let here = &launch::here().host;
-            // One that is frozen counts twice: nobody sees its end.
+            // A frozen worker counts twice: the launcher will not see it end.
             let frozen = self.members.iter().filter(|(rank, _)| self.lifelines.is_frozen(**rank));
             let frozen = frozen.filter_map(|(_, member)| member.host.as_deref());
             let all = self.hosts.iter().flat_map(|(host, known)| {

@@ -200,7 +200,7 @@ fn happening() -> impl Strategy<Value = Happening> {
     ]
 }
 
-fn any_chunk() -> impl Strategy<Value = Chunk> {
+pub(crate) fn any_chunk() -> impl Strategy<Value = Chunk> {
     prop_oneof![
         Just(Chunk::Auto),
         (1u64..9).prop_map(Chunk::Fixed),

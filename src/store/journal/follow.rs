@@ -116,7 +116,7 @@ fn entry(file: &File, offset: u64, header: Header) -> io::Result<Option<Entry>> 
     })
 }
 
-/// Who has written a file within this time is taken to write it still, where no lock can tell.
+/// Where no lock can tell, a file that has changed within this time counts as one that is being written.
 const RECENT: Duration = Duration::from_secs(60);
 
 /// Whether a run writes this file now; `host` is where that began, if it is known. A lock tells, but not on every file

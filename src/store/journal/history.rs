@@ -13,7 +13,7 @@ pub(crate) struct History {
     pub(crate) attempts: Vec<Attempt>,
     /// When and where chunks ran, each with its host, in the order in which they came back.
     pub(crate) chunks: Vec<(TraceRow, String)>,
-    /// Of what happened, what nothing else here tells: lines of `--events`.
+    /// What happened and is told by nothing else here, as lines of `--events`.
     pub(crate) events: String,
     /// A process writes it.
     pub(crate) in_use: bool,

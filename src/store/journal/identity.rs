@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::{launch, store::now};
+
 /// What a journal is of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Identity {
@@ -31,6 +33,13 @@ pub(crate) enum Subject {
 const COUNT: &str = "item count";
 
 impl Identity {
+    /// What the journal of a run that begins now is of.
+    pub(crate) fn new(subject: Subject, seed: u64, tasks: Option<u64>) -> Identity {
+        let random = launch::random_token().unwrap_or_default();
+        let run = random[..6].iter().map(|byte| format!("{byte:02x}")).collect();
+        Identity { subject, seed, tasks, run, version: env!("CARGO_PKG_VERSION").into(), began: now() }
+    }
+
     /// What this run asks for that differs from what the journal is of.
     pub(crate) fn difference(&self, journal: &Identity) -> Option<String> {
         let Some(mut facts) = self.subject.beside(&journal.subject) else {

@@ -290,8 +290,8 @@ impl Contents {
     }
 }
 
-/// Reads the whole journal; wrong bytes are no error.
-/// A file that begins like a journal, to be read as it lies there; `None` where there is none, or it is something else.
+/// Opens a file that begins like a journal, to be read as it lies there; `None` where there is none, or it is something
+/// else.
 ///
 /// # Errors
 /// When it cannot be read.

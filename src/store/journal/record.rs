@@ -33,7 +33,7 @@ pub(super) enum Kind {
     Attempt = 5,
     /// When and where chunks ran. Payload: rows.
     Trace = 6,
-    /// Of what happened, what no other record tells: for those who watch. Payload: lines of `--events`.
+    /// What happened and is told by no other record, for those who watch. Payload: lines of `--events`.
     Events = 7,
 }
 

@@ -7,7 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A chunk that takes longer than this gets a line. So lines are never more than seconds of the workers.
+/// A chunk that takes longer than this gets a line. So a run has no more such lines than its workers have seconds of
+/// work.
 const LONG: Duration = Duration::from_secs(1);
 
 /// A chunk that was sent to a worker.

@@ -19,9 +19,9 @@ const DEEPEST: usize = 32;
 /// Why a type cannot be laid out.
 #[derive(Debug)]
 pub(crate) enum Unfit {
-    /// In a file, but it can be sent.
+    /// A file cannot hold it, but it can be sent.
     ForFile(String),
-    /// Nor can it be sent: the codec writes no types.
+    /// It cannot be sent either: the codec writes no types.
     ForWire,
 }
 

@@ -65,8 +65,8 @@ fn most_variants(schema: &Schema) -> usize {
     }
 }
 
-/// A value of this kind, encoded. Kind 0 is nothing everywhere; the others are what else conditions may ask for, and
-/// what lists and options hold is of kinds before theirs, nothing among them.
+/// A value of this kind, encoded. In kind 0 everything is zero or empty. The other kinds are what else conditions may
+/// ask for. What a list or an option holds is of the kind before its own, so that some hold zeros and empty values.
 fn sample(schema: &Schema, kind: usize) -> Vec<u8> {
     let mut out = Vec::new();
     append(schema, kind, &mut out);
