@@ -36,6 +36,9 @@ impl Engine {
     /// `None` when it has served.
     #[staticmethod]
     fn start(py: Python<'_>, settings: &Bound<'_, PyDict>) -> PyResult<Option<Engine>> {
+        // What is lost, and a journal that is damaged, would be known to nobody.
+        #[cfg(feature = "cli")]
+        rankpool::cli::start_log().map_err(|error| raised(py, &error))?;
         let builder = builder(py, settings)?;
         let started = match setting::<i32>(settings, "communicator")? {
             #[cfg(feature = "mpi")]

@@ -46,6 +46,7 @@ def test_a_worker_that_dies_costs_its_chunk(setting: str, how: str, tmp_path: pa
     ended = start_with_recovery(setting, "one_death", str(tmp_path), how).end().expect(0)
     assert "complete" in ended.stdout
     assert (tmp_path / "died").exists()
+    assert "was lost: " in ended.stderr, "the loss is told"
 
 
 @pytest.mark.parametrize("setting", ["processes", "children"])

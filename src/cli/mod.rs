@@ -158,6 +158,16 @@ pub fn loaded(
     });
 }
 
+/// Logs warnings to standard error, or what RANKPOOL_LOG asks for, as the commands do: for programs that start executors
+/// in a language that has no subscriber of `tracing`. One that is there stays.
+///
+/// # Errors
+/// When RANKPOOL_LOG cannot be read.
+#[doc(hidden)]
+pub fn start_log() -> Result<(), Error> {
+    log::start(None, 0)
+}
+
 /// The arguments of this program, without its name; if it was [`loaded`], those that it was given.
 pub fn arguments() -> impl Iterator<Item = OsString> {
     launch::arguments().into_iter()
