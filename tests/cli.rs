@@ -183,6 +183,8 @@ fn bad_usage_ends_with_2_one_message_and_a_suggestion() {
     assert!(typo.stderr.contains("--chunk"), "{typo:?}");
     let job = rankpool(&["run", "square"]).expect(2);
     assert!(job.stderr.contains("'squares'"), "{job:?}");
+    let dashes = rankpool(&["exec", "echo", "a"]).expect(2);
+    assert!(dashes.stderr.contains("stand behind --"), "{dashes:?}");
     for arguments in [
         &["run", "squares", "--chunk", "0"][..],
         &["run", "squares", "--workers", "0", "--mode", "threads"],

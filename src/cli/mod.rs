@@ -269,6 +269,19 @@ fn meant_job(error: &clap::Error, jobs: &Jobs) -> Option<String> {
     Some(format!("run {}", job.name))
 }
 
+/// Whether the first word that was not expected is part of a program's command line, and the `--` before that is missing.
+fn lacks_dashes(error: &clap::Error, command: &Command) -> bool {
+    let word = match (error.kind(), error.get(ContextKind::InvalidArg)) {
+        (ClapErrorKind::UnknownArgument, Some(ContextValue::String(word))) => word,
+        _ => return false,
+    };
+    let mut given = launch::arguments().into_iter().peekable();
+    let called = given.peek().and_then(|name| command.find_subcommand(name));
+    let takes_a_command =
+        called.is_some_and(|called| called.get_positionals().any(|argument| argument.is_last_set()));
+    takes_a_command && !word.starts_with('-') && given.all(|word| word != "--")
+}
+
 /// Prints help or version, with clap's styles on a terminal.
 fn print_styled(text: &clap::builder::StyledStr) -> Result<(), Error> {
     if std::io::stdout().is_terminal() {
@@ -295,6 +308,9 @@ fn refuse(error: &clap::Error, command: &Command, jobs: &Jobs) -> ExitCode {
             say(text.to_string().trim_end());
             if let Some(meant) = meant_job(error, jobs) {
                 say(&format!("{}: did you mean `{} {meant}`?", program(), program()));
+            }
+            if lacks_dashes(error, command) {
+                say(&format!("{}: the program and its arguments stand behind --", program()));
             }
             if let Some(variable) = variables::blamed(error, command) {
                 say(&format!("{}: {variable}", program()));
