@@ -329,8 +329,10 @@ fn run(command: &mut Command) -> Result<String, String> {
     if status.success() {
         return Ok(text);
     }
-    let said =
-        text.lines().find(|line| line.contains("error")).or(text.lines().next()).unwrap_or("no message");
+    // Open MPI frames what it says with rules of dashes.
+    let mut lines = text.lines().filter(|line| line.contains(char::is_alphanumeric));
+    let first = lines.clone().next();
+    let said = lines.find(|line| line.contains("error")).or(first).unwrap_or("no message");
     Err(format!("{status}: {}", said.trim()))
 }
 
