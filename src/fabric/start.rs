@@ -298,8 +298,12 @@ fn initialise(mode: Mode, launcher: Launcher) -> Result<World, Error> {
 
 #[cfg(feature = "mpi")]
 fn start_comm(world: World, size: u32, wanted: &Wanted, lead: Lead) -> Result<Started, Error> {
-    let wrong = if wanted.workers.is_some_and(|workers| workers != i64::from(size) - 1) {
-        Some(format!("the launcher started {} workers: ask it for another number (-n)", size - 1))
+    let started = i64::from(size) - 1;
+    let wrong = if let Some(workers) = wanted.workers.filter(|workers| *workers != started) {
+        Some(format!(
+            "the launcher started {started} workers, and {workers} were asked for: leave that number out, or ask the launcher \
+             for another one (-n)"
+        ))
     } else if wanted.oversubscribe || !wanted.spawn_info.is_empty() {
         Some("mode comm spawns nothing: oversubscribe and spawn hints are for mode pool".to_string())
     } else {
