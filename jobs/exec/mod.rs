@@ -156,11 +156,18 @@ impl Job for Exec {
     type Summary = Summary;
 
     fn prepare(&mut self, plan: &Plan) -> Result<(), Error> {
-        let (_, groups) = self.split()?;
+        let (command, groups) = self.split()?;
         self.outputs.check(plan)?;
         let file = self.file.as_deref();
         let list = inputs::open(&self.inputs, &groups, file, plan.seed(), plan.keeps_journal())?;
         let names = list.names().to_vec();
+        if (0..names.len()).any(|column| list.is_named(column)) {
+            let mark = self.inputs.mark();
+            for word in command.iter().flat_map(|text| inputs::unknown_names(text, &names, mark)) {
+                let known = names.join(", ");
+                tracing::warn!("{{{word}}} stays as it is: no column has that name; there are {known}");
+            }
+        }
         self.prepared = Prepared {
             named: (0..names.len()).map(|column| list.is_named(column)).collect(),
             names,

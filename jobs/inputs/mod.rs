@@ -40,7 +40,7 @@ use words::Values;
 
 pub use self::{
     list::List,
-    template::{Filling, Template},
+    template::{Filling, Template, unknown_names},
     value::{record, value},
     words::{Group, split, typed},
 };

@@ -159,6 +159,19 @@ impl Template {
     }
 }
 
+/// What looks like the name of a column in a text, and is none: the words in braces that stay as they are.
+pub fn unknown_names<'t>(text: &'t str, names: &[String], mark: &str) -> Vec<&'t str> {
+    let is_name = |word: &str| {
+        word.starts_with(|c: char| c.is_alphabetic() || c == '_')
+            && word.chars().all(|c| c.is_alphanumeric() || c == '_')
+    };
+    let opened =
+        text.match_indices('{').filter(|(at, _)| !text[..*at].ends_with('$')).map(|(at, _)| &text[at..]);
+    let unknown = opened.filter(|rest| placeholder(rest, names, mark).is_none());
+    let words = unknown.filter_map(|rest| rest[1..].split_once('}')).map(|(word, _)| word);
+    words.filter(|word| is_name(word)).collect()
+}
+
 /// The placeholder that a text begins with, and its length.
 fn placeholder(text: &str, names: &[String], mark: &str) -> Option<(Piece, usize)> {
     if text.starts_with(mark) {
@@ -283,6 +296,14 @@ mod tests {
             assert_eq!(filled(text, &["1", "2"], &["v", "w"]), text);
         }
         assert_eq!(filled("{ {1} }{{2}}", &["1", "2"], &["v", "w"]), "{ v }{w}");
+    }
+
+    #[test]
+    fn what_looks_like_a_name_and_is_none_is_found() {
+        let names = names(&["rate", "n"]);
+        let unknown = |text: &'static str| unknown_names(text, &names, "{}");
+        assert_eq!(unknown("--rate={rat} {n} {N}"), ["rat", "N"]);
+        assert_eq!(unknown("{} {1} {n} {rate.} {#} {print $1} {\"a\": 1} ${HOME} {open"), [""; 0]);
     }
 
     #[test]

@@ -115,6 +115,7 @@ fn start<J: Job + Args>(matches: &ArgMatches) -> Result<ExitCode, Error> {
     let began = Instant::now();
     flags.files.check()?;
     if flags.dry_run {
+        log::start(None, flags.verbose)?;
         return dry_run::execute(job, &flags.plan(), flags.files.only());
     }
     log::start(flags.log_dir.as_ref(), flags.verbose)?;

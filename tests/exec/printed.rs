@@ -102,6 +102,10 @@ fn dry(way: &Way) {
     let arguments = ["exec", "--dry-run", "--", "touch", "{}", "x{#}", ":::", "a b", "c", "$d"];
     let ended = run(way, &folder, &arguments).expect(0);
     assert_eq!(ended.stdout, "touch 'a b' x1\ntouch c x2\ntouch '$d' x3\n");
+    let arguments = ["exec", "--dry-run", "--grid", "rate=1", "--", "echo", "{rat}", "{rate}"];
+    let ended = run(way, &folder, &arguments).expect(0);
+    assert_eq!(ended.stdout, "echo '{rat}' 1\n");
+    assert_told(&ended, &["{rat} stays as it is", "there are rate"]);
     assert!(folder.names().is_empty());
     write(&folder, "tasks", "# a comment\ntouch a\n\n#DISBATCH PREFIX echo \nb");
     let ended = run(way, &folder, &["exec", "--dry-run", "tasks"]).expect(0);
