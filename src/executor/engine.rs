@@ -18,7 +18,7 @@ use super::{
     items::Items,
     outbox::Outbox,
     progress::{Progress, Share, Tally},
-    watch::{Happening, Span, Watching},
+    watch::{Happening, Held, Span, Watching},
 };
 use crate::{
     error::{Error, Failure},
@@ -379,8 +379,14 @@ impl Engine {
             known_to.remove(&worker.rank);
         }
         lock(&self.progress).lost += 1;
+        let first = self.scheduler.first_of(WorkerId(worker.rank));
         if let Some(watching) = &mut self.watching {
-            watching.tell(Happening::Lost { worker, reason });
+            let held = |dispatch: &Dispatch| {
+                let dispatched = *self.sent.get(&dispatch.epoch)? - watching.since;
+                Some(Held { start: dispatch.start, count: dispatch.count, dispatched })
+            };
+            let chunk = first.and_then(held);
+            watching.tell(Happening::Lost { worker, reason, chunk });
         }
     }
 
