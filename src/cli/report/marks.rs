@@ -1,6 +1,9 @@
 //! What happened to a run beside its chunks, as the page marks and tells it.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    fmt::Write,
+    time::{Duration, SystemTime},
+};
 
 use crate::store::events::{EventKind, EventRow, HeldChunk};
 
@@ -58,8 +61,13 @@ pub(super) fn of(events: &[EventRow], began: SystemTime) -> Vec<Mark> {
 fn told(row: &EventRow, began: SystemTime) -> String {
     match row.kind {
         EventKind::RunStarted => {
-            let at = began + Duration::try_from_secs_f64(row.t).unwrap_or_default();
-            format!("began at {}", humantime::format_rfc3339_millis(at))
+            let after = Duration::try_from_secs_f64(row.t).unwrap_or_default();
+            let mut text = "began".to_string();
+            if let Some(at) = began.checked_add(after) {
+                // No time of a real run is beyond the year 9999, where it has no form.
+                let _ = write!(text, " at {}", humantime::format_rfc3339_millis(at));
+            }
+            text
         }
         EventKind::DrainBegan => "nothing more is begun".into(),
         EventKind::WorkerLost | EventKind::ChildLost => format!("{} was lost: {}", who(row), row.reason),
