@@ -402,7 +402,9 @@ fn happened(way: &Way) {
     for journal in [&[][..], &["--no-journal", "--force"]] {
         let flags =
             ["--stuck", "5", "--task-timeout", "500ms", "--chunk", "1", "-o", &out, "--events", &told];
-        run(way, &[&["trouble", "--n", "12"], &flags[..], journal].concat()).expect(1);
+        // The tasks take longer than a replacement does to come.
+        let job = ["trouble", "--n", "60", "--milliseconds", "50"];
+        run(way, &[&job[..], &flags, journal].concat()).expect(1);
         let text = std::fs::read_to_string(&told).unwrap();
         std::fs::remove_file(&told).unwrap();
         let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
