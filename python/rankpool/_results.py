@@ -29,7 +29,8 @@ class Results(dict[str, Any]):
     fields, ``results["results"]["field"]`` is the column of a field, whatever the file keeps it as.
 
     ``results``, ``inputs`` and ``status`` have an entry for each task, ``errors`` one for each attempt that
-    failed, ``trace`` one for each chunk. Axes, such as ``bin_size``, lie beside them.
+    failed, ``trace`` one for each chunk, ``events`` one for each session, loss, join and drain. Axes, such as
+    ``bin_size``, lie beside them.
 
     Attributes
     ----------
@@ -60,11 +61,11 @@ class Results(dict[str, Any]):
         return [self.names[status] for status in self["status"]]
 
     def to_pandas(self, table: str = "tasks") -> Any:
-        """A table of the tasks, the errors or the trace as a data frame.
+        """A table of the tasks, the errors, the trace or the events as a data frame.
 
         Parameters
         ----------
-        table : {"tasks", "errors", "trace"}
+        table : {"tasks", "errors", "trace", "events"}
             ``tasks`` has a row for each task: its status, a column for each field of its input and of its
             result. A result that is missing is NaN or None. What the input and the result both have is called
             ``input_`` and its name in the input.
@@ -74,10 +75,12 @@ class Results(dict[str, Any]):
         pandas.DataFrame
         """
         pandas = _module("pandas", "a data frame")
-        if table in ("errors", "trace"):
+        if table in ("errors", "trace", "events"):
+            if table not in self:
+                raise UsageError("the file has no table 'events': an earlier rankpool has written it")
             return pandas.DataFrame(dict(_flat("", self[table])))
         if table != "tasks":
-            raise UsageError(f"there is no table {table!r}: name tasks, errors or trace")
+            raise UsageError(f"there is no table {table!r}: name tasks, errors, trace or events")
         results = dict(_flat("value", self.get("results", {})))
         inputs = dict(_flat("input", self.get("inputs", {})))
         columns = {"status": pandas.Categorical(self.statuses, categories=self.names)}

@@ -66,6 +66,8 @@ def file(tmp_path: pathlib.Path) -> pathlib.Path:
         file["inputs"] = np.array([(1, 2.0), (3, 4.0)], dtype=[("energy", "i8"), ("width", "f8")])
         errors = np.dtype([("task", "u8"), ("message", text)])
         file["errors"] = np.array([(1, "it broke")], dtype=errors)
+        events = np.dtype([("t", "f8"), ("event", text)])
+        file["events"] = np.array([(0.5, "worker_lost")], dtype=events)
     return path
 
 
@@ -108,8 +110,12 @@ def test_a_data_frame(file: pathlib.Path) -> None:
     assert tasks["place.label"][0] == "here"
     assert pandas.isna(tasks["seen"][1]), "a task that failed has no result"
     assert out.to_pandas("errors")["message"].tolist() == ["it broke"]
-    with pytest.raises(rankpool.UsageError, match="tasks, errors or trace"):
+    assert out.to_pandas("events")["event"].tolist() == ["worker_lost"]
+    with pytest.raises(rankpool.UsageError, match="tasks, errors, trace or events"):
         out.to_pandas("nonsense")
+    del out["events"]
+    with pytest.raises(rankpool.UsageError, match="an earlier rankpool"):
+        out.to_pandas("events")
 
 
 def test_what_is_no_result_file_is_refused(tmp_path: pathlib.Path) -> None:

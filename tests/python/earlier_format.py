@@ -10,6 +10,8 @@ with h5py.File(sys.argv[1], "r+") as file:
     if "inputs" in file:
         del file["inputs"]
         del file.attrs["inputs_type"]
+    if "events" in file:
+        del file["events"]
     if wanted == 1:
         trace, attributes = file["trace"][:], dict(file["trace"].attrs)
         # h5py keeps what it knows of texts in the types of the fields.

@@ -27,6 +27,7 @@ pub const TESTS: &[Test] = &[
     ("show tells what h5py finds", &[SERIAL], show),
     ("csv, JSON lines and npy hold the rows", &[SERIAL], export),
     ("events tell the run in order", &[SERIAL, COMM, LEADERS], events),
+    ("what happened to workers and children is in the file", &[PROCESSES, LEADERS], happened),
     ("each rank logs into a file of its own", &[COMM], log_dir),
 ];
 
@@ -392,6 +393,56 @@ fn events(way: &Way) {
         assert!(failed.contains(&expected), "{failed:?}");
     }
     assert_eq!(failed.len(), 3);
+}
+
+fn happened(way: &Way) {
+    let folder = Folder::new();
+    let [out, told] = ["out.h5", "events.jsonl"].map(|name| folder.file(name));
+    let kinds = ["run_started", "worker_lost", "worker_joined", "child_lost", "child_joined", "drain_began"];
+    for journal in [&[][..], &["--no-journal", "--force"]] {
+        let flags =
+            ["--stuck", "5", "--task-timeout", "500ms", "--chunk", "1", "-o", &out, "--events", &told];
+        // The tasks take longer than a replacement does to come.
+        let job = ["trouble", "--n", "60", "--milliseconds", "50"];
+        run(way, &[&job[..], &flags, journal].concat()).expect(1);
+        let text = std::fs::read_to_string(&told).unwrap();
+        std::fs::remove_file(&told).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let lines: Vec<Value> =
+            lines.filter(|line| kinds.iter().any(|kind| line["event"] == *kind)).collect();
+        let file = h5py(&out);
+        let rows = values(&file, "events").as_array().unwrap();
+        assert_eq!(rows.len(), lines.len(), "{rows:?}\n{lines:?}");
+        let or = |value: &Value, other: Value| if value.is_null() { other } else { value.clone() };
+        let mut chunks = 0;
+        for (row, line) in rows.iter().zip(&lines) {
+            for (name, none) in [("event", "".into()), ("host", "".into()), ("reason", "".into())] {
+                assert_eq!(row[name], or(&line[name], none), "{name}: {row} {line}");
+            }
+            for (name, none) in [("rank", -1), ("slot", -1), ("pid", 0)] {
+                assert_eq!(row[name], or(&line[name], none.into()), "{name}: {row} {line}");
+            }
+            let chunk = &line["chunk"];
+            assert_eq!(
+                [&row["start"], &row["count"]],
+                [&or(&chunk["start"], 0.into()), &or(&chunk["count"], 0.into())]
+            );
+            let near = |a: &Value, b: &Value| (a.as_f64().unwrap() - b.as_f64().unwrap()).abs() < 1e-9;
+            assert!(near(&row["t"], &line["t"]), "{row} {line}");
+            match chunk {
+                Value::Null => assert_eq!(row["dispatched"], "nan"),
+                chunk => assert!(near(&row["dispatched"], &chunk["dispatched"]), "{row} {line}"),
+            }
+            if line["event"] == "worker_lost" {
+                assert_eq!([&chunk["start"], &chunk["count"]], [5, 1], "{line}");
+                chunks += 1;
+            }
+        }
+        // A leader does not tell what its child was at.
+        assert_eq!(chunks, if way.0 == PROCESSES.0 { 1 } else { 0 });
+        assert!(rows.iter().any(|row| row["event"].as_str().unwrap().ends_with("_joined")), "{rows:?}");
+        assert_eq!(file["data"]["events"]["attributes"], json!({"left_out": 0, "units_of_times": "s"}));
+    }
 }
 
 fn log_dir(way: &Way) {

@@ -9,10 +9,12 @@
 //! /inputs    an input a task, which lie as rows do
 //! /errors    a row for each attempt that failed
 //! /trace     a row for each chunk
+//! /events    a row for each session, loss, join and drain
 //! ```
 //! A file is built beside its name and renamed into place, so that a reader never sees half of one.
 
 mod column;
+mod events;
 mod fit;
 mod inputs;
 mod raw;
@@ -38,6 +40,7 @@ use record_columns::RecordColumn;
 
 use super::{
     Attempt, TraceBlock,
+    events::EventTable,
     schema::{Schema, can_be_named},
 };
 use crate::{
@@ -357,6 +360,14 @@ impl ResultFile {
         self.trace.append(&bytes).map_err(|error| self.target.failed(&error))
     }
 
+    /// Writes what happened beside the tasks, once.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(crate) fn events(&mut self, table: &EventTable) -> Result<(), Error> {
+        events::write(&self.file, table).map_err(|error| self.target.failed(&error.into()))
+    }
+
     /// Writes the inputs of `tasks` tasks; those that nobody knows are filled.
     ///
     /// # Errors
@@ -542,7 +553,8 @@ pub(crate) fn check(schema: &Schema, layout: &Rows, tasks: Option<u64>) -> Resul
     }
     let axes: Vec<_> = layout.tasks().into_iter().chain(layout.row_axes()).collect();
     for (k, axis) in axes.iter().enumerate() {
-        let taken = ["results", "status", "given", "errors", "trace", "inputs"].contains(&axis.name.as_str());
+        let taken = ["results", "status", "given", "errors", "trace", "events", "inputs"]
+            .contains(&axis.name.as_str());
         if taken || !can_be_named(&axis.name, true) || axes[..k].iter().any(|a| a.name == axis.name) {
             return wrong(format!("an axis cannot be named {:?}", axis.name));
         }

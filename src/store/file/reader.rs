@@ -7,7 +7,7 @@ use hdf5::{
 use serde_json::Value;
 
 use super::{
-    ErrorRow, FORMAT, HOST_BYTES, Shape, Status, TRACE_BYTES,
+    ErrorRow, FORMAT, HOST_BYTES, Shape, Status, TRACE_BYTES, events,
     read_column::{FixedRows, ReadColumn, record_columns},
     reason, shape_of, status_type, trace_row,
 };
@@ -15,7 +15,7 @@ use crate::{
     error::{Error, ErrorKind},
     paths::Named,
     rows::Rows,
-    store::{TraceRow, schema::Schema},
+    store::{TraceRow, events::EventTable, schema::Schema},
 };
 
 /// A result file that is open for reading.
@@ -263,6 +263,14 @@ impl Reader {
         };
         let bytes = read().map_err(|error| self.unreadable(&error))?;
         Ok(bytes.chunks_exact(TRACE_BYTES).map(trace_of).collect())
+    }
+
+    /// What happened beside the tasks; `None` where the file does not tell, as those of earlier versions.
+    ///
+    /// # Errors
+    /// When the file does not hold what it says.
+    pub(crate) fn events(&self) -> Result<Option<EventTable>, Error> {
+        events::read(&self.file).map_err(|error| self.unreadable(&error))
     }
 
     /// The datasets of results and inputs, and their shapes.

@@ -7,7 +7,10 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     error::Failure,
-    store::schema,
+    store::{
+        events::{EventKind, EventRow, HeldChunk},
+        schema,
+    },
     wire::{BatchBuilder, RawText, Record, encode},
 };
 
@@ -221,4 +224,39 @@ fn a_record_has_its_place_at_the_outside() {
     refused(Schema::of::<Option<Record>>());
     refused(Schema::of::<(u8, (u8, Record))>());
     check(&Schema::of::<(u8, Record)>().unwrap(), &Rows::new(), None).unwrap();
+}
+
+#[test]
+fn what_happened_is_read_back_and_files_of_earlier_versions_do_not_tell() {
+    let lost = |slot: Option<u32>, chunk| EventRow {
+        t: 1.5,
+        kind: if slot.is_none() { EventKind::WorkerLost } else { EventKind::ChildLost },
+        rank: Some(2),
+        slot,
+        pid: 7,
+        host: "n1".into(),
+        reason: "its process ended".into(),
+        chunk,
+    };
+    let began = EventRow {
+        t: 0.0,
+        kind: EventKind::RunStarted,
+        rank: None,
+        slot: None,
+        pid: 0,
+        host: String::new(),
+        reason: String::new(),
+        chunk: None,
+    };
+    let chunk = HeldChunk { start: 40, count: 2, dispatched: 1.25 };
+    let rows = vec![began, lost(None, Some(chunk)), lost(Some(0), None)];
+    let some = EventTable { rows, left_out: 3 };
+    for table in [Some(some), Some(EventTable::default()), None] {
+        let made = Made::new();
+        let mut file = made.begin::<u32>();
+        table.iter().for_each(|table| file.events(table).unwrap());
+        file.append(&ok(0, &[1u32])).unwrap();
+        file.finish(1, &[]).unwrap();
+        assert_eq!(made.read().events().unwrap(), table);
+    }
 }
