@@ -107,9 +107,9 @@ python-tests: extension
 	cd python && pytest --quiet --doctest-modules rankpool
 	@cd python && printf '%s\n' $(PYTHON_SUITES) | { $(PYTHON_TWO_AT_A_TIME); }
 
-# Launches, what dies, and a sample of the behaviours, on the MPI libraries that setup.sh has installed beside the system's.
+# Launches, MPI of others, what dies, and a sample of the behaviours, on the MPI libraries that setup.sh has installed beside the system's.
 STACK_BEHAVIOURS := comm-3-ranks
-STACK_TESTS := launches
+STACK_TESTS := launches guest
 STACK_KILLS := openmpi
 
 stacks: setup-tests
