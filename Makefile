@@ -106,7 +106,7 @@ python-tests: extension
 	cd python && vermin --quiet --violations --target=3.9- rankpool tests
 	cd python && pytest --quiet --doctest-modules rankpool
 	@cd python && printf '%s\n' $(PYTHON_SUITES) | { $(PYTHON_TWO_AT_A_TIME); }
-	cd python && maturin build --quiet --locked --no-default-features --features cli --out ../target/plain
+	cd python && maturin build --quiet --locked --no-default-features --out ../target/plain
 	pip install --quiet --disable-pip-version-check --no-deps --upgrade --target target/plain/site target/plain/rankpool-*.whl
 	@! ldd target/plain/site/rankpool/_rankpool.abi3.so | grep -E "libmpi|libhdf5"
 	cd python/tests && PYTHONPATH=$(CURDIR)/target/plain/site pytest --quiet test_behaviours.py -k "serial or processes"
