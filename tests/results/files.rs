@@ -18,6 +18,7 @@ pub const TESTS: &[Test] = &[
     ),
     ("structs of numbers are compounds with their units", &[SERIAL, COMM], compound),
     ("rows of any length are values and offsets, texts are UTF-8", &[SERIAL, COMM], everything),
+    ("options of earlier files are read", &[SERIAL], earlier_options),
     ("the same file with and without a journal, compressed or not", &[SERIAL, COMM, LEADERS], no_journal),
     ("no tasks make a file without rows", &[SERIAL], empty),
     ("files are not overwritten, and refused before any work", &[SERIAL], refusals),
@@ -112,8 +113,8 @@ fn everything(way: &Way) {
     assert_eq!(*values(&file, "results/series/values"), json!([0, 0, 1, 0, 1, 2, 0, 1, 2, 3, 4]));
     assert_eq!(*values(&file, "results/block/offsets"), json!([0, 0, 1, 3, 3, 3, 5]));
     assert_eq!(*values(&file, "results/block/values"), json!([0.5, 0.5, 1.5, 0.5, 1.5]));
-    assert_eq!(*values(&file, "results/maybe/offsets"), json!([0, 0, 1, 1, 2, 2, 3]));
-    assert_eq!(*values(&file, "results/maybe/values"), json!([1.0, 3.0, 5.0]));
+    assert_eq!(*values(&file, "results/maybe"), json!(["nan", 1.0, "nan", 3.0, "nan", 5.0]));
+    assert_eq!(*values(&file, "results/maybe_present"), json!([false, true, false, true, false, true]));
     assert_eq!(*values(&file, "results/counts/offsets"), json!([0, 0, 1, 3, 6, 6, 7]));
     assert_eq!(
         *values(&file, "results/counts/values/key"),
@@ -126,6 +127,24 @@ fn everything(way: &Way) {
     let error = &values(&file, "errors")[0];
     assert_eq!((&error["task"], &error["attempt"]), (&4.into(), &1.into()));
     assert_eq!((&error["kind"], &error["message"]), (&"failed".into(), &"4 is bad".into()));
+}
+
+/// In files of format 3 options are lists.
+fn earlier_options(way: &Way) {
+    let folder = Folder::new();
+    let [out, again] = ["out.h5", "again.h5"].map(|name| folder.file(name));
+    run(way, &["everything", "--n", "6", "--bad", "4", "-o", &out]).expect(1);
+    let told = || {
+        let rows = tool(&["show", &out, "--json"]).expect(0).json()["rows"].clone();
+        (rows, tool(&["export", &out, "--jsonl"]).expect(0).stdout)
+    };
+    let now = told();
+    python("earlier_format.py", &[&out, "3"]);
+    assert_eq!(*values(&h5py(&out), "results/maybe/values"), json!([1.0, 3.0, 5.0]));
+    assert_eq!(told(), now);
+    run(way, &["everything", "--n", "6", "--bad", "4", "--failed-from", &out, "-o", &again]).expect(1);
+    let mask = json!([false, true, false, true, false, true]);
+    assert_eq!(*values(&h5py(&again), "results/maybe_present"), mask);
 }
 
 fn no_journal(way: &Way) {

@@ -268,7 +268,8 @@ impl Reader {
     /// The datasets of results and inputs, and their shapes.
     pub(crate) fn shapes(&self) -> Vec<(String, Vec<usize>)> {
         let mut found = Vec::new();
-        for place in ["results", "inputs"].into_iter().filter(|place| self.file.link_exists(place)) {
+        let places = ["results", "results_present", "inputs", "inputs_present"];
+        for place in places.into_iter().filter(|place| self.file.link_exists(place)) {
             if let Ok(dataset) = self.file.dataset(place) {
                 found.push((format!("/{place}"), dataset.shape()));
             } else if let Ok(group) = self.file.group(place) {
