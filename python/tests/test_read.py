@@ -165,6 +165,10 @@ def test_results_that_are_options(tmp_path: pathlib.Path, kind: str) -> None:
         found.append(out.to_pandas())
         assert found[-1]["value"].isna().tolist() == [True, False, False]
     pandas.testing.assert_frame_equal(*found)
+    pytest.importorskip("pyarrow")
+    found[0].to_parquet(tmp_path / "out.parquet")
+    kept = pandas.read_parquet(tmp_path / "out.parquet")
+    assert kept["value"].isna().tolist() == [True, False, False]
 
 
 def test_what_is_no_result_file_is_refused(tmp_path: pathlib.Path) -> None:

@@ -6,7 +6,6 @@ import h5py
 import numpy as np
 
 
-
 def options_into_lists(group):
     """Values and their mask become a group of the values that are there, and offsets."""
     for name, node in list(group.items()):

@@ -27,6 +27,7 @@ pub const TESTS: &[Test] = &[
     ("ten million numbers go through", &[SERIAL, COMM], ten_million),
     ("show tells what h5py finds", &[SERIAL], show),
     ("csv, JSON lines and npy hold the rows", &[SERIAL], export),
+    ("parquet is one table with types, where it is built in", &[SERIAL], parquet),
     ("events tell the run in order", &[SERIAL, COMM, LEADERS], events),
     ("each rank logs into a file of its own", &[COMM], log_dir),
 ];
@@ -350,6 +351,13 @@ fn export(way: &Way) {
     );
     assert_eq!(lines[5], "4,failed,4,,,,,,,,");
 
+    let edges = folder.file("edges.h5");
+    run(way, &["edges", "-o", &edges]).expect(0);
+    let csv = tool(&["export", &edges, "--csv"]).expect(0).stdout;
+    let lines: Vec<&str> = csv.lines().collect();
+    assert_eq!(lines[0], "task,status,input,result_status,small,signed,real,single,flags");
+    assert_eq!(lines[1], "0,ok,0,0,0,0,NaN,null,null");
+
     let lines = tool(&["export", &rows, "--jsonl"]).expect(0).stdout;
     let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!((&lines[1]["status"], &lines[1]["input"]), (&json!("ok"), &json!(1)));
@@ -374,6 +382,63 @@ fn export(way: &Way) {
     assert!(refused.stderr.contains("/results/series/values"), "{refused:?}");
     let refused = tool(&["export", &rows, "--npy", "--dataset", "results/name"]).expect(2);
     assert!(refused.stderr.contains("use --csv"), "{refused:?}");
+}
+
+fn parquet(way: &Way) {
+    let folder = Folder::new();
+    let [file, table] = ["out.h5", "out.parquet"].map(|name| folder.file(name));
+    let made = |job: &[&str]| {
+        run(way, &[job, &["-o", &file, "--force", "--no-journal"]].concat());
+        tool(&["export", &file, "--parquet", "--to", &table, "--force"])
+    };
+    let ended = made(&["everything", "--n", "5", "--bad", "4"]);
+    if !cfg!(feature = "parquet") {
+        let refused = ended.expect(2);
+        assert!(refused.stderr.contains("build it with the feature `parquet`"), "{refused:?}");
+        assert_eq!(folder.names(), ["out.h5"]);
+        return;
+    }
+    let exported = |job: &[&str]| -> Value {
+        made(job).expect(0);
+        serde_json::from_str(&python("parquet_file.py", &[&table])).unwrap()
+    };
+    let found = exported(&["everything", "--n", "5", "--bad", "4"]);
+    let types = json!({
+        "task": "int64", "status": "string", "input": "uint64", "name": "string", "series": "list<element: int16>",
+        "block": "list<element: float>", "maybe": "double", "counts": "string",
+        "texts": "list<element: string>", "mark": "string", "number": "int64",
+    });
+    assert_eq!(found["types"], types);
+    let row = json!({
+        "task": 2, "status": "ok", "input": 2, "name": "caf\u{e9} 2", "series": [0, 1], "block": [0.5, 1.5],
+        "maybe": null, "counts": r#"[{"key":"key0","value":0},{"key":"key1","value":2}]"#, "texts": ["", "x"],
+        "mark": "\u{20ac}", "number": -1,
+    });
+    assert_eq!(found["rows"][2], row);
+    assert_eq!((&found["rows"][0]["series"], &found["rows"][1]["maybe"]), (&json!([]), &json!(1.0)));
+    let failed = found["rows"][4].as_object().unwrap();
+    let given: Vec<&String> =
+        failed.iter().filter(|(_, value)| !value.is_null()).map(|(name, _)| name).collect();
+    assert_eq!(given, ["task", "status", "input"]);
+
+    let found = exported(&["edges"]);
+    let none = json!({
+        "task": 0, "status": "ok", "input": 0, "result_status": 0, "small": 0, "signed": 0, "real": "nan",
+        "single": null, "flags": null,
+    });
+    let full = json!({
+        "task": 1, "status": "ok", "input": 1, "result_status": u64::MAX, "small": u32::MAX, "signed": -128,
+        "real": "-inf", "single": 0.1f32, "flags": [null, true],
+    });
+    assert_eq!(found["rows"], json!([none, full]));
+    assert_eq!((&found["types"]["signed"], &found["types"]["small"]), (&json!("int8"), &json!("uint32")));
+    let found = exported(&["printing", "--n", "4"]);
+    assert_eq!((&found["types"]["at.y"], &found["rows"][3]["late"]), (&json!("double"), &json!(3.0)));
+    assert_eq!(exported(&["plain", "--n", "0"])["rows"], json!([]));
+    let found = exported(&["large", "--n", "9"]);
+    assert_eq!(found["groups"], 2, "rows are written before all of them are read");
+    assert_eq!(found["rows"].as_array().unwrap().len(), 9);
+    assert_eq!(found["rows"][8]["value"], 1 << 20);
 }
 
 fn events(way: &Way) {

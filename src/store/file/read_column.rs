@@ -111,7 +111,7 @@ impl ReadColumn {
     /// The records of a field, whose columns lie in the group.
     fn records(group: &Group, field: &str) -> hdf5::Result<ReadColumn> {
         let column = |found: RecordColumn| {
-            let read = ReadColumn::open(group, &found.name, &found.kind.schema(), &Shape::Ragged)?;
+            let read = ReadColumn::open(group, &found.name, &found.schema(), &Shape::Ragged)?;
             Ok((found, read))
         };
         let columns = record_columns(group, field)?.into_iter().map(column).collect::<hdf5::Result<_>>()?;
