@@ -56,12 +56,15 @@ book: setup-tests
 	@target/tools/bin/mdbook build >target/book.log 2>&1; code=$$?; cat target/book.log; \
 	[ $$code = 0 ] && ! grep -qE "WARN|ERROR" target/book.log
 
-# Without MPI and HDF5: no libclang, no MPI library, no HDF5 in the tree, and it works.
-features:
+# Without MPI and HDF5: no libclang, no MPI library, no HDF5 in the tree, and it works. And with Parquet, which is not built in
+# by default.
+features: python
 	cargo clippy --no-default-features --lib -- --deny warnings
 	cargo clippy --no-default-features --features cli -- --deny warnings
 	cargo test --no-default-features --features cli --lib --bins
 	@! cargo tree --no-default-features --features cli --edges normal,build | grep -E "mpi-sys|hdf5|clang-sys"
+	cargo clippy --features parquet -- --deny warnings
+	cargo test --features parquet --test results -- parquet
 
 # A suite waits most of its time, for processes that end and for limits: two run at a time, the longest first, and each
 # prints when it ends. Instructions are counted where nothing else runs.

@@ -39,6 +39,7 @@ fn main() -> ExitCode {
             jobs::Printing,
             jobs::Described,
             jobs::Taken,
+            jobs::Edges,
         ]);
     }
     let rows = [files::TESTS, records::TESTS, inputs::TESTS].concat();

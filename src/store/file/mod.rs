@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! /results   a row a task, in the order of the tasks; what the task gave decides how it lies:
-//!            numbers and structs of numbers: a dataset; lists: a group of `values` and `offsets`,
-//!            row k being values[offsets[k]..offsets[k + 1]]; other structs: a group with a member a field
+//!            numbers and structs of numbers: a dataset; options of these: two, values and a mask; lists: a group of
+//!            `values` and `offsets`, row k being values[offsets[k]..offsets[k + 1]]; other structs: a group with a
+//!            member a field
 //! /status    a number a task: 0 ok, 1 failed, 2 timed out, 3 quarantined, 4 not run
 //! /given     where a failed task gave a row all the same: whether the row is what the task gave
 //! /inputs    an input a task, which lie as rows do
@@ -17,6 +18,7 @@ mod column;
 mod events;
 mod fit;
 mod inputs;
+mod optional;
 mod raw;
 mod read_column;
 mod reader;
@@ -51,9 +53,9 @@ use crate::{
     wire::Piece,
 };
 
-/// The layout of the file, in its attribute `rankpool_format`. Earlier files are read, too: those of 2 have neither
-/// inputs nor `/given`, and the trace of those of 1 has neither slot nor process.
-pub(crate) const FORMAT: u64 = 3;
+/// The layout of the file, in its attribute `rankpool_format`. Earlier files are read, too: in those of 3 every option
+/// is a list, those of 2 have neither inputs nor `/given`, and the trace of those of 1 has neither slot nor process.
+pub(crate) const FORMAT: u64 = 4;
 /// The longest name of a host; POSIX allows 255, Linux 64.
 const HOST_BYTES: usize = 64;
 /// Rows of `/errors` that are written at a time.
@@ -521,6 +523,19 @@ pub(crate) fn npy_type(element: &TypeDescriptor) -> Option<String> {
     })
 }
 
+/// Names at the root of the file that no axis can have; the masks are those of results and inputs that are options.
+const TAKEN: [&str; 9] = [
+    "results",
+    "results_present",
+    "status",
+    "given",
+    "errors",
+    "trace",
+    "events",
+    "inputs",
+    "inputs_present",
+];
+
 /// Makes sure that the rows fit the layout that the job gives them, before any task is run.
 ///
 /// # Errors
@@ -553,9 +568,10 @@ pub(crate) fn check(schema: &Schema, layout: &Rows, tasks: Option<u64>) -> Resul
     }
     let axes: Vec<_> = layout.tasks().into_iter().chain(layout.row_axes()).collect();
     for (k, axis) in axes.iter().enumerate() {
-        let taken = ["results", "status", "given", "errors", "trace", "events", "inputs"]
-            .contains(&axis.name.as_str());
-        if taken || !can_be_named(&axis.name, true) || axes[..k].iter().any(|a| a.name == axis.name) {
+        if TAKEN.contains(&axis.name.as_str())
+            || !can_be_named(&axis.name, true)
+            || axes[..k].iter().any(|a| a.name == axis.name)
+        {
             return wrong(format!("an axis cannot be named {:?}", axis.name));
         }
     }
