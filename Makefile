@@ -56,12 +56,15 @@ book: setup-tests
 	@target/tools/bin/mdbook build >target/book.log 2>&1; code=$$?; cat target/book.log; \
 	[ $$code = 0 ] && ! grep -qE "WARN|ERROR" target/book.log
 
-# Without MPI and HDF5: no libclang, no MPI library, no HDF5 in the tree, and it works.
-features:
+# Without MPI and HDF5: no libclang, no MPI library, no HDF5 in the tree, and it works. And with Parquet, which is not built in
+# by default.
+features: python
 	cargo clippy --no-default-features --lib -- --deny warnings
 	cargo clippy --no-default-features --features cli -- --deny warnings
 	cargo test --no-default-features --features cli --lib --bins
 	@! cargo tree --no-default-features --features cli --edges normal,build | grep -E "mpi-sys|hdf5|clang-sys"
+	cargo clippy --features parquet -- --deny warnings
+	cargo test --features parquet --test results -- parquet
 
 # A suite waits most of its time, for processes that end and for limits: two run at a time, the longest first, and each
 # prints when it ends. Instructions are counted where nothing else runs.
@@ -106,10 +109,14 @@ python-tests: extension
 	cd python && vermin --quiet --violations --target=3.9- rankpool tests
 	cd python && pytest --quiet --doctest-modules rankpool
 	@cd python && printf '%s\n' $(PYTHON_SUITES) | { $(PYTHON_TWO_AT_A_TIME); }
+	cd python && maturin build --quiet --locked --no-default-features --out ../target/plain
+	pip install --quiet --disable-pip-version-check --no-deps --upgrade --target target/plain/site target/plain/rankpool-*.whl
+	@! ldd target/plain/site/rankpool/_rankpool.abi3.so | grep -E "libmpi|libhdf5"
+	cd python/tests && PYTHONPATH=$(CURDIR)/target/plain/site pytest --quiet test_behaviours.py -k "serial or processes"
 
-# Launches, what dies, and a sample of the behaviours, on the MPI libraries that setup.sh has installed beside the system's.
+# Launches, MPI of others, what dies, and a sample of the behaviours, on the MPI libraries that setup.sh has installed beside the system's.
 STACK_BEHAVIOURS := comm-3-ranks
-STACK_TESTS := launches
+STACK_TESTS := launches guest
 STACK_KILLS := openmpi
 
 stacks: setup-tests

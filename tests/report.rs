@@ -5,7 +5,8 @@ mod support;
 use std::{fs, process::Command, time::Duration};
 
 use rustix::process::Signal;
-use support::{Ended, python, signal_process, skipped, start, wait, ways::Folder};
+use serde_json::Value;
+use support::{Ended, Running, python, signal_process, skipped, start, wait, ways::Folder};
 
 const RANKPOOL: &str = env!("CARGO_BIN_EXE_rankpool");
 /// No page is larger.
@@ -50,14 +51,13 @@ fn root<'p>(page: &'p str, attribute: &str) -> &'p str {
 #[test]
 fn a_run_with_failures_and_losses_is_drawn_chunk_by_chunk() {
     let folder = Folder::new();
-    let [out, events, page, svg] =
-        ["out.h5", "run.jsonl", "out.html", "out.svg"].map(|name| folder.file(name));
+    let [out, page, svg] = ["out.h5", "out.html", "out.svg"].map(|name| folder.file(name));
     let flags = ["--mode", "processes", "-w", "2", "--chunk", "2", "--progress", "none"];
     let run =
         ["run", "sleep", "--tasks", "60", "--duration", "20ms", "--spread", "exponential", "--seed", "3"];
-    let ends = ["--task-timeout", "60ms", "--output", &out, "--events", &events];
+    let ends = ["--task-timeout", "60ms", "--output", &out];
     rankpool(&[&run[..], &flags, &ends].concat()).expect(1);
-    let told = rankpool(&["report", &out, "--events", &events, "-o", &page, "--svg", &svg]).expect(0).stdout;
+    let told = rankpool(&["report", &out, "-o", &page, "--svg", &svg]).expect(0).stdout;
     assert_eq!(told, format!("{page}\n{svg}\n"));
     assert!(fs::metadata(&page).unwrap().len() < MOST_BYTES);
     let text = fs::read_to_string(&page).unwrap();
@@ -65,7 +65,8 @@ fn a_run_with_failures_and_losses_is_drawn_chunk_by_chunk() {
         "<h1>sleep</h1>",
         "of 60 tasks done",
         "timed out",
-        "was lost",
+        "was lost: given up: task ",
+        "has joined",
         "sleep --tasks 60",
         "Where the time went",
     ] {
@@ -73,7 +74,7 @@ fn a_run_with_failures_and_losses_is_drawn_chunk_by_chunk() {
     }
     assert!(!text.contains("http"), "the page needs no network");
     let text = python("well_formed.py", &[&svg]);
-    for part in ["sleep, 2 slots", "utilisation (left)", "lost", "was lost"] {
+    for part in ["sleep, 2 slots", "utilisation (left)", "lost", "was lost", "has joined"] {
         assert!(text.contains(part), "{part} is not in the drawing: {text}");
     }
     // Two slots are two rows, though lost workers were replaced by new ranks.
@@ -97,6 +98,72 @@ fn a_run_with_failures_and_losses_is_drawn_chunk_by_chunk() {
     let (_, hint) = zoomed.split_once("aria-live=\"polite\">").unwrap();
     let (hint, _) = hint.split_once("</p>").unwrap();
     assert!(hint.contains("rank "), "{hint}");
+}
+
+/// The workers of a run in mode processes: the thread that has started one is its parent.
+fn workers(running: &Running) -> Vec<u32> {
+    let threads = fs::read_dir(format!("/proc/{}/task", running.pid())).unwrap().flatten();
+    let children = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    let pids = |list: String| list.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<_>>();
+    children.flat_map(pids).collect()
+}
+
+/// What a page gives its script to draw.
+fn data(page: &str) -> Value {
+    let (_, data) = page.split_once("<script type=\"application/json\" id=\"data\">").unwrap();
+    serde_json::from_str(data.split_once("</script>").unwrap().0).unwrap()
+}
+
+#[test]
+fn a_result_file_alone_tells_that_a_worker_was_killed() {
+    let folder = Folder::new();
+    let [out, page] = ["out.h5", "out.html"].map(|name| folder.file(name));
+    for journal in [&[][..], &["--no-journal", "--force"]] {
+        let run = ["run", "sleep", "--tasks", "60", "--duration", "100ms", "--chunk", "2", "--output", &out];
+        let flags = ["--mode", "processes", "-w", "2", "--progress", "none"];
+        let mut running = start(&mut command(&[&run[..], &flags, journal].concat()));
+        let killed = wait(Duration::from_secs(30), Duration::from_millis(10), "two workers", || {
+            let workers = workers(&running);
+            if workers.len() == 2 { Ok(workers[1]) } else { Err(running.stderr_so_far()) }
+        });
+        // In the middle of a chunk.
+        std::thread::sleep(Duration::from_millis(700));
+        signal_process(killed, Signal::KILL);
+        running.end().expect(0);
+        rankpool(&["report", &out, "--force"]).expect(0);
+        let text = fs::read_to_string(&page).unwrap();
+        assert!(text.contains("its process ended"), "{text}");
+        assert!(!text.contains("The file does not tell"), "{text}");
+        let data = data(&text);
+        let marks: Vec<&str> =
+            data["marks"].as_array().unwrap().iter().map(|mark| mark[1].as_str().unwrap()).collect();
+        assert_eq!(marks, ["began", "lost", "joined"]);
+        // Five numbers for each chunk; that of the lost worker has its tasks.
+        let lost = data["states"].as_array().unwrap().iter().position(|state| state == "lost").unwrap();
+        let rows = data["bars"].as_array().unwrap().iter().map(|row| row.as_array().unwrap());
+        let bars: Vec<&[Value]> = rows.flat_map(|row| row.chunks(5)).filter(|bar| bar[2] == lost).collect();
+        assert!(matches!(bars[..], [bar] if bar[4] == 2), "{bars:?}");
+        if let Some(found) = drawn(&page, "") {
+            assert_eq!(root(&found, "data-drawn"), "bars in 2 rows");
+        }
+        let shown = rankpool(&["show", &out]).expect(0).stdout;
+        assert!(shown.contains("lost workers and children: 1\n  rank "), "{shown}");
+        let watched = rankpool(&["watch", "--once", &out]).expect(0).stdout;
+        assert!(watched.contains("its process ended"), "{watched}");
+    }
+}
+
+#[test]
+fn a_result_file_of_an_earlier_version_does_not_tell_of_losses() {
+    let folder = Folder::new();
+    let [out, page] = ["out.h5", "out.html"].map(|name| folder.file(name));
+    rankpool(&["run", "squares", "--n", "10", "--output", &out, "--progress", "none"]).expect(0);
+    python("earlier_format.py", &[&out, "2"]);
+    rankpool(&["report", &out]).expect(0);
+    let text = fs::read_to_string(&page).unwrap();
+    assert!(text.contains("The file does not tell: when workers were lost"), "{text}");
+    assert!(!text.contains("Losses, joins, drains and sessions"), "{text}");
+    rankpool(&["show", &out]).expect(0);
 }
 
 #[test]
@@ -128,16 +195,12 @@ fn a_run_that_goes_on_is_drawn_from_its_journal() {
         })
     };
     page_with("<canvas");
-    // The thread that has started a worker is its parent.
-    let threads = fs::read_dir(format!("/proc/{}/task", running.pid())).unwrap().flatten();
-    let children = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
-    let workers: Vec<u32> = children
-        .flat_map(|list| list.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<_>>())
-        .collect();
-    signal_process(*workers.last().unwrap(), Signal::KILL);
+    signal_process(*workers(&running).last().unwrap(), Signal::KILL);
     let text = page_with("was lost");
     assert!(running.lives());
-    for part in ["of 4,000 tasks done", "the run goes on", "out.h5.journal", "A journal does not tell"] {
+    for part in
+        ["of 4,000 tasks done", "the run goes on", "out.h5.journal", "The file does not tell: how many slots"]
+    {
         assert!(text.contains(part), "{part} is not in the page");
     }
     running.signal(Signal::KILL);
@@ -152,7 +215,7 @@ fn a_run_that_goes_on_is_drawn_from_its_journal() {
 #[test]
 fn a_drain_and_the_sessions_of_a_run_are_marked() {
     let folder = Folder::new();
-    let [out, events, page] = ["out.h5", "run.jsonl", "out.html"].map(|name| folder.file(name));
+    let [out, page] = ["out.h5", "out.html"].map(|name| folder.file(name));
     let run = [
         "run",
         "sleep",
@@ -167,10 +230,10 @@ fn a_drain_and_the_sessions_of_a_run_are_marked() {
         "-w",
         "2",
     ];
-    let run = [&run[..], &["--output", &out, "--events", &events, "--progress", "none"]].concat();
+    let run = [&run[..], &["--output", &out, "--progress", "none"]].concat();
     rankpool(&[&run[..], &["--walltime", "3s", "--grace", "1s"]].concat()).expect(75);
     let report = |file: &str| {
-        rankpool(&["report", file, "-o", &page, "--events", &events, "--force"]).expect(0);
+        rankpool(&["report", file, "-o", &page, "--force"]).expect(0);
         fs::read_to_string(&page).unwrap()
     };
     let text = report(&format!("{out}.journal"));
@@ -180,9 +243,8 @@ fn a_drain_and_the_sessions_of_a_run_are_marked() {
     let text = report(&out);
     assert_eq!(text.matches("began at").count(), 4, "two sessions, in the table and in the drawing");
     // Six seconds of tasks for two slots, and not the pause between the sessions.
-    let (_, data) = text.split_once("<script type=\"application/json\" id=\"data\">").unwrap();
-    let data: serde_json::Value = serde_json::from_str(data.split_once("</script>").unwrap().0).unwrap();
-    assert!(data["wall"].as_f64().unwrap() < 4.5, "{}", data["wall"]);
+    let wall = &data(&text)["wall"];
+    assert!(wall.as_f64().unwrap() < 4.5, "{wall}");
 }
 
 #[test]
@@ -228,11 +290,8 @@ fn what_tasks_say_and_are_given_stays_text() {
 #[test]
 fn what_cannot_be_reported_is_refused_in_words() {
     let folder = Folder::new();
-    let [out, page, events, other] =
-        ["out.h5", "out.html", "a.jsonl", "b.jsonl"].map(|name| folder.file(name));
-    let run = ["run", "squares", "--n", "10", "--progress", "none", "--output", &out, "--events"];
-    rankpool(&[&run[..], &[&other[..]]].concat()).expect(0);
-    rankpool(&[&run[..], &[&events[..], "--force"]].concat()).expect(0);
+    let [out, page] = ["out.h5", "out.html"].map(|name| folder.file(name));
+    rankpool(&["run", "squares", "--n", "10", "--progress", "none", "--output", &out]).expect(0);
     rankpool(&["report", &out]).expect(0);
     for (arguments, why) in [
         (&["report", "/no/such.h5"][..], "there is no such file"),
@@ -240,8 +299,6 @@ fn what_cannot_be_reported_is_refused_in_words() {
         (&["report", &out], "out.html: exists already; --force replaces it"),
         (&["report", &out, "-o", &out, "--force"], "is read for the report"),
         (&["report", &out, "-o", &page, "--svg", &page], "are one file"),
-        (&["report", &out, "--force", "--events", &other], "holds no events of the run"),
-        (&["report", &out, "--force", "--events", "/no/such.jsonl"], "there is no such file"),
     ] {
         let ended = rankpool(arguments).expect(2);
         assert!(ended.stderr.contains(why), "{arguments:?}: {}", ended.stderr);

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Results", "read"]
 
 #: The newest version of the format that is understood.
-FORMAT = 3
+FORMAT = 4
 #: Attributes of a file that are JSON.
 JSON = ("parameters", "report", "row_type", "row_layout", "inputs_type")
 
@@ -25,11 +25,14 @@ class Results(dict[str, Any]):
     """What is in a result file, by the names that it has there.
 
     A column of equal rows is an array, whose first dimension is the tasks; rows of different lengths are a
-    list with an array for each task; an option is a list with a value or None for each task. Where a row has
-    fields, ``results["results"]["field"]`` is the column of a field, whatever the file keeps it as.
+    list with an array for each task. An option of a float is an array too, with NaN where there is no value;
+    an option of an integer or a boolean is a masked array; any other option is a list with a value or None
+    for each task. Where a row has fields, ``results["results"]["field"]`` is the column of a field, whatever
+    the file keeps it as.
 
     ``results``, ``inputs`` and ``status`` have an entry for each task, ``errors`` one for each attempt that
-    failed, ``trace`` one for each chunk. Axes, such as ``bin_size``, lie beside them.
+    failed, ``trace`` one for each chunk, ``events`` one for each session, loss, join and drain. Axes, such as
+    ``bin_size``, lie beside them.
 
     Attributes
     ----------
@@ -60,32 +63,36 @@ class Results(dict[str, Any]):
         return [self.names[status] for status in self["status"]]
 
     def to_pandas(self, table: str = "tasks") -> Any:
-        """A table of the tasks, the errors or the trace as a data frame.
+        """A table of the tasks, the errors, the trace or the events as a data frame.
 
         Parameters
         ----------
-        table : {"tasks", "errors", "trace"}
+        table : {"tasks", "errors", "trace", "events"}
             ``tasks`` has a row for each task: its status, a column for each field of its input and of its
-            result. A result that is missing is NaN or None. What the input and the result both have is called
-            ``input_`` and its name in the input.
+            result. A result that is missing is NaN or None; an option of an integer or a boolean has a
+            nullable type of pandas, with NA where there is no value. What the input and the result both have
+            is called ``input_`` and its name in the input.
 
         Returns
         -------
         pandas.DataFrame
         """
         pandas = _module("pandas", "a data frame")
-        if table in ("errors", "trace"):
+        if table in ("errors", "trace", "events"):
+            if table not in self:
+                raise UsageError("the file has no table 'events': an earlier rankpool has written it")
             return pandas.DataFrame(dict(_flat("", self[table])))
         if table != "tasks":
-            raise UsageError(f"there is no table {table!r}: name tasks, errors or trace")
+            raise UsageError(f"there is no table {table!r}: name tasks, errors, trace or events")
         results = dict(_flat("value", self.get("results", {})))
         inputs = dict(_flat("input", self.get("inputs", {})))
         columns = {"status": pandas.Categorical(self.statuses, categories=self.names)}
         for name, column in inputs.items():
-            columns[f"input_{name}" if name in results or name == "status" else name] = column
+            series = _series(pandas, column)
+            columns[f"input_{name}" if name in results or name == "status" else name] = series
         given = self.given
         for name, column in results.items():
-            series = pandas.Series(column)
+            series = _series(pandas, column)
             columns[f"result_{name}" if name in columns else name] = (
                 series if given.all() else series.where(given)
             )
@@ -141,7 +148,10 @@ def read(path: str | os.PathLike[str]) -> Results:
                 "take a newer one"
             )
         schemas = {"results": attributes.get("row_type"), "inputs": attributes.get("inputs_type")}
-        out = Results((name, _column(h5py, node, schemas.get(name))) for name, node in file.items())
+        masks = _masks(h5py, file, schemas)
+        out = Results(
+            (name, _column(h5py, file, name, schemas.get(name))) for name in file if name not in masks
+        )
         out.attributes = attributes
         out.names = sorted(numbers := h5py.check_enum_dtype(file["status"].dtype), key=numbers.__getitem__)
     return out
@@ -167,28 +177,69 @@ def _attribute(name: str, value: Any) -> Any:
     return json.loads(value) if name in JSON and value else value
 
 
-def _column(h5py: Any, node: Any, schema: Any) -> Any:
-    """A dataset or a group of the file as a column; `schema` is the type of its rows, where it is known."""
-    kind: Any
-    of: Any
-    kind, of = next(iter(schema.items())) if isinstance(schema, dict) else (schema, None)
+def _kind(schema: Any) -> tuple[Any, Any]:
+    """The kind of a type, and what it is of, as the file says them; None where it is not known."""
+    return next(iter(schema.items())) if isinstance(schema, dict) else (schema, None)
+
+
+def _column(h5py: Any, parent: Any, name: str, schema: Any) -> Any:
+    """A dataset or a group in `parent` as a column; `schema` is the type of its rows, where it is known."""
+    kind, of = _kind(schema)
+    node = parent[name]
     if isinstance(node, h5py.Dataset):
-        return _array(h5py, node)
+        mask = _mask(h5py, parent, name, schema)
+        return _array(h5py, node) if mask is None else _optional(node[:], parent[mask][:])
     if _is_ragged(h5py, node):
-        offsets = node["offsets"][:].tolist()
-        values = _column(h5py, node["values"], of[0] if kind == "array" else of)
-        rows = [_cut(values, start, end) for start, end in zip(offsets, offsets[1:])]
+        offsets = node["offsets"][:]
+        starts = offsets.tolist()
+        values = _column(h5py, node, "values", of[0] if kind == "array" else of)
+        if kind == "option" and getattr(getattr(values, "dtype", None), "kind", "O") in "biufV":
+            return _spread(values, offsets[1:] > offsets[:-1])
+        rows = [_cut(values, start, end) for start, end in zip(starts, starts[1:])]
         return [_only(row) for row in rows] if kind == "option" else rows
     fields = dict(of) if kind == "struct" else {}
-    order = [name for name in fields if name in node] + [name for name in node if name not in fields]
-    return {name: _column(h5py, node[name], fields.get(name)) for name in order}
+    masks = _masks(h5py, node, fields)
+    order = [field for field in fields if field in node]
+    order += [field for field in node if field not in fields and field not in masks]
+    return {field: _column(h5py, node, field, fields.get(field)) for field in order}
+
+
+def _mask(h5py: Any, parent: Any, name: str, schema: Any) -> str | None:
+    """The name of the dataset that says which values of the dataset `name` are there, if they are options."""
+    mask = f"{name}_present"
+    is_option = _kind(schema)[0] == "option" and isinstance(parent.get(name), h5py.Dataset)
+    return mask if is_option and mask in parent else None
+
+
+def _masks(h5py: Any, parent: Any, schemas: dict[str, Any]) -> set[str | None]:
+    """The names of the masks of all columns in `parent`."""
+    return {_mask(h5py, parent, name, schema) for name, schema in schemas.items()}
+
+
+def _optional(values: Any, present: Any) -> Any:
+    """Options, whose values are filled where there is none: with NaN, or, of anything but floats, masked."""
+    if values.dtype.kind == "f":
+        return values
+    numpy = importlib.import_module("numpy")
+    present = present.reshape(present.shape + (1,) * (values.ndim - 1))
+    return numpy.ma.masked_array(values, numpy.broadcast_to(~present, values.shape))
+
+
+def _spread(values: Any, present: Any) -> Any:
+    """Options as earlier files have them, which keep only the values that are there."""
+    numpy = importlib.import_module("numpy")
+    filled = numpy.full(
+        present.shape + values.shape[1:], numpy.nan if values.dtype.kind == "f" else 0, values.dtype
+    )
+    filled[present] = values
+    return _optional(filled, present)
 
 
 def _is_ragged(h5py: Any, group: Any) -> bool:
     """True of a list in each row, and not of a struct whose fields have the same names."""
-    if set(group) != {"values", "offsets"} or not isinstance(group["offsets"], h5py.Dataset):
+    offsets = group.get("offsets")
+    if set(group) - {"values_present"} != {"values", "offsets"} or not isinstance(offsets, h5py.Dataset):
         return False
-    offsets = group["offsets"]
     if offsets.ndim != 1 or offsets.dtype.kind != "u" or not len(offsets) or offsets[0] != 0:
         return False
     return int(offsets[-1]) == _length(h5py, group["values"])
@@ -235,6 +286,17 @@ def _only(row: Any) -> Any:
     if len(row) == 0:
         return None
     return row[0].item() if hasattr(row[0], "item") and not getattr(row[0], "shape", ()) else row[0]
+
+
+def _series(pandas: Any, column: Any) -> Any:
+    """A column as pandas keeps it: masked numbers as a nullable type, which does not make floats of them."""
+    if not hasattr(column, "mask"):
+        return pandas.Series(column)
+    if column.dtype.kind == "f":
+        return pandas.Series(column.filled(float("nan")))
+    array = pandas.array(column.data)
+    array[column.mask] = pandas.NA
+    return pandas.Series(array)
 
 
 def _flat(name: str, column: Any) -> Iterator[tuple[str, Any]]:

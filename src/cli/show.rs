@@ -10,6 +10,7 @@ use crate::{
     error::{Error, ErrorKind},
     paths::Named,
     store::{
+        events::EventRow,
         file::{Reader, Row},
         schema,
     },
@@ -88,6 +89,18 @@ fn examine(flags: &Flags) -> Result<Value, Error> {
                 "slowest_task_s": row.slowest_s})
         })
         .collect();
+    let events = reader.events()?;
+    let lost: Option<Vec<&EventRow>> =
+        events.as_ref().map(|events| events.rows.iter().filter(|row| row.kind.is_loss()).collect());
+    let losses: Vec<Value> = lost
+        .iter()
+        .flatten()
+        .take(SHOWN)
+        .map(|row| {
+            json!({"t": row.t, "rank": row.rank, "slot": row.slot, "pid": row.pid, "host": row.host,
+                "reason": row.reason})
+        })
+        .collect();
     let datasets: Vec<Value> =
         reader.shapes().iter().map(|(path, shape)| json!({"path": path, "shape": shape})).collect();
     let text = |name: &str| Value::from(reader.text(name));
@@ -123,6 +136,9 @@ fn examine(flags: &Flags) -> Result<Value, Error> {
         "rows": rows,
         "failed_attempts": errors.len(),
         "failures": errors.into_iter().take(SHOWN).collect::<Vec<_>>(),
+        // Files of earlier versions do not tell.
+        "lost": lost.map(|lost| lost.len()),
+        "losses": losses,
         "chunks": trace.len(),
         "slowest_chunks": slowest,
     }))
@@ -195,6 +211,20 @@ fn tell(shown: &Value) -> String {
     }
     for failure in list(&shown["failures"]) {
         out += &format!("  {}\n", failure_line(&failure));
+    }
+    let losses = list(&shown["losses"]);
+    if !losses.is_empty() {
+        out += &format!("lost workers and children: {}\n", shown["lost"]);
+    }
+    for loss in losses {
+        let slot = loss["slot"].as_u64().map_or(String::new(), |slot| format!("slot {slot} of "));
+        out += &format!(
+            "  {slot}rank {} ({}) after {:.3} s: {}\n",
+            loss["rank"],
+            text(&loss["host"]),
+            real(&loss["t"]),
+            text(&loss["reason"]),
+        );
     }
     out += "slowest chunks\n";
     for chunk in list(&shown["slowest_chunks"]) {

@@ -2,11 +2,13 @@
 
 /// Several lines.
 pub(super) fn of(program_version: &str) -> String {
-    let features: Vec<&str> =
-        [("mpi", cfg!(feature = "mpi")), ("hdf5", cfg!(feature = "hdf5")), ("cli", cfg!(feature = "cli"))]
-            .into_iter()
-            .filter_map(|(name, has)| has.then_some(name))
-            .collect();
+    let features = [
+        ("mpi", cfg!(feature = "mpi")),
+        ("hdf5", cfg!(feature = "hdf5")),
+        ("cli", cfg!(feature = "cli")),
+        ("parquet", cfg!(feature = "parquet")),
+    ];
+    let features: Vec<&str> = features.into_iter().filter_map(|(name, has)| has.then_some(name)).collect();
     #[cfg(feature = "mpi")]
     let mpi = format!("MPI       {}\n", first_line(&crate::mpi::library_version()));
     #[cfg(not(feature = "mpi"))]

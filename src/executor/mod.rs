@@ -57,7 +57,7 @@ pub(crate) use {
     flow::{Barriers, Pieces},
     options::CallOptions,
     outcome::value,
-    watch::{Happening, Span, Watch},
+    watch::{Happening, Held, Span, Watch},
 };
 
 use crate::{

@@ -19,6 +19,8 @@ pub(crate) enum Happening<'a> {
     Lost {
         worker: &'a WorkerInfo,
         reason: &'a str,
+        /// The chunk that it was at, if any.
+        chunk: Option<Held>,
     },
     /// A leader has a child in the place of one that was lost.
     ChildJoined {
@@ -48,6 +50,14 @@ pub(crate) enum Happening<'a> {
     },
     /// Nothing more is begun, and what runs is cut short.
     Draining,
+}
+
+/// A chunk that a worker had, and when it was sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Held {
+    pub(crate) start: u64,
+    pub(crate) count: u64,
+    pub(crate) dispatched: Duration,
 }
 
 /// When and where a chunk was run; of a leader's chunk, what each child has run.

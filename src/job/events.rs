@@ -13,10 +13,11 @@ use serde_json::Value;
 
 use crate::{
     error::{Error, ErrorKind},
-    executor::Happening,
+    executor::{Happening, Held},
     fabric::WorkerInfo,
     launch::Allocation,
     paths::{Named, explain},
+    store::events::HeldChunk,
 };
 
 /// One line, but for its time.
@@ -70,6 +71,8 @@ pub(super) enum Event {
         host: String,
         pid: u32,
         reason: String,
+        /// The chunk that it was at; null if it had none.
+        chunk: Option<HeldChunk>,
     },
     ChildJoined {
         rank: u32,
@@ -98,17 +101,23 @@ pub(super) enum Event {
 }
 
 impl Event {
-    pub(super) fn of(happening: &Happening<'_>) -> Option<Event> {
+    /// What is told of a happening, in a session that began `offset` seconds after the run.
+    pub(super) fn of(happening: &Happening<'_>, offset: f64) -> Option<Event> {
         Some(match happening {
             Happening::Known(_) => return None,
             Happening::Joined(worker) => {
                 Event::WorkerJoined { rank: worker.rank, host: worker.host.clone(), pid: worker.pid }
             }
-            Happening::Lost { worker, reason } => Event::WorkerLost {
+            Happening::Lost { worker, reason, chunk } => Event::WorkerLost {
                 rank: worker.rank,
                 host: worker.host.clone(),
                 pid: worker.pid,
                 reason: reason.to_string(),
+                chunk: chunk.map(|Held { start, count, dispatched }| HeldChunk {
+                    start,
+                    count,
+                    dispatched: offset + dispatched.as_secs_f64(),
+                }),
             },
             Happening::ChildJoined { leader, child } => Event::ChildJoined {
                 rank: leader.rank,

@@ -15,7 +15,7 @@
 //! | `halt.rs` | when a run ends before all of its tasks have: `--halt`, `--max-failures` |
 //! | `in_order.rs` | outcomes of such a run without a journal, put into order as they come |
 //! | `session.rs` | a session, watched from its beginning to its end |
-//! | `record.rs` | the watch of a session: attempts, trace and times; it feeds the journal |
+//! | `record.rs` | the watch of a session: attempts, trace, events and times; it feeds the journal |
 //! | `events.rs` | the lines of `--events`, and the thread that writes them |
 //! | `report.rs` | the report, and where the results come from |
 

@@ -17,6 +17,7 @@ use crate::{
     fabric::WorkerInfo,
     store::{
         Attempt, TraceBlock, TraceRow,
+        events::EventTable,
         file::ResultFile,
         journal::{Addition, Dispatch, Queue},
     },
@@ -41,6 +42,7 @@ pub(super) struct Notes {
     /// For a result file that is written without a journal.
     pub(super) attempts: Vec<Attempt>,
     pub(super) trace: TraceBlock,
+    pub(super) happened: EventTable,
 }
 
 impl Notes {
@@ -98,6 +100,16 @@ impl Recorder {
         Recorder { notes, trail, told, events, hosts, offset }
     }
 
+    /// Keeps something for the result file, and for those who watch the journal.
+    pub(super) fn keep(&self, t: f64, event: Event) {
+        let Some(line) = event.line(t) else { return };
+        match &self.trail {
+            Trail::Nowhere => {}
+            Trail::Journal(queue) => queue.push(Addition::Event(line)),
+            Trail::Notes => self.notes.lock().happened.take_lines(&line),
+        }
+    }
+
     fn chunk(&mut self, span: &Span) {
         let mut notes = self.notes.lock();
         notes.busy += span.ended - span.started;
@@ -131,14 +143,25 @@ impl Recorder {
 impl Watch for Recorder {
     fn happened(&mut self, at: Duration, happening: Happening<'_>) {
         let t = at.as_secs_f64() + self.offset;
-        if let (Some(events), Some(event)) = (&self.events, Event::of(&happening)) {
+        let event = || Event::of(&happening, self.offset);
+        if let Some(events) = &self.events
+            && let Some(event) = event()
+        {
             events.tell(t, event);
         }
-        if let Trail::Journal(queue) = &self.trail {
-            keep_for_watchers(queue, t, &happening);
+        if is_kept(&happening)
+            && let Some(event) = event()
+        {
+            self.keep(t, event);
         }
         match happening {
             Happening::Joined(worker) => drop(self.hosts.insert(worker.rank, worker.host.as_str().into())),
+            Happening::Dispatched { rank, start, count, attempt } => {
+                if let Trail::Journal(queue) = &self.trail {
+                    let sent = Instant::now();
+                    queue.push(Addition::Dispatched(Dispatch { rank, start, count, attempt, t, sent }));
+                }
+            }
             Happening::Returned(span) => self.chunk(&span),
             Happening::Failed { task, failure, last } => {
                 self.failed(Attempt { task, failure: failure.clone() }, last);
@@ -153,28 +176,23 @@ impl Watch for Recorder {
             }
             Happening::Lost { .. } => self.notes.lock().lost_workers += 1,
             Happening::ChildLost { .. } => self.notes.lock().lost_children += 1,
-            Happening::ChildJoined { .. } | Happening::Dispatched { .. } | Happening::Draining => {}
+            Happening::ChildJoined { .. } | Happening::Draining => {}
         }
     }
 }
 
-/// Puts into the journal what only watchers of the run want: how the workers are, and what they have.
-fn keep_for_watchers(queue: &Queue, t: f64, happening: &Happening<'_>) {
+/// Whether it is of the workers or of the run: attempts, outcomes and chunks have places of their own.
+fn is_kept(happening: &Happening<'_>) -> bool {
     match happening {
-        &Happening::Dispatched { rank, start, count, attempt } => {
-            let sent = Instant::now();
-            queue.push(Addition::Dispatched(Dispatch { rank, start, count, attempt, t, sent }));
-        }
         Happening::Joined(_)
         | Happening::Lost { .. }
         | Happening::ChildJoined { .. }
         | Happening::ChildLost { .. }
-        | Happening::Draining => {
-            if let Some(line) = Event::of(happening).and_then(|event| event.line(t)) {
-                queue.push(Addition::Event(line));
-            }
-        }
-        Happening::Returned(_) | Happening::Failed { .. } | Happening::Known(_) => {}
+        | Happening::Draining => true,
+        Happening::Dispatched { .. }
+        | Happening::Returned(_)
+        | Happening::Failed { .. }
+        | Happening::Known(_) => false,
     }
 }
 

@@ -317,8 +317,11 @@ impl<J: Job> Run<'_, J> {
             if let Some(journal) = &gathered.journal {
                 journal.attempts().try_for_each(|attempt| file.attempt(&attempt?))?;
                 journal.trace().try_for_each(|block| file.trace(&block?))?;
+                file.events(&journal.events()?)?;
             } else {
-                self.session.notes.lock().write_to(&mut file)?;
+                let mut notes = self.session.notes.lock();
+                notes.write_to(&mut file)?;
+                file.events(&notes.happened)?;
             }
             file.finish(all, &provenance(&kept, self.pool, &report))?;
         }

@@ -17,7 +17,7 @@ use crate::{
     error::Error,
     executor::{Executor, Watch},
     launch,
-    store::{journal::Addition, now},
+    store::now,
 };
 
 pub(super) struct Session<'p> {
@@ -64,22 +64,19 @@ impl<'p> Session<'p> {
             tasks,
             to_run,
         };
-        if let Trail::Journal(queue) = &trail
-            && let Some(line) = started.clone().for_the_journal().line(session.at())
-        {
-            queue.push(Addition::Event(line));
-        }
-        session.tell(started);
         let recorder =
             Recorder::new(session.notes.clone(), trail, told, session.events.clone(), pool.workers(), offset);
+        let t = session.at();
+        recorder.keep(t, started.clone().for_the_journal());
+        session.tell(t, started);
         let watch: Box<dyn Watch> = Box::new(recorder);
         pool.watch(Some(watch), session.began)?;
         Ok(session)
     }
 
-    fn tell(&self, event: Event) {
+    fn tell(&self, t: f64, event: Event) {
         if let Some(events) = &self.events {
-            events.tell(self.at(), event);
+            events.tell(t, event);
         }
     }
 
@@ -91,14 +88,15 @@ impl<'p> Session<'p> {
     /// Tells how the run ended.
     pub(super) fn ended(&self, outcome: &Result<Report, Error>) {
         let report = outcome.as_ref().ok();
-        self.tell(Event::RunEnded {
+        let ended = Event::RunEnded {
             time: time_of_day(now()),
             done: report.map(|report| report.done),
             failed: report.map(|report| report.failed),
             not_run: report.map(|report| report.not_run),
             wall_s: self.began.elapsed().as_secs_f64(),
             error: outcome.as_ref().err().map(ToString::to_string),
-        });
+        };
+        self.tell(self.at(), ended);
     }
 }
 

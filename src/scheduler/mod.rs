@@ -208,6 +208,11 @@ impl Scheduler {
         worker.outstanding().iter().find(|d| d.epoch == dispatch).map(|d| d.call)
     }
 
+    /// The chunk that a worker was sent first, of those that it has.
+    pub(crate) fn first_of(&self, worker: WorkerId) -> Option<&Dispatch> {
+        self.workers.get(worker)?.outstanding().front()
+    }
+
     /// Chunks that are with workers.
     pub(crate) fn in_flight(&self) -> usize {
         self.in_flight

@@ -1,6 +1,7 @@
 //! What a run leaves on disk: the [`journal`], which is the truth while the run lives, and the
 //! [result file](file), which is made of it at the end.
 
+pub(crate) mod events;
 #[cfg(all(feature = "cli", feature = "hdf5"))]
 pub(crate) mod file;
 #[cfg(all(feature = "cli", not(feature = "hdf5")))]

@@ -4,7 +4,7 @@ use std::{path::Path, rc::Rc};
 
 use serde::Serialize;
 
-use super::{Attempt, TraceBlock, schema::Schema};
+use super::{Attempt, TraceBlock, events::EventTable, schema::Schema};
 use crate::{error::Error, paths::Named, rows::Rows, wire::Piece};
 
 fn refused<T>() -> Result<T, Error> {
@@ -79,6 +79,10 @@ impl ResultFile {
     }
 
     pub(crate) fn trace(&mut self, _: &TraceBlock) -> Result<(), Error> {
+        match *self {}
+    }
+
+    pub(crate) fn events(&mut self, _: &EventTable) -> Result<(), Error> {
         match *self {}
     }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::resume::rank_0;
 use super::{
     COMM, Folder, LEADERS, POOL, PROCESSES, SERIAL, Test, Way, assert_same, command, events_of as events,
-    h5py, run,
+    h5py, run, values,
 };
 use crate::support::{LIMIT, Running, signal_process, start, wait};
 
@@ -95,7 +95,12 @@ fn sessions(way: &Way) {
     }
     assert!(sessions > 2, "{sessions} sessions");
     assert_eq!(folder.names(), ["out.h5", "whole.h5"]);
-    assert_same(&h5py(&out), &h5py(&whole));
+    let file = h5py(&out);
+    assert_same(&file, &h5py(&whole));
+    let rows = values(&file, "events").as_array().unwrap();
+    let events: Vec<_> = rows.iter().map(|row| &row["event"]).collect();
+    let expected = [["run_started", "drain_began"]].repeat(sessions).concat();
+    assert_eq!(events, expected[..2 * sessions - 1], "the last session was not drained");
 }
 
 fn not_begun(way: &Way) {

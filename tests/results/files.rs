@@ -18,6 +18,7 @@ pub const TESTS: &[Test] = &[
     ),
     ("structs of numbers are compounds with their units", &[SERIAL, COMM], compound),
     ("rows of any length are values and offsets, texts are UTF-8", &[SERIAL, COMM], everything),
+    ("options of earlier files are read", &[SERIAL], earlier_options),
     ("the same file with and without a journal, compressed or not", &[SERIAL, COMM, LEADERS], no_journal),
     ("no tasks make a file without rows", &[SERIAL], empty),
     ("files are not overwritten, and refused before any work", &[SERIAL], refusals),
@@ -26,7 +27,9 @@ pub const TESTS: &[Test] = &[
     ("ten million numbers go through", &[SERIAL, COMM], ten_million),
     ("show tells what h5py finds", &[SERIAL], show),
     ("csv, JSON lines and npy hold the rows", &[SERIAL], export),
+    ("parquet is one table with types, where it is built in", &[SERIAL], parquet),
     ("events tell the run in order", &[SERIAL, COMM, LEADERS], events),
+    ("what happened to workers and children is in the file", &[PROCESSES, LEADERS], happened),
     ("each rank logs into a file of its own", &[COMM], log_dir),
 ];
 
@@ -112,8 +115,8 @@ fn everything(way: &Way) {
     assert_eq!(*values(&file, "results/series/values"), json!([0, 0, 1, 0, 1, 2, 0, 1, 2, 3, 4]));
     assert_eq!(*values(&file, "results/block/offsets"), json!([0, 0, 1, 3, 3, 3, 5]));
     assert_eq!(*values(&file, "results/block/values"), json!([0.5, 0.5, 1.5, 0.5, 1.5]));
-    assert_eq!(*values(&file, "results/maybe/offsets"), json!([0, 0, 1, 1, 2, 2, 3]));
-    assert_eq!(*values(&file, "results/maybe/values"), json!([1.0, 3.0, 5.0]));
+    assert_eq!(*values(&file, "results/maybe"), json!(["nan", 1.0, "nan", 3.0, "nan", 5.0]));
+    assert_eq!(*values(&file, "results/maybe_present"), json!([false, true, false, true, false, true]));
     assert_eq!(*values(&file, "results/counts/offsets"), json!([0, 0, 1, 3, 6, 6, 7]));
     assert_eq!(
         *values(&file, "results/counts/values/key"),
@@ -126,6 +129,24 @@ fn everything(way: &Way) {
     let error = &values(&file, "errors")[0];
     assert_eq!((&error["task"], &error["attempt"]), (&4.into(), &1.into()));
     assert_eq!((&error["kind"], &error["message"]), (&"failed".into(), &"4 is bad".into()));
+}
+
+/// In files of format 3 options are lists.
+fn earlier_options(way: &Way) {
+    let folder = Folder::new();
+    let [out, again] = ["out.h5", "again.h5"].map(|name| folder.file(name));
+    run(way, &["everything", "--n", "6", "--bad", "4", "-o", &out]).expect(1);
+    let told = || {
+        let rows = tool(&["show", &out, "--json"]).expect(0).json()["rows"].clone();
+        (rows, tool(&["export", &out, "--jsonl"]).expect(0).stdout)
+    };
+    let now = told();
+    python("earlier_format.py", &[&out, "3"]);
+    assert_eq!(*values(&h5py(&out), "results/maybe/values"), json!([1.0, 3.0, 5.0]));
+    assert_eq!(told(), now);
+    run(way, &["everything", "--n", "6", "--bad", "4", "--failed-from", &out, "-o", &again]).expect(1);
+    let mask = json!([false, true, false, true, false, true]);
+    assert_eq!(*values(&h5py(&again), "results/maybe_present"), mask);
 }
 
 fn no_journal(way: &Way) {
@@ -331,6 +352,13 @@ fn export(way: &Way) {
     );
     assert_eq!(lines[5], "4,failed,4,,,,,,,,");
 
+    let edges = folder.file("edges.h5");
+    run(way, &["edges", "-o", &edges]).expect(0);
+    let csv = tool(&["export", &edges, "--csv"]).expect(0).stdout;
+    let lines: Vec<&str> = csv.lines().collect();
+    assert_eq!(lines[0], "task,status,input,result_status,small,signed,real,single,flags");
+    assert_eq!(lines[1], "0,ok,0,0,0,0,NaN,null,null");
+
     let lines = tool(&["export", &rows, "--jsonl"]).expect(0).stdout;
     let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!((&lines[1]["status"], &lines[1]["input"]), (&json!("ok"), &json!(1)));
@@ -355,6 +383,63 @@ fn export(way: &Way) {
     assert!(refused.stderr.contains("/results/series/values"), "{refused:?}");
     let refused = tool(&["export", &rows, "--npy", "--dataset", "results/name"]).expect(2);
     assert!(refused.stderr.contains("use --csv"), "{refused:?}");
+}
+
+fn parquet(way: &Way) {
+    let folder = Folder::new();
+    let [file, table] = ["out.h5", "out.parquet"].map(|name| folder.file(name));
+    let made = |job: &[&str]| {
+        run(way, &[job, &["-o", &file, "--force", "--no-journal"]].concat());
+        tool(&["export", &file, "--parquet", "--to", &table, "--force"])
+    };
+    let ended = made(&["everything", "--n", "5", "--bad", "4"]);
+    if !cfg!(feature = "parquet") {
+        let refused = ended.expect(2);
+        assert!(refused.stderr.contains("build it with the feature `parquet`"), "{refused:?}");
+        assert_eq!(folder.names(), ["out.h5"]);
+        return;
+    }
+    let exported = |job: &[&str]| -> Value {
+        made(job).expect(0);
+        serde_json::from_str(&python("parquet_file.py", &[&table])).unwrap()
+    };
+    let found = exported(&["everything", "--n", "5", "--bad", "4"]);
+    let types = json!({
+        "task": "int64", "status": "string", "input": "uint64", "name": "string", "series": "list<element: int16>",
+        "block": "list<element: float>", "maybe": "double", "counts": "string",
+        "texts": "list<element: string>", "mark": "string", "number": "int64",
+    });
+    assert_eq!(found["types"], types);
+    let row = json!({
+        "task": 2, "status": "ok", "input": 2, "name": "caf\u{e9} 2", "series": [0, 1], "block": [0.5, 1.5],
+        "maybe": null, "counts": r#"[{"key":"key0","value":0},{"key":"key1","value":2}]"#, "texts": ["", "x"],
+        "mark": "\u{20ac}", "number": -1,
+    });
+    assert_eq!(found["rows"][2], row);
+    assert_eq!((&found["rows"][0]["series"], &found["rows"][1]["maybe"]), (&json!([]), &json!(1.0)));
+    let failed = found["rows"][4].as_object().unwrap();
+    let given: Vec<&String> =
+        failed.iter().filter(|(_, value)| !value.is_null()).map(|(name, _)| name).collect();
+    assert_eq!(given, ["task", "status", "input"]);
+
+    let found = exported(&["edges"]);
+    let none = json!({
+        "task": 0, "status": "ok", "input": 0, "result_status": 0, "small": 0, "signed": 0, "real": "nan",
+        "single": null, "flags": null,
+    });
+    let full = json!({
+        "task": 1, "status": "ok", "input": 1, "result_status": u64::MAX, "small": u32::MAX, "signed": -128,
+        "real": "-inf", "single": 0.1f32, "flags": [null, true],
+    });
+    assert_eq!(found["rows"], json!([none, full]));
+    assert_eq!((&found["types"]["signed"], &found["types"]["small"]), (&json!("int8"), &json!("uint32")));
+    let found = exported(&["printing", "--n", "4"]);
+    assert_eq!((&found["types"]["at.y"], &found["rows"][3]["late"]), (&json!("double"), &json!(3.0)));
+    assert_eq!(exported(&["plain", "--n", "0"])["rows"], json!([]));
+    let found = exported(&["large", "--n", "9"]);
+    assert_eq!(found["groups"], 2, "rows are written before all of them are read");
+    assert_eq!(found["rows"].as_array().unwrap().len(), 9);
+    assert_eq!(found["rows"][8]["value"], 1 << 20);
 }
 
 fn events(way: &Way) {
@@ -392,6 +477,56 @@ fn events(way: &Way) {
         assert!(failed.contains(&expected), "{failed:?}");
     }
     assert_eq!(failed.len(), 3);
+}
+
+fn happened(way: &Way) {
+    let folder = Folder::new();
+    let [out, told] = ["out.h5", "events.jsonl"].map(|name| folder.file(name));
+    let kinds = ["run_started", "worker_lost", "worker_joined", "child_lost", "child_joined", "drain_began"];
+    for journal in [&[][..], &["--no-journal", "--force"]] {
+        let flags =
+            ["--stuck", "5", "--task-timeout", "500ms", "--chunk", "1", "-o", &out, "--events", &told];
+        // The tasks take longer than a replacement does to come.
+        let job = ["trouble", "--n", "60", "--milliseconds", "50"];
+        run(way, &[&job[..], &flags, journal].concat()).expect(1);
+        let text = std::fs::read_to_string(&told).unwrap();
+        std::fs::remove_file(&told).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let lines: Vec<Value> =
+            lines.filter(|line| kinds.iter().any(|kind| line["event"] == *kind)).collect();
+        let file = h5py(&out);
+        let rows = values(&file, "events").as_array().unwrap();
+        assert_eq!(rows.len(), lines.len(), "{rows:?}\n{lines:?}");
+        let or = |value: &Value, other: Value| if value.is_null() { other } else { value.clone() };
+        let mut chunks = 0;
+        for (row, line) in rows.iter().zip(&lines) {
+            for (name, none) in [("event", "".into()), ("host", "".into()), ("reason", "".into())] {
+                assert_eq!(row[name], or(&line[name], none), "{name}: {row} {line}");
+            }
+            for (name, none) in [("rank", -1), ("slot", -1), ("pid", 0)] {
+                assert_eq!(row[name], or(&line[name], none.into()), "{name}: {row} {line}");
+            }
+            let chunk = &line["chunk"];
+            assert_eq!(
+                [&row["start"], &row["count"]],
+                [&or(&chunk["start"], 0.into()), &or(&chunk["count"], 0.into())]
+            );
+            let near = |a: &Value, b: &Value| (a.as_f64().unwrap() - b.as_f64().unwrap()).abs() < 1e-9;
+            assert!(near(&row["t"], &line["t"]), "{row} {line}");
+            match chunk {
+                Value::Null => assert_eq!(row["dispatched"], "nan"),
+                chunk => assert!(near(&row["dispatched"], &chunk["dispatched"]), "{row} {line}"),
+            }
+            if line["event"] == "worker_lost" {
+                assert_eq!([&chunk["start"], &chunk["count"]], [5, 1], "{line}");
+                chunks += 1;
+            }
+        }
+        // A leader does not tell what its child was at.
+        assert_eq!(chunks, if way.0 == PROCESSES.0 { 1 } else { 0 });
+        assert!(rows.iter().any(|row| row["event"].as_str().unwrap().ends_with("_joined")), "{rows:?}");
+        assert_eq!(file["data"]["events"]["attributes"], json!({"left_out": 0, "units_of_times": "s"}));
+    }
 }
 
 fn log_dir(way: &Way) {

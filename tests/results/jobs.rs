@@ -519,3 +519,46 @@ impl Job for Taken {
         Ok(results.count() as u64)
     }
 }
+
+/// Numbers at the ends of their types, and names that the table of the tasks has itself.
+#[derive(Serialize, Deserialize)]
+pub struct Edge {
+    status: u64,
+    small: u32,
+    signed: i8,
+    real: f64,
+    single: Option<f32>,
+    flags: Option<Vec<Option<bool>>>,
+}
+
+/// What is at the edge of its type
+#[derive(clap::Args, Serialize, Deserialize)]
+pub struct Edges {}
+
+impl Job for Edges {
+    const NAME: &'static str = "edges";
+    type Item = u64;
+    type Output = Edge;
+    type Summary = u64;
+
+    fn items(&self) -> Result<impl Iterator<Item = u64>, Error> {
+        Ok((0..2usize).map(|k| k as u64))
+    }
+
+    fn task(&self, k: u64) -> Result<Edge, Box<dyn StdError>> {
+        let none = Edge { status: 0, small: 0, signed: 0, real: f64::NAN, single: None, flags: None };
+        let full = Edge {
+            status: u64::MAX,
+            small: u32::MAX,
+            signed: i8::MIN,
+            real: f64::NEG_INFINITY,
+            single: Some(0.1),
+            flags: Some(vec![None, Some(true)]),
+        };
+        Ok(if k == 0 { none } else { full })
+    }
+
+    fn summary(&self, results: impl Iterator<Item = (u64, Edge)>) -> Result<u64, Error> {
+        Ok(results.count() as u64)
+    }
+}

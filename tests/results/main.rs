@@ -39,6 +39,7 @@ fn main() -> ExitCode {
             jobs::Printing,
             jobs::Described,
             jobs::Taken,
+            jobs::Edges,
         ]);
     }
     let rows = [files::TESTS, records::TESTS, inputs::TESTS].concat();
@@ -83,13 +84,14 @@ fn values<'f>(file: &'f Value, path: &str) -> &'f Value {
     values
 }
 
-/// Two files hold the same: every dataset but the trace, and every attribute but those that tell of
+/// Two files hold the same: every dataset but trace and events, and every attribute but those that tell of
 /// when, where and how the run was made.
 #[track_caller]
 fn assert_same(found: &Value, expected: &Value) {
     let paths = |file: &Value| file["data"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
     assert_eq!(paths(found), paths(expected));
-    for path in paths(expected).iter().filter(|path| !matches!(path.as_str(), "trace" | "errors")) {
+    let of_the_run = |path: &str| matches!(path, "trace" | "events" | "errors");
+    for path in paths(expected).iter().filter(|path| !of_the_run(path)) {
         assert_eq!(found["data"][path], expected["data"][path], "{path}");
     }
     let errors = |file: &Value| {

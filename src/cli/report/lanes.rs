@@ -75,8 +75,7 @@ impl Lane {
 /// The rows, by rank and slot. A worker that replaces a lost one goes on in a row that has become free.
 pub(super) fn of(subject: &Subject) -> Vec<Lane> {
     let failed = failed_tasks(subject);
-    let turns: Vec<&Mark> =
-        subject.marks.iter().filter(|mark| !matches!(mark.what, What::Lost { .. })).collect();
+    let turns: Vec<&Mark> = subject.marks.iter().filter(|mark| mark.what.is_turn()).collect();
     let mut slots: BTreeMap<(u32, u32), Vec<Bar>> = BTreeMap::new();
     let mut hosts: HashMap<u32, &str> = HashMap::new();
     for (row, host) in &subject.chunks {
@@ -138,10 +137,10 @@ fn add_losses(subject: &Subject, slots: &mut BTreeMap<(u32, u32), Vec<Bar>>) {
         let bars = slots.entry((rank, slot.unwrap_or(0))).or_default();
         let at = bars.partition_point(|bar| bar.started < mark.at);
         let before = at.checked_sub(1).map(|before| bars[before].ended);
-        let sent = chunk.map(|chunk| chunk.at);
+        let sent = chunk.map(|chunk| chunk.dispatched);
         let Some(started) = [before, sent].into_iter().flatten().reduce(f64::max) else { continue };
         if started < mark.at {
-            let (first, count) = chunk.map_or((0, 0), |chunk| (chunk.first, chunk.count));
+            let (first, count) = chunk.map_or((0, 0), |chunk| (chunk.start, chunk.count));
             let dispatched = sent.unwrap_or(started);
             bars.insert(at, Bar { dispatched, started, ended: mark.at, first, count, state: State::Lost });
         }
@@ -160,7 +159,7 @@ fn failed_tasks(subject: &Subject) -> HashMap<u32, Vec<u64>> {
     failed
 }
 
-/// The bar of a chunk; `turns` are the beginnings and ends of sessions and drains.
+/// The bar of a chunk; `turns` are the beginnings of sessions and drains.
 fn bar(row: &TraceRow, failed: &HashMap<u32, Vec<u64>>, turns: &[&Mark]) -> Bar {
     let before = turns.partition_point(|mark| mark.at <= row.ended);
     let last = before.checked_sub(1).map(|last| &turns[last].what);
@@ -187,7 +186,7 @@ fn holds_one(tasks: &[u64], row: &TraceRow) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{cli::report::marks::Sent, store::file::ErrorEntry};
+    use crate::store::{events::HeldChunk, file::ErrorEntry};
 
     /// Chunks of two tasks: rank, slot, first task, beginning and end.
     fn subject(chunks: &[(u32, u32, u64, f64, f64)]) -> Subject {
@@ -210,7 +209,7 @@ mod tests {
         Subject { chunks: chunks.iter().map(chunk).collect(), width: 1, ..Subject::default() }
     }
 
-    fn lost(at: f64, rank: u32, chunk: Option<Sent>) -> Mark {
+    fn lost(at: f64, rank: u32, chunk: Option<HeldChunk>) -> Mark {
         Mark { at, what: What::Lost { rank, slot: None, chunk }, text: String::new() }
     }
 
@@ -240,7 +239,7 @@ mod tests {
     #[test]
     fn a_worker_that_replaces_a_lost_one_goes_on_in_its_row() {
         let chunks = [(1, 0, 0, 0.0, 9.0), (2, 0, 2, 0.0, 1.0), (3, 0, 4, 3.0, 4.0)];
-        let sent = Sent { at: 0.5, first: 4, count: 2 };
+        let sent = HeldChunk { start: 4, count: 2, dispatched: 0.5 };
         let subject = Subject {
             last_first_rank: Some(2),
             marks: vec![lost(2.0, 2, Some(sent)), lost(5.0, 3, None)],

@@ -39,9 +39,6 @@ struct Flags {
     /// Draw timeline and utilisation as SVG; without --output no page is made
     #[arg(long, value_name = "FILE")]
     svg: Option<Named>,
-    /// The file of --events that the run wrote: losses, drains and sessions are marked
-    #[arg(long, value_name = "FILE")]
-    events: Option<Named>,
     /// Replace existing files
     #[arg(long)]
     force: bool,
@@ -55,7 +52,6 @@ pub(super) fn command() -> Command {
         .long_about(None)
         .after_help(examples::of(&[
             "PROGRAM report out.h5",
-            "PROGRAM report out.h5 --events run.jsonl",
             "PROGRAM report out.h5.journal -o so-far.html --force",
             "PROGRAM report out.h5 --svg timeline.svg",
         ]))
@@ -71,9 +67,8 @@ pub(super) fn execute(matches: &ArgMatches) -> Result<ExitCode, Error> {
     if page.is_some() && page.as_ref().map(Named::place) == flags.svg.as_ref().map(Named::place) {
         return Err(Error::usage("page and drawing are one file; give --output and --svg two names"));
     }
-    let subject = Subject::read(&flags.file, flags.events.as_ref())?;
-    let read =
-        [Some(Named::new(&subject.file)), flags.events.clone()].into_iter().flatten().collect::<Vec<_>>();
+    let subject = Subject::read(&flags.file)?;
+    let read = Named::new(&subject.file);
     let figures = Figures::of(subject)?;
     let mut written = String::new();
     if let Some(page) = &page {
@@ -95,10 +90,10 @@ fn page_of(file: &Named) -> Named {
     Named::new(format!("{}.html", name.strip_suffix(".h5").unwrap_or(name)))
 }
 
-/// Writes a file that is none of those that were `read`.
-fn write(path: &Named, read: &[Named], replace: bool, text: &str) -> Result<(), Error> {
+/// Writes a file that is not the one that was `read`.
+fn write(path: &Named, read: &Named, replace: bool, text: &str) -> Result<(), Error> {
     let site = path.site()?;
-    if read.iter().any(|read| read.site().is_ok_and(|read| read == site)) {
+    if read.site()? == site {
         return Err(Error::usage(format!("{path}: is read for the report; name another file")));
     }
     if site.exists && lock::is_written(&site.path) {

@@ -131,7 +131,7 @@
   }
 
   function drawMarks(pen, plot, bottom) {
-    for (const [at, what, text] of data.marks) {
+    for (const [at, what] of data.marks) {
       const x = plot.x(at);
       if (what === "lost") {
         pen.fillStyle = colours.states[data.states.indexOf("lost")];
@@ -140,7 +140,15 @@
         pen.lineTo(x + 5, 1);
         pen.lineTo(x, HEAD - 1);
         pen.fill();
-      } else if (at > wall / 1000 && (what !== "ended" || text)) {
+      } else if (what === "joined") {
+        pen.strokeStyle = colours.states[data.states.indexOf("lost")];
+        pen.beginPath();
+        pen.moveTo(x, 2);
+        pen.lineTo(x + 4, HEAD - 2);
+        pen.lineTo(x - 4, HEAD - 2);
+        pen.closePath();
+        pen.stroke();
+      } else if (at > wall / 1000) {
         pen.strokeStyle = what === "drained" ? colours.states[data.states.indexOf("drained")] : colours.text;
         pen.setLineDash([5, 3]);
         pen.beginPath();
@@ -287,7 +295,7 @@
     const row = Math.floor((event.offsetY - HEAD) / rowHeight());
     const time = timeAt(event);
     const reach = (view.to - view.from) / 200;
-    const near = data.marks.filter(([at, what, text]) => text && Math.abs(at - time) < reach).slice(0, 3);
+    const near = data.marks.filter(([at]) => Math.abs(at - time) < reach).slice(0, 3);
     let text = near.map(([at, , told]) => "At " + seconds(at) + ": " + told + ". ").join("");
     if (row >= 0 && row < rows && time >= 0 && time <= wall) text += told(row, time);
     hint.textContent = text || RESTING;

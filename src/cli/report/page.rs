@@ -7,7 +7,7 @@ use super::{
     drawing::{self, Budget, Drawing, Grid, SHADES},
     figures::Figures,
     lanes::{Lane, State},
-    marks::{Mark, What},
+    marks::{MARKS, Mark, What},
 };
 use crate::error::{Error, ErrorKind};
 
@@ -17,8 +17,6 @@ const SCRIPT: &str = include_str!("page.js");
 
 /// A page stays below 1 MB with it, whatever the run.
 const BUDGET: Budget = Budget { bars: 12_000, rows: 512, cells: 360_000, columns: 1 << 16 };
-/// Marks that are drawn.
-const MARKS: usize = 1000;
 /// Marks that are told in words.
 const MARKS_TOLD: usize = 20;
 /// Characters of the name of a row, and of a mark.
@@ -46,7 +44,6 @@ fn fill(figures: &Figures) -> Result<String, minijinja::Error> {
     environment.add_template("page.html", TEMPLATE)?;
     let subject = &figures.subject;
     let lost = lost(figures);
-    let told: Vec<&Mark> = subject.marks.iter().filter(|mark| !mark.text.is_empty()).collect();
     let whole: f64 = figures.account.parts().iter().map(|part| part.2).sum();
     let share = |seconds: f64| if whole > 0.0 { 100.0 * seconds / whole } else { 0.0 };
     let parts: Vec<Value> = figures
@@ -84,8 +81,8 @@ fn fill(figures: &Figures) -> Result<String, minijinja::Error> {
         curves_text => curves_text(figures),
         histogram => histogram(figures),
         states => State::ALL.map(State::name),
-        marks => told.iter().take(MARKS_TOLD).map(|mark| (seconds(mark.at), cut(&mark.text, MARK_CHARS))).collect::<Vec<_>>(),
-        other_marks => told.len().saturating_sub(MARKS_TOLD),
+        marks => subject.marks.iter().take(MARKS_TOLD).map(|mark| (seconds(mark.at), cut(&mark.text, MARK_CHARS))).collect::<Vec<_>>(),
+        other_marks => subject.marks.len().saturating_sub(MARKS_TOLD),
         parts,
         slowest,
         with_inputs => figures.slowest.iter().any(|slow| slow.input.is_some()),
@@ -115,16 +112,9 @@ fn verdict(figures: &Figures) -> String {
     text
 }
 
-/// How many workers and children were lost, by the report of the run or by its events.
+/// How many workers and children were lost.
 fn lost(figures: &Figures) -> String {
-    let subject = &figures.subject;
-    let marked = |child: bool| {
-        let is = |mark: &&Mark| matches!(mark.what, What::Lost { slot, .. } if slot.is_some() == child);
-        subject.marks.iter().filter(is).count() as u64
-    };
-    let workers = subject.lost_workers.max(marked(false));
-    let children = subject.lost_children.max(marked(true));
-    match (workers, children) {
+    match (figures.subject.lost_workers, figures.subject.lost_children) {
         (0, 0) => "none".into(),
         (workers, 0) => plural(workers, "worker", "workers"),
         (0, children) => plural(children, "child", "children"),
@@ -253,7 +243,7 @@ fn mark(mark: &Mark) -> serde_json::Value {
         What::Began => "began",
         What::Drained => "drained",
         What::Lost { .. } => "lost",
-        What::Ended => "ended",
+        What::Joined => "joined",
     };
     json!([mark.at, what, cut(&mark.text, MARK_CHARS)])
 }

@@ -2,7 +2,7 @@
 
 use super::{marks::What, subject::Subject};
 
-/// Takes the time between sessions out of all times; where marks do not tell of sessions nothing changes.
+/// Takes the time between sessions out of all times; where no marks tell of sessions nothing changes.
 pub(super) fn join(subject: &mut Subject) {
     let gaps = gaps(subject);
     let shift = |at: f64| at - gaps.iter().map(|(from, to)| (at.min(*to) - from).max(0.0)).sum::<f64>();
@@ -11,7 +11,12 @@ pub(super) fn join(subject: &mut Subject) {
             *time = shift(*time);
         }
     }
-    subject.marks.iter_mut().for_each(|mark| mark.at = shift(mark.at));
+    for mark in &mut subject.marks {
+        mark.at = shift(mark.at);
+        if let What::Lost { chunk: Some(chunk), .. } = &mut mark.what {
+            chunk.dispatched = shift(chunk.dispatched);
+        }
+    }
     subject.wall = shift(subject.wall);
 }
 
@@ -29,7 +34,10 @@ fn gaps(subject: &Subject) -> Vec<(f64, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{cli::report::marks::Mark, store::TraceRow};
+    use crate::{
+        cli::report::marks::Mark,
+        store::{TraceRow, events::HeldChunk},
+    };
 
     #[test]
     fn the_time_between_sessions_is_left_out() {
@@ -50,15 +58,25 @@ mod tests {
             };
             (row, String::new())
         };
+        let lost = |at, dispatched| {
+            let chunk = Some(HeldChunk { start: 0, count: 1, dispatched });
+            mark(at, What::Lost { rank: 1, slot: None, chunk })
+        };
         let mut subject = Subject {
             wall: 1010.0,
             chunks: vec![row(0.0, 1.0, 9.0), row(1001.0, 1002.0, 1005.0)],
-            marks: vec![mark(0.0, What::Began), mark(10.0, What::Ended), mark(1000.0, What::Began)],
+            marks: vec![
+                mark(0.0, What::Began),
+                mark(10.0, What::Drained),
+                mark(1000.0, What::Began),
+                lost(1006.0, 1005.0),
+            ],
             ..Subject::default()
         };
         join(&mut subject);
         assert_eq!(subject.wall, 20.0);
         assert_eq!(subject.chunks, [row(0.0, 1.0, 9.0), row(11.0, 12.0, 15.0)]);
-        assert_eq!(subject.marks.iter().map(|mark| mark.at).collect::<Vec<_>>(), [0.0, 10.0, 10.0]);
+        assert_eq!(subject.marks.iter().map(|mark| mark.at).collect::<Vec<_>>(), [0.0, 10.0, 10.0, 16.0]);
+        assert_eq!(subject.marks[3], lost(16.0, 15.0));
     }
 }

@@ -1,15 +1,19 @@
 //! What a report is about, wherever it was read.
 
-use std::{collections::BTreeMap, time::SystemTime};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
 
 use serde_json::Value;
 
-use super::marks::{self, Mark, What};
+use super::marks::{self, Mark};
 use crate::{
     error::{Error, ErrorKind},
     paths::Named,
     store::{
         Attempt, TraceRow,
+        events::{EventKind, EventTable},
         file::{ErrorEntry, Reader},
         journal::{History, Subject as Identified},
         schema,
@@ -44,26 +48,23 @@ pub(super) struct Subject {
     /// When and where chunks ran, with the host.
     pub(super) chunks: Vec<(TraceRow, String)>,
     pub(super) attempts: Vec<ErrorEntry>,
-    /// Losses, sessions and drains, in order; none where nobody tells of them.
+    /// Losses, joins, sessions and drains, in order; none where nobody tells of them.
     pub(super) marks: Vec<Mark>,
-    /// The name of the run.
-    pub(super) run: Option<String>,
     /// Where the results come from: names and values.
     pub(super) provenance: Vec<(&'static str, String)>,
     pub(super) command_line: Option<String>,
     /// What the file does not tell.
-    pub(super) unknown: Vec<&'static str>,
+    pub(super) unknown: Vec<String>,
     /// Where inputs are read from.
     pub(super) inputs: Option<Reader>,
 }
 
 impl Subject {
-    /// Reads a result file, or a journal, and the events of the run. Where there is no such file, the journal of that name
-    /// will do.
+    /// Reads a result file, or a journal. Where there is no such file, the journal of that name will do.
     ///
     /// # Errors
-    /// When it cannot be read, or is neither; or the events are not of this run.
-    pub(super) fn read(path: &Named, events: Option<&Named>) -> Result<Subject, Error> {
+    /// When it cannot be read, or is neither.
+    pub(super) fn read(path: &Named) -> Result<Subject, Error> {
         let beside = path.beside(".journal");
         let path = if path.site()?.exists || !beside.site()?.exists { path } else { &beside };
         let mut subject = match History::of(path)? {
@@ -71,9 +72,6 @@ impl Subject {
             None => of_result_file(Reader::open(path)?)?,
         };
         subject.file = path.to_string();
-        if let Some(events) = events {
-            subject.marks = marks::of_file(events, subject.run.as_deref())?;
-        }
         Ok(subject)
     }
 
@@ -130,7 +128,16 @@ fn of_result_file(reader: Reader) -> Result<Subject, Error> {
     }
     provenance.retain(|(_, value)| !value.is_empty());
     let time = |name: &str| humantime::parse_rfc3339(&reader.text(name)).ok();
-    let whole = time("started").zip(time("ended")).and_then(|(from, to)| to.duration_since(from).ok());
+    let (began, ended) = (time("started"), time("ended"));
+    let whole = began.zip(ended).and_then(|(from, to)| to.duration_since(from).ok());
+    let events = reader.events()?;
+    let unknown = match &events {
+        Some(events) => left_out(events).into_iter().collect(),
+        None => {
+            vec!["when workers were lost and sessions began, since an earlier version has written it".into()]
+        }
+    };
+    let events = events.unwrap_or_default();
     Ok(Subject {
         job: reader.text("job"),
         tasks: Some(reader.tasks),
@@ -142,35 +149,38 @@ fn of_result_file(reader: Reader) -> Result<Subject, Error> {
         slots: Some(slots).filter(|slots| *slots > 0),
         width: if children == 0 && workers > 0 { (slots / workers).max(1) } else { 1 },
         last_first_rank: Some(workers as u32),
-        lost_workers: number("lost_workers"),
-        lost_children: number("lost_children"),
+        // The report counts those of the last session.
+        lost_workers: number("lost_workers").max(events.count(EventKind::WorkerLost)),
+        lost_children: number("lost_children").max(events.count(EventKind::ChildLost)),
         chunks,
         attempts: reader.errors()?,
+        marks: marks::of(&events.rows, began.unwrap_or(SystemTime::UNIX_EPOCH)),
         provenance,
         command_line: Some(reader.text("command_line")),
-        run: Some(reader.text("run")),
+        unknown,
         inputs: Some(reader),
         ..Subject::default()
     })
 }
 
+/// What the table of events does not tell, because it was full.
+fn left_out(events: &EventTable) -> Option<String> {
+    (events.left_out > 0).then(|| format!("{} further losses and joins", events.left_out))
+}
+
 fn of_journal(history: History) -> Subject {
     let History { identity, done, failed, attempts, chunks, events, in_use } = history;
-    let marks = marks::of_lines(&events, None);
-    let lost = |child: bool| {
-        let is = |mark: &&Mark| matches!(mark.what, What::Lost { slot, .. } if slot.is_some() == child);
-        marks.iter().filter(is).count() as u64
-    };
     let identity = identity.as_ref();
     let job = identity.map(|identity| match &identity.subject {
         Identified::Job { job, .. } => job.clone(),
         Identified::Map { label, .. } => label.clone().unwrap_or_else(|| "a map without a label".into()),
     });
+    let began = identity.map_or(0.0, |identity| identity.began);
+    let began = SystemTime::UNIX_EPOCH + Duration::try_from_secs_f64(began).unwrap_or_default();
+    let unknown = ["how many slots there are beside those that ran a task", "the command line", "inputs"];
     let mut provenance = Vec::new();
     if let Some(identity) = identity {
         provenance.push(("run", identity.run.clone()));
-        let began = SystemTime::UNIX_EPOCH
-            + std::time::Duration::try_from_secs_f64(identity.began).unwrap_or_default();
         provenance.push(("started", humantime::format_rfc3339_millis(began).to_string()));
         if let Identified::Job { parameters, .. } = &identity.subject {
             provenance.push(("parameters", parameters.to_string()));
@@ -192,14 +202,13 @@ fn of_journal(history: History) -> Subject {
         }),
         wall: chunks.iter().map(|(row, _)| row.ended).fold(0.0, f64::max),
         width: 1,
-        lost_workers: lost(false),
-        lost_children: lost(true),
-        run: identity.map(|identity| identity.run.clone()),
+        lost_workers: events.count(EventKind::WorkerLost),
+        lost_children: events.count(EventKind::ChildLost),
+        marks: marks::of(&events.rows, began),
         attempts: attempts.into_iter().map(entry).collect(),
         chunks,
-        marks,
         provenance,
-        unknown: vec!["how many slots there are beside those that ran a task", "the command line", "inputs"],
+        unknown: unknown.into_iter().map(String::from).chain(left_out(&events)).collect(),
         ..Subject::default()
     }
 }

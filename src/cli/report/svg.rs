@@ -6,7 +6,7 @@ use super::{
     drawing::{self, Budget, Drawing, Grid, SHADES},
     figures::Figures,
     lanes::State,
-    marks::What,
+    marks::{MARKS, What},
     page::{count, seconds},
 };
 
@@ -154,28 +154,20 @@ fn cells(out: &mut String, grid: &Grid, height: f64) {
 
 fn marks(out: &mut String, figures: &Figures, timeline: f64) {
     let wall = figures.subject.wall;
-    for mark in &figures.subject.marks {
+    let line = |colour: &str, at: f64| {
+        format!("stroke=\"{colour}\" stroke-dasharray=\"5 3\" d=\"M{at:.2} {TOP}v{timeline:.2}\"")
+    };
+    for mark in figures.subject.marks.iter().take(MARKS) {
         let at = x(mark.at, wall);
-        let colour = match &mark.what {
-            What::Lost { .. } => {
-                let colour = COLOURS[State::Lost as usize];
-                let _ = writeln!(
-                    out,
-                    "<path fill=\"{colour}\" d=\"M{at:.2} {TOP}l-4 -7h8z\"><title>{}</title></path>",
-                    escaped(&mark.text)
-                );
-                continue;
-            }
-            What::Drained => COLOURS[State::Drained as usize],
-            What::Began if mark.at > 0.001 * wall => "#1b2430",
-            What::Ended if !mark.text.is_empty() => "#1b2430",
-            What::Began | What::Ended => continue,
+        let colour = COLOURS[State::Lost as usize];
+        let path = match &mark.what {
+            What::Lost { .. } => format!("fill=\"{colour}\" d=\"M{at:.2} {TOP}l-4 -7h8z\""),
+            What::Joined => format!("fill=\"none\" stroke=\"{colour}\" d=\"M{at:.2} {}l-4 7h8z\"", TOP - 8.0),
+            What::Began if mark.at <= 0.001 * wall => continue,
+            What::Began => line("#1b2430", at),
+            What::Drained => line(COLOURS[State::Drained as usize], at),
         };
-        let _ = writeln!(
-            out,
-            "<path stroke=\"{colour}\" stroke-dasharray=\"5 3\" d=\"M{at:.2} {TOP}v{timeline:.2}\"><title>{}</title></path>",
-            escaped(&mark.text)
-        );
+        let _ = writeln!(out, "<path {path}><title>{}</title></path>", escaped(&mark.text));
     }
 }
 

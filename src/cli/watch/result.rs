@@ -4,8 +4,12 @@ use std::time::UNIX_EPOCH;
 
 use serde_json::Value;
 
-use super::state::{Chunk, Ended, Failed, NewWorker, News, Run, Standing};
-use crate::{error::Error, paths::Named, store::file::Reader};
+use super::state::{Chunk, Ended, Failed, Loss, NewWorker, News, Run, Standing};
+use crate::{
+    error::Error,
+    paths::Named,
+    store::{events::EventRow, file::Reader},
+};
 
 /// How the run of this name ended, if this is its file.
 pub(super) fn ended(path: &Named, run: &str) -> Option<Ended> {
@@ -55,6 +59,12 @@ pub(super) fn read(path: &Named, take: &mut dyn FnMut(News)) -> Result<(), Error
             count: row.count,
             busy_s: row.ended - row.started,
         }));
+    }
+    for row in reader.events()?.unwrap_or_default().rows {
+        if let (true, Some(rank)) = (row.kind.is_loss(), row.rank) {
+            let EventRow { t, slot, host, pid, reason, .. } = row;
+            take(News::Lost(Loss { t, rank, slot, host, pid, reason }));
+        }
     }
     for error in reader.errors()? {
         take(News::Failed(Failed {

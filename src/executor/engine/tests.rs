@@ -5,8 +5,9 @@ use crate::{
         command::{Answer, Recipient, Work},
         items::Items,
     },
+    fabric::News,
     scheduler::{CallSpec, Chunk, End},
-    wire::{BatchBuilder, Piece},
+    wire::{BatchBuilder, Piece, ToWorker},
     worker::Originals,
 };
 

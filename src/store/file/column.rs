@@ -9,7 +9,7 @@ use hdf5::{
     },
 };
 
-use super::{raw, records::Records};
+use super::{optional::Optional, raw, records::Records};
 use crate::store::schema::{Malformed, Scalar, Schema, take, take_char, take_length, take_text};
 
 /// Chunks of a dataset have about this many bytes; smaller ones cost more to find than to read.
@@ -78,6 +78,18 @@ pub(super) fn descriptor(schema: &Schema) -> Option<TypeDescriptor> {
         ),
         _ => return None,
     })
+}
+
+/// The elements of a dataset of rows of one size, and the dimensions of a row: a fixed array gives its own to the
+/// dataset. `None` for rows of other types, and for those without bytes.
+pub(super) fn elements(schema: &Schema) -> Option<(TypeDescriptor, usize, Vec<usize>)> {
+    schema.fixed_size().filter(|size| *size > 0)?;
+    let (mut of, mut dimensions) = (schema, Vec::new());
+    while let Schema::Array(inner, count) = of {
+        dimensions.push(*count as usize);
+        of = inner;
+    }
+    Some((descriptor(of)?, of.fixed_size()?, dimensions))
 }
 
 /// An enumeration of these names, from 0.
@@ -172,6 +184,7 @@ pub(super) enum Column {
     /// Without bytes: nothing is written.
     Nothing,
     Fixed(Fixed),
+    Optional(Optional),
     Text {
         texts: Texts,
         kind: TextKind,
@@ -262,19 +275,13 @@ impl Column {
             let size = of.fixed_size().unwrap_or(0);
             return Ok(Column::Fixed(Fixed::new(home, element, size, dimensions.clone(), Some(counted))));
         }
-        if let Some(size) = schema.fixed_size() {
-            // The dimensions of a fixed array are dimensions of the dataset.
-            let (mut of, mut dimensions) = (schema, Vec::new());
-            while let Schema::Array(inner, count) = of {
-                dimensions.push(*count as usize);
-                of = inner;
-            }
-            return Ok(match descriptor(of) {
-                Some(element) if size > 0 => {
-                    Column::Fixed(Fixed::new(home, element, of.fixed_size().unwrap_or(0), dimensions, None))
-                }
-                _ => Column::Nothing,
-            });
+        if schema.fixed_size().is_some() {
+            return Ok(Fixed::of(home, schema).map_or(Column::Nothing, Column::Fixed));
+        }
+        if let (Shape::Ragged, Schema::Option(of)) = (shape, schema)
+            && let Some(optional) = Optional::new(&home, of)
+        {
+            return Ok(Column::Optional(optional));
         }
         if let Some((counted, of)) = Counted::of(schema) {
             let group = home.group()?;
@@ -326,6 +333,7 @@ impl Column {
                 }
                 fixed.append(take(bytes, fixed.row_bytes)?)
             }
+            Column::Optional(optional) => optional.append(bytes),
             Column::Text { texts, kind } => texts.append(&kind.take(bytes)?),
             Column::Record(records) => records.append(bytes),
             Column::List { counted, of, offsets, total, width } => {
@@ -360,6 +368,7 @@ impl Column {
         match self {
             Column::Nothing => Ok(()),
             Column::Fixed(fixed) => fixed.finish(),
+            Column::Optional(optional) => optional.finish(),
             Column::Text { texts, .. } => texts.finish(),
             Column::List { of, offsets, .. } => {
                 of.finish()?;
@@ -402,6 +411,12 @@ impl Fixed {
     ) -> Fixed {
         let row_bytes = size * row.iter().product::<usize>();
         Fixed { home, element, size, row, row_bytes, counted, dataset: None, rows: 0, buffer: Vec::new() }
+    }
+
+    /// A dataset of rows of this type, if they are all of one size and have bytes.
+    pub(super) fn of(home: Home, schema: &Schema) -> Option<Fixed> {
+        let (element, size, dimensions) = elements(schema)?;
+        Some(Fixed::new(home, element, size, dimensions, None))
     }
 
     pub(super) fn home(&self) -> &Home {

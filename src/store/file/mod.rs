@@ -2,19 +2,24 @@
 //!
 //! ```text
 //! /results   a row a task, in the order of the tasks; what the task gave decides how it lies:
-//!            numbers and structs of numbers: a dataset; lists: a group of `values` and `offsets`,
-//!            row k being values[offsets[k]..offsets[k + 1]]; other structs: a group with a member a field
+//!            numbers and structs of numbers: a dataset; options of these: two, values and a mask; lists: a group of
+//!            `values` and `offsets`, row k being values[offsets[k]..offsets[k + 1]]; other structs: a group with a
+//!            member a field
 //! /status    a number a task: 0 ok, 1 failed, 2 timed out, 3 quarantined, 4 not run
 //! /given     where a failed task gave a row all the same: whether the row is what the task gave
 //! /inputs    an input a task, which lie as rows do
 //! /errors    a row for each attempt that failed
 //! /trace     a row for each chunk
+//! /events    a row for each session, loss, join and drain
 //! ```
 //! A file is built beside its name and renamed into place, so that a reader never sees half of one.
 
 mod column;
+mod events;
 mod fit;
 mod inputs;
+mod layout;
+mod optional;
 mod raw;
 mod read_column;
 mod reader;
@@ -32,14 +37,13 @@ use hdf5::{
     types::{FloatSize, IntSize, TypeDescriptor, VarLenUnicode},
 };
 pub(crate) use inputs::Inputs;
+pub(crate) use layout::check;
+use layout::shape_of;
 use read_column::FixedRows;
 pub(crate) use reader::{ErrorEntry, Heading, Reader, Row};
 use record_columns::RecordColumn;
 
-use super::{
-    Attempt, TraceBlock,
-    schema::{Schema, can_be_named},
-};
+use super::{Attempt, TraceBlock, events::EventTable, schema::Schema};
 use crate::{
     error::{Error, ErrorKind, FailureKind},
     paths::{Draft, Named, explain, too_large},
@@ -48,9 +52,9 @@ use crate::{
     wire::Piece,
 };
 
-/// The layout of the file, in its attribute `rankpool_format`. Earlier files are read, too: those of 2 have neither
-/// inputs nor `/given`, and the trace of those of 1 has neither slot nor process.
-pub(crate) const FORMAT: u64 = 3;
+/// The layout of the file, in its attribute `rankpool_format`. Earlier files are read, too: in those of 3 every option
+/// is a list, those of 2 have neither inputs nor `/given`, and the trace of those of 1 has neither slot nor process.
+pub(crate) const FORMAT: u64 = 4;
 /// The longest name of a host; POSIX allows 255, Linux 64.
 const HOST_BYTES: usize = 64;
 /// Rows of `/errors` that are written at a time.
@@ -357,6 +361,14 @@ impl ResultFile {
         self.trace.append(&bytes).map_err(|error| self.target.failed(&error))
     }
 
+    /// Writes what happened beside the tasks, once.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(crate) fn events(&mut self, table: &EventTable) -> Result<(), Error> {
+        events::write(&self.file, table).map_err(|error| self.target.failed(&error.into()))
+    }
+
     /// Writes the inputs of `tasks` tasks; those that nobody knows are filled.
     ///
     /// # Errors
@@ -508,69 +520,6 @@ pub(crate) fn npy_type(element: &TypeDescriptor) -> Option<String> {
         }
         _ => return None,
     })
-}
-
-/// Makes sure that the rows fit the layout that the job gives them, before any task is run.
-///
-/// # Errors
-/// What the job has to change.
-pub(crate) fn check(schema: &Schema, layout: &Rows, tasks: Option<u64>) -> Result<(), Error> {
-    let wrong = |why: String| {
-        Err(Error::new(ErrorKind::Internal, format!("the job's Rows do not fit its output: {why}")))
-    };
-    shape_of(schema, layout)?;
-    schema
-        .check_names()
-        .and_then(|()| schema.check_records())
-        .map_err(|why| Error::usage(format!("the results cannot be written to a file: {why}")))?;
-    let has_unit = |schema: &Schema| match column::Counted::of(schema) {
-        Some((_, of)) => column::descriptor(of).is_some(),
-        None => {
-            column::descriptor(schema).is_some()
-                || matches!(schema, Schema::Text | Schema::Char | Schema::RawText)
-        }
-    };
-    for field in layout.units() {
-        let found = match schema {
-            _ if field.is_empty() => Some(schema),
-            Schema::Struct(fields) => fields.iter().find(|(name, _)| name == field).map(|(_, schema)| schema),
-            _ => None,
-        };
-        if !found.is_some_and(has_unit) {
-            return wrong(format!("there is no dataset of the field {field:?} that could have a unit"));
-        }
-    }
-    let axes: Vec<_> = layout.tasks().into_iter().chain(layout.row_axes()).collect();
-    for (k, axis) in axes.iter().enumerate() {
-        let taken = ["results", "status", "given", "errors", "trace", "inputs"].contains(&axis.name.as_str());
-        if taken || !can_be_named(&axis.name, true) || axes[..k].iter().any(|a| a.name == axis.name) {
-            return wrong(format!("an axis cannot be named {:?}", axis.name));
-        }
-    }
-    match (layout.tasks(), tasks) {
-        (Some(axis), Some(tasks)) if axis.values.len() as u64 != tasks => wrong(format!(
-            "the axis {} has {} values, and there are {tasks} tasks",
-            axis.name,
-            axis.values.len()
-        )),
-        _ => Ok(()),
-    }
-}
-
-/// How the job wants its rows laid out, if the rows can be.
-fn shape_of(schema: &Schema, layout: &Rows) -> Result<Shape, Error> {
-    let list =
-        column::Counted::of(schema).is_some_and(|(_, of)| of.fixed_size().is_some_and(|size| size > 0));
-    let dimensions = layout.row_dimensions();
-    match (dimensions.is_empty(), layout.line()) {
-        (true, None) => Ok(Shape::Ragged),
-        _ if !list => Err(Error::new(
-            ErrorKind::Internal,
-            "the job gives its rows axes or lines, and its output is no list of numbers",
-        )),
-        (false, _) => Ok(Shape::Fixed(dimensions)),
-        (true, Some(width)) => Ok(Shape::Lines(width.max(1))),
-    }
 }
 
 /// A list of `count` fill values.

@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 
 use super::{
     RecordColumn,
-    column::{Counted, Shape, TextKind, descriptor},
+    column::{Counted, Shape, TextKind, descriptor, elements},
+    optional::ReadOptional,
     raw,
     records::columns_of,
 };
@@ -25,6 +26,7 @@ const READ_TEXTS: usize = 1 << 8;
 pub(super) enum ReadColumn {
     Nothing,
     Fixed { rows: FixedRows, counted: Option<(Counted, usize)> },
+    Optional(ReadOptional),
     Text { dataset: Dataset, at: usize, ahead: std::vec::IntoIter<VarLenUnicode>, kind: TextKind },
     Record(Vec<(RecordColumn, ReadColumn)>),
     List { counted: Counted, of: Box<ReadColumn>, offsets: FixedRows, start: u64, width: usize },
@@ -56,18 +58,18 @@ impl ReadColumn {
             let rows = FixedRows::open(parent.dataset(name)?, element, of.fixed_size().unwrap_or(0));
             return Ok(ReadColumn::Fixed { rows, counted: Some((counted, dimensions.iter().product())) });
         }
-        if let Some(size) = schema.fixed_size() {
-            let mut of = schema;
-            while let Schema::Array(inner, _) = of {
-                of = inner;
-            }
-            return Ok(match descriptor(of) {
-                Some(element) if size > 0 => ReadColumn::Fixed {
-                    rows: FixedRows::open(parent.dataset(name)?, element, of.fixed_size().unwrap_or(0)),
-                    counted: None,
-                },
-                _ => ReadColumn::Nothing,
-            });
+        if schema.fixed_size().is_some() {
+            let Some((element, size, _)) = elements(schema) else {
+                return Ok(ReadColumn::Nothing);
+            };
+            let rows = FixedRows::open(parent.dataset(name)?, element, size);
+            return Ok(ReadColumn::Fixed { rows, counted: None });
+        }
+        // Up to format 3 an option is a list.
+        if let (Shape::Ragged, Schema::Option(of), Ok(values)) = (shape, schema, parent.dataset(name))
+            && let Some(elements) = elements(of)
+        {
+            return ReadOptional::open(parent, name, values, elements).map(ReadColumn::Optional);
         }
         if let Some((counted, of)) = Counted::of(schema) {
             let group = parent.group(name)?;
@@ -109,7 +111,7 @@ impl ReadColumn {
     /// The records of a field, whose columns lie in the group.
     fn records(group: &Group, field: &str) -> hdf5::Result<ReadColumn> {
         let column = |found: RecordColumn| {
-            let read = ReadColumn::open(group, &found.name, &found.kind.schema(), &Shape::Ragged)?;
+            let read = ReadColumn::open(group, &found.name, &found.schema(), &Shape::Ragged)?;
             Ok((found, read))
         };
         let columns = record_columns(group, field)?.into_iter().map(column).collect::<hdf5::Result<_>>()?;
@@ -126,6 +128,7 @@ impl ReadColumn {
                 }
                 rows.take(1, out)
             }
+            ReadColumn::Optional(optional) => optional.next(out),
             ReadColumn::Text { dataset, at, ahead, kind } => {
                 if ahead.len() == 0 {
                     let to = (*at + READ_TEXTS).min(dataset.size());

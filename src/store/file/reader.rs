@@ -7,7 +7,7 @@ use hdf5::{
 use serde_json::Value;
 
 use super::{
-    ErrorRow, FORMAT, HOST_BYTES, Shape, Status, TRACE_BYTES,
+    ErrorRow, FORMAT, HOST_BYTES, Shape, Status, TRACE_BYTES, events,
     read_column::{FixedRows, ReadColumn, record_columns},
     reason, shape_of, status_type, trace_row,
 };
@@ -15,7 +15,7 @@ use crate::{
     error::{Error, ErrorKind},
     paths::Named,
     rows::Rows,
-    store::{TraceRow, schema::Schema},
+    store::{TraceRow, events::EventTable, schema::Schema},
 };
 
 /// A result file that is open for reading.
@@ -43,6 +43,9 @@ pub(crate) struct Heading {
     pub(crate) name: String,
     /// Where its values are in a row's JSON: the keys that lead there.
     path: Vec<String>,
+    /// The type of its values.
+    #[cfg_attr(not(feature = "parquet"), allow(dead_code))]
+    pub(crate) of: Schema,
 }
 
 impl Heading {
@@ -175,12 +178,14 @@ impl Reader {
         }))
     }
 
-    /// The columns of the table that the results make.
+    /// The columns of the table that the results make, with names that leave `task` and `status` to the tasks.
     ///
     /// # Errors
     /// When the file does not hold what it says.
     pub(crate) fn headings(&self) -> Result<Vec<Heading>, Error> {
-        self.headings_of("results", &self.schema, "value")
+        let mut headings = self.headings_of("results", &self.schema, "value")?;
+        set_apart(&mut headings, "result_", &[]);
+        Ok(headings)
     }
 
     /// The columns of the table that the inputs make, with names that no column of the results has.
@@ -192,14 +197,7 @@ impl Reader {
             return Ok(Vec::new());
         };
         let mut headings = self.headings_of("inputs", schema, "input")?;
-        for heading in &mut headings {
-            let taken = |name: &str| {
-                ["task", "status"].contains(&name) || results.iter().any(|result| result.name == name)
-            };
-            while taken(&heading.name) {
-                heading.name.insert_str(0, "input_");
-            }
-        }
+        set_apart(&mut headings, "input_", results);
         Ok(headings)
     }
 
@@ -209,6 +207,7 @@ impl Reader {
             let found = record_columns(&group, field).map_err(|error| self.unreadable(&error))?;
             let field = Some(field).filter(|field| !field.is_empty()).map(String::from);
             let heading = |column: super::RecordColumn| Heading {
+                of: column.schema(),
                 name: column.name,
                 path: field.clone().into_iter().chain(column.path).collect(),
             };
@@ -221,12 +220,16 @@ impl Reader {
                 for (name, field) in fields {
                     match field {
                         Schema::Record => headings.extend(records(name)?),
-                        _ => headings.push(Heading { name: name.clone(), path: vec![name.clone()] }),
+                        _ => headings.push(Heading {
+                            name: name.clone(),
+                            path: vec![name.clone()],
+                            of: field.clone(),
+                        }),
                     }
                 }
                 Ok(headings)
             }
-            _ => Ok(vec![Heading { name: scalar.into(), path: Vec::new() }]),
+            _ => Ok(vec![Heading { name: scalar.into(), path: Vec::new(), of: schema.clone() }]),
         }
     }
 
@@ -265,10 +268,19 @@ impl Reader {
         Ok(bytes.chunks_exact(TRACE_BYTES).map(trace_of).collect())
     }
 
+    /// What happened beside the tasks; `None` where the file does not tell, as those of earlier versions.
+    ///
+    /// # Errors
+    /// When the file does not hold what it says.
+    pub(crate) fn events(&self) -> Result<Option<EventTable>, Error> {
+        events::read(&self.file).map_err(|error| self.unreadable(&error))
+    }
+
     /// The datasets of results and inputs, and their shapes.
     pub(crate) fn shapes(&self) -> Vec<(String, Vec<usize>)> {
         let mut found = Vec::new();
-        for place in ["results", "inputs"].into_iter().filter(|place| self.file.link_exists(place)) {
+        let places = ["results", "results_present", "inputs", "inputs_present"];
+        for place in places.into_iter().filter(|place| self.file.link_exists(place)) {
             if let Ok(dataset) = self.file.dataset(place) {
                 found.push((format!("/{place}"), dataset.shape()));
             } else if let Ok(group) = self.file.group(place) {
@@ -305,6 +317,21 @@ impl Reader {
             rows.take(1, &mut row).map_err(|error| self.unreadable(&error))?;
             Ok(row)
         })
+    }
+}
+
+/// Puts the prefix before the names that others of the table have.
+fn set_apart(headings: &mut [Heading], prefix: &str, others: &[Heading]) {
+    for at in 0..headings.len() {
+        let taken = |name: &str| {
+            let beside = headings.iter().enumerate().filter(|(k, _)| *k != at).map(|(_, heading)| heading);
+            ["task", "status"].contains(&name) || beside.chain(others).any(|other| other.name == name)
+        };
+        let mut name = headings[at].name.clone();
+        while taken(&name) {
+            name.insert_str(0, prefix);
+        }
+        headings[at].name = name;
     }
 }
 

@@ -56,6 +56,11 @@ pub(crate) struct RecordColumn {
 }
 
 impl RecordColumn {
+    /// The type of its values.
+    pub(super) fn schema(&self) -> Schema {
+        self.kind.schema()
+    }
+
     /// Appends a value; of one that is missing, what stands in its place.
     pub(super) fn encode(&self, value: Option<&Value>, out: &mut Vec<u8>) {
         let mut text = |text: &str| {

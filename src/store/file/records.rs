@@ -51,7 +51,7 @@ impl Records {
         let found = self.columns.resolve(taken);
         let home = self.home.shared(found.len());
         let column = |found: &super::RecordColumn| {
-            Column::create(home.inside(parent, &found.name), &found.kind.schema(), &Shape::Ragged)
+            Column::create(home.inside(parent, &found.name), &found.schema(), &Shape::Ragged)
         };
         let mut written = found.iter().map(column).collect::<Result<Vec<_>>>()?;
         let rows = std::mem::replace(&mut self.rows, Spool::new(folder.clone()));

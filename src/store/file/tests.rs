@@ -7,7 +7,10 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     error::Failure,
-    store::schema,
+    store::{
+        events::{EventKind, EventRow, HeldChunk},
+        schema,
+    },
     wire::{BatchBuilder, RawText, Record, encode},
 };
 
@@ -221,4 +224,187 @@ fn a_record_has_its_place_at_the_outside() {
     refused(Schema::of::<Option<Record>>());
     refused(Schema::of::<(u8, (u8, Record))>());
     check(&Schema::of::<(u8, Record)>().unwrap(), &Rows::new(), None).unwrap();
+}
+
+#[test]
+fn what_happened_is_read_back_and_files_of_earlier_versions_do_not_tell() {
+    let lost = |slot: Option<u32>, chunk| EventRow {
+        t: 1.5,
+        kind: if slot.is_none() { EventKind::WorkerLost } else { EventKind::ChildLost },
+        rank: Some(2),
+        slot,
+        pid: 7,
+        host: "n1".into(),
+        reason: "its process ended".into(),
+        chunk,
+    };
+    let began = EventRow {
+        t: 0.0,
+        kind: EventKind::RunStarted,
+        rank: None,
+        slot: None,
+        pid: 0,
+        host: String::new(),
+        reason: String::new(),
+        chunk: None,
+    };
+    let chunk = HeldChunk { start: 40, count: 2, dispatched: 1.25 };
+    let rows = vec![began, lost(None, Some(chunk)), lost(Some(0), None)];
+    let some = EventTable { rows, left_out: 3 };
+    for table in [Some(some), Some(EventTable::default()), None] {
+        let made = Made::new();
+        let mut file = made.begin::<u32>();
+        table.iter().for_each(|table| file.events(table).unwrap());
+        file.append(&ok(0, &[1u32])).unwrap();
+        file.finish(1, &[]).unwrap();
+        assert_eq!(made.read().events().unwrap(), table);
+    }
+}
+
+/// A number that may be missing, in each way in which one can be.
+#[derive(Clone, Serialize, Deserialize)]
+struct Sparse {
+    real: Option<f64>,
+    single: Option<f32>,
+    whole: Option<i16>,
+    flag: Option<bool>,
+    point: Option<[f64; 2]>,
+    series: Vec<Option<u8>>,
+    twice: Option<Option<f64>>,
+    name: Option<String>,
+}
+
+impl Sparse {
+    fn full() -> Sparse {
+        Sparse {
+            real: Some(1.5),
+            single: Some(0.5),
+            whole: Some(-7),
+            flag: Some(true),
+            point: Some([1.0, 2.0]),
+            series: vec![Some(3), None],
+            twice: Some(None),
+            name: Some("n".into()),
+        }
+    }
+
+    fn empty() -> Sparse {
+        Sparse {
+            real: None,
+            single: None,
+            whole: None,
+            flag: None,
+            point: None,
+            series: vec![None],
+            twice: None,
+            name: None,
+        }
+    }
+}
+
+#[test]
+fn an_option_of_a_number_is_a_column_and_a_mask() {
+    let made = Made::new();
+    let mut file = made.begin::<Sparse>();
+    file.append(&ok(0, &[Sparse::full(), Sparse::empty()])).unwrap();
+    file.append(&failed(2, None)).unwrap();
+    file.finish(3, &[]).unwrap();
+    let results = made.file().group("results").unwrap();
+    let mask = |name: &str| results.dataset(&format!("{name}_present")).unwrap().read_raw::<bool>().unwrap();
+    for name in ["real", "single", "whole", "flag", "point"] {
+        assert_eq!(mask(name), [true, false, false], "{name}");
+    }
+    let real: Vec<f64> = results.dataset("real").unwrap().read_raw().unwrap();
+    assert!(real[0] == 1.5 && real[1].is_nan() && real[2].is_nan(), "{real:?}");
+    let single: Vec<f32> = results.dataset("single").unwrap().read_raw().unwrap();
+    assert!(single[0] == 0.5 && single[1].is_nan(), "{single:?}");
+    let whole: Vec<i16> = results.dataset("whole").unwrap().read_raw().unwrap();
+    assert_eq!(whole, [-7, 0, 0]);
+    let flag: Vec<bool> = results.dataset("flag").unwrap().read_raw().unwrap();
+    assert_eq!(flag, [true, false, false]);
+    let point = results.dataset("point").unwrap();
+    assert_eq!(point.shape(), [3, 2]);
+    let point: Vec<f64> = point.read_raw().unwrap();
+    assert!(point[..2] == [1.0, 2.0] && point[2..].iter().all(|of| of.is_nan()), "{point:?}");
+    let series: Vec<u8> = results.dataset("series/values").unwrap().read_raw().unwrap();
+    assert_eq!((series, mask("series/values")), (vec![3, 0, 0], vec![true, false, false]));
+    assert_eq!(mask("twice/values"), [false], "an option of an option is a list of options");
+    assert!(results.link_exists("name/offsets"), "an option of a text is a list");
+
+    let expected = [Sparse::full(), Sparse::empty()].map(|row| Some(serde_json::to_value(row).unwrap()));
+    let found = rows(&made.read());
+    assert_eq!((&found[..2], &found[2]), (&expected[..], &None));
+}
+
+#[test]
+fn options_alone_have_their_mask_beside_results_and_inputs() {
+    let made = Made::new();
+    let mut file = made.begin::<Option<f64>>();
+    let mut inputs = Inputs::new(Schema::of::<Option<u32>>().unwrap(), file.target.folder());
+    [Some(4), None].iter().for_each(|input: &Option<u32>| inputs.push(input));
+    file.inputs(inputs, 3).unwrap();
+    let given = [Some(f64::NAN), None, Some(2.0)];
+    file.append(&ok(0, &given)).unwrap();
+    file.finish(3, &[]).unwrap();
+    let whole: Vec<u32> = made.file().dataset("inputs").unwrap().read_raw().unwrap();
+    let present: Vec<bool> = made.file().dataset("inputs_present").unwrap().read_raw().unwrap();
+    assert_eq!((whole, present), (vec![4, 0, 0], vec![true, false, false]));
+    let reader = made.read();
+    let encoded: Vec<Vec<u8>> = reader.rows().unwrap().map(|row| row.unwrap().bytes).collect();
+    assert_eq!(encoded, given.map(|row| encode(&row).unwrap()), "a NaN that a task gave is no missing value");
+    let inputs: Vec<Vec<u8>> = reader.input_rows().unwrap().map(Result::unwrap).collect();
+    assert_eq!(inputs, [Some(4u32), None, None].map(|input| encode(&input).unwrap()));
+    let shapes: Vec<String> = reader.shapes().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(shapes, ["/results", "/results_present", "/inputs", "/inputs_present"]);
+}
+
+#[test]
+fn many_options_come_back() {
+    let made = Made::new();
+    let mut file = made.begin::<Option<u64>>();
+    let option = |k: u64| (!k.is_multiple_of(3)).then_some(k);
+    for start in (0..2_000_000).step_by(100_000) {
+        file.append(&ok(start, &(start..start + 100_000).map(option).collect::<Vec<_>>())).unwrap();
+    }
+    file.finish(2_000_000, &[]).unwrap();
+    let reader = made.read();
+    let mut found = reader.rows().unwrap().map(|row| row.unwrap().bytes);
+    assert!((0..2_000_000).all(|k| found.next().unwrap() == encode(&option(k)).unwrap()));
+}
+
+#[test]
+fn no_other_field_has_the_name_of_a_mask() {
+    #[derive(Serialize, Deserialize)]
+    struct Taken {
+        real: Option<f64>,
+        real_present: bool,
+    }
+    #[derive(Serialize, Deserialize)]
+    struct Free {
+        text: Option<String>,
+        text_present: bool,
+    }
+    let told = check(&Schema::of::<Taken>().unwrap(), &Rows::new(), None).unwrap_err().to_string();
+    assert!(told.contains("a field cannot be named \"real_present\""), "{told}");
+    check(&Schema::of::<Free>().unwrap(), &Rows::new(), None).unwrap();
+    let axis = Rows::new().task_axis("results_present", "", [0.0]);
+    let told = check(&Schema::of::<f64>().unwrap(), &axis, None).unwrap_err().to_string();
+    assert!(told.contains("an axis cannot be named"), "{told}");
+}
+
+/// Up to format 3 an option was a list of none or one value.
+#[test]
+fn options_of_earlier_files_are_read() {
+    let made = Made::new();
+    let mut file = made.begin::<Option<f64>>();
+    file.append(&ok(0, &[None, Some(2.5)])).unwrap();
+    file.finish(2, &[]).unwrap();
+    let file = hdf5::File::append(made.path.place()).unwrap();
+    file.unlink("results").unwrap();
+    file.unlink("results_present").unwrap();
+    let group = file.create_group("results").unwrap();
+    group.new_dataset_builder().with_data(&[2.5]).create("values").unwrap();
+    group.new_dataset_builder().with_data(&[0u64, 0, 1]).create("offsets").unwrap();
+    file.close().unwrap();
+    assert_eq!(rows(&made.read()), [Some(Value::Null), Some(json!(2.5))]);
 }

@@ -1,7 +1,14 @@
 //! What a journal tells of the past of a run: it is read as it lies there, while others may append to it.
 
-use super::{Attempt, Identity, failure_of, is_written_from, opened, read, read_record, storage, trace_of};
-use crate::{error::Error, paths::Named, store::TraceRow, task_set::TaskSet};
+use super::{
+    Attempt, Identity, events_of, failure_of, is_written_from, opened, read, read_record, storage, trace_of,
+};
+use crate::{
+    error::Error,
+    paths::Named,
+    store::{TraceRow, events::EventTable},
+    task_set::TaskSet,
+};
 
 /// What happened in a run so far.
 pub(crate) struct History {
@@ -13,8 +20,8 @@ pub(crate) struct History {
     pub(crate) attempts: Vec<Attempt>,
     /// When and where chunks ran, each with its host, in the order in which they came back.
     pub(crate) chunks: Vec<(TraceRow, String)>,
-    /// What happened and is told by nothing else here, as lines of `--events`.
-    pub(crate) events: String,
+    /// What happened beside the tasks.
+    pub(crate) events: EventTable,
     /// A process writes it.
     pub(crate) in_use: bool,
 }
@@ -40,11 +47,7 @@ impl History {
             let host = |row: &TraceRow| block.hosts.get(row.host as usize).cloned().unwrap_or_default();
             chunks.extend(block.rows.iter().map(|row| (*row, host(row))));
         }
-        let mut events = String::new();
-        for &place in &contents.index.events {
-            let (_, lines) = record(place).map_err(failed)?;
-            events += &String::from_utf8_lossy(&lines);
-        }
+        let events = events_of(&file, &contents.index).map_err(failed)?;
         let (done, failed) = contents.index.known();
         let host = contents.session.as_ref().map(|session| session.host.as_str());
         let in_use = is_written_from(path, host);

@@ -46,7 +46,7 @@ use writer::Writer;
 pub(crate) use writer::{Addition, Queue};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Attempt, TraceBlock, lock};
+use super::{Attempt, TraceBlock, events::EventTable, lock};
 use crate::{
     error::{Error, ErrorKind, Failure},
     launch,
@@ -415,6 +415,15 @@ fn trace_of((header, payload): Record) -> io::Result<TraceBlock> {
     block.map_err(io::Error::other)
 }
 
+/// What happened beside the tasks.
+fn events_of(file: &File, index: &Index) -> io::Result<EventTable> {
+    let mut table = EventTable::default();
+    for &(offset, size) in &index.events {
+        table.take_lines(&read_record(file, offset, size)?.1);
+    }
+    Ok(table)
+}
+
 fn last_session(file: &File) -> io::Result<Option<Session>> {
     let mut source = file;
     source.seek(SeekFrom::Start(0))?;
@@ -469,6 +478,14 @@ impl Complete {
                 .and_then(trace_of)
                 .map_err(|error| storage(&self.reader.path, error))
         })
+    }
+
+    /// What happened beside the tasks, in all sessions.
+    ///
+    /// # Errors
+    /// When the journal cannot be read any more.
+    pub(crate) fn events(&self) -> Result<EventTable, Error> {
+        events_of(&self.reader.file, &self.index).map_err(|error| storage(&self.reader.path, error))
     }
 
     /// Leaves all of it on disk, for another run.

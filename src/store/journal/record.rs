@@ -33,7 +33,7 @@ pub(super) enum Kind {
     Attempt = 5,
     /// When and where chunks ran. Payload: rows.
     Trace = 6,
-    /// What happened and is told by no other record, for those who watch. Payload: lines of `--events`.
+    /// What happened beside the tasks, for those who watch and for the result file. Payload: lines of `--events`.
     Events = 7,
 }
 

@@ -158,6 +158,23 @@ fn a_trace_without_slots_of_an_earlier_journal_is_read() {
     assert_eq!(trace[1].rows, [TraceRow { slot: 0, pid: 0, ..row(50) }]);
 }
 
+#[cfg(all(feature = "cli", feature = "hdf5"))]
+#[test]
+fn what_happened_in_each_session_is_told_when_the_run_is_over_and_before() {
+    let line = |t: f64, event: &str| {
+        Addition::Event(format!(r#"{{"t":{t},"event":"{event}","rank":2,"host":"n"}}"#).into())
+    };
+    let kinds = |table: &EventTable| table.rows.iter().map(|row| row.kind.name()).collect::<Vec<_>>();
+    let (_folder, path) = written(vec![line(0.0, "run_started"), line(1.0, "worker_lost")]);
+    let journal = resume(&path).unwrap();
+    let again = [line(9.0, "run_started"), line(9.5, "chunk_dispatched"), line(10.0, "drain_began")];
+    again.into_iter().for_each(|line| journal.queue().append(line).unwrap());
+    let expected = ["run_started", "worker_lost", "run_started", "drain_began"];
+    assert_eq!(kinds(&journal.finish().unwrap().events().unwrap()), expected);
+    let history = History::of(&Named::new(&path)).unwrap().unwrap();
+    assert_eq!(kinds(&history.events), expected);
+}
+
 /// What a follower tells, in short.
 #[cfg(feature = "cli")]
 fn follow(follower: &mut Follower) -> Vec<String> {

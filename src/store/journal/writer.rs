@@ -53,7 +53,7 @@ pub(crate) enum Addition {
     },
     /// A chunk was sent to a worker.
     Dispatched(Dispatch),
-    /// A line of `--events`, for those who watch.
+    /// A line of `--events`, for those who watch, and for the result file.
     Event(Vec<u8>),
     /// What the journal is of, now that more is known of it.
     Identity(Vec<u8>),
@@ -424,7 +424,9 @@ impl Log {
             return Ok(());
         }
         let lines = std::mem::take(&mut self.events);
-        self.record(Kind::Events, 0, 0, 0, &lines).map(drop)
+        let place = self.record(Kind::Events, 0, 0, 0, &lines)?;
+        self.index.events.push(place);
+        Ok(())
     }
 
     fn outcome(&mut self, start: u64, count: u64, layout: u8, payload: &[u8]) -> io::Result<()> {

@@ -47,6 +47,27 @@ pub(crate) fn can_be_named(name: &str, step: bool) -> bool {
     !(name.is_empty() || name.contains('\0') || (step && (name == "." || name.contains('/'))))
 }
 
+/// The name of the dataset that says which options of another one have a value.
+pub(crate) fn mask_name(name: &str) -> String {
+    format!("{name}_present")
+}
+
+/// Makes sure that no field has the name of an option's mask.
+fn check_masks(fields: &[(String, Schema)]) -> Result<(), String> {
+    let masked =
+        |of: &Schema| matches!(of, Schema::Option(of) if of.fixed_size().is_some_and(|size| size > 0));
+    for (name, _) in fields.iter().filter(|(_, of)| masked(of)) {
+        let mask = mask_name(name);
+        if fields.iter().any(|(name, _)| *name == mask) {
+            return Err(format!(
+                "a field cannot be named {mask:?}: the file says there which values of the option {name:?} are \
+                 present; choose another name for it"
+            ));
+        }
+    }
+    Ok(())
+}
+
 fn misplaced(place: &str) -> String {
     format!(
         "there is a Record inside of something else{place}; it has its place as the whole output, or as a field of \
@@ -118,6 +139,7 @@ impl Schema {
         match self {
             Schema::Struct(fields) => {
                 check("field", &fields.iter().map(|(name, _)| name).collect::<Vec<_>>())?;
+                check_masks(fields)?;
                 fields.iter().try_for_each(|(_, of)| of.check_names())
             }
             Schema::Enum(names) => check("variant", &names.iter().collect::<Vec<_>>()),

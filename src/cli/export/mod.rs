@@ -1,4 +1,7 @@
-//! `rankpool export FILE --csv|--jsonl|--npy`
+//! `rankpool export FILE --csv|--jsonl|--npy|--parquet`
+
+#[cfg_attr(not(feature = "parquet"), path = "no_parquet.rs")]
+mod parquet;
 
 use std::{
     fs::File,
@@ -14,7 +17,7 @@ use crate::{
     error::{Error, ErrorKind},
     paths::{Draft, Named, explain},
     store::{
-        file::{Heading, Reader, Row, npy_type},
+        file::{Heading, Reader, Row, Status, npy_type},
         lock,
         schema::{self, Schema},
     },
@@ -25,7 +28,7 @@ struct Flags {
     /// A result file
     file: Named,
     /// A line a task: its index, its status, its input, and a column for each field
-    #[arg(long, required_unless_present_any = ["jsonl", "npy"])]
+    #[arg(long, required_unless_present_any = ["jsonl", "npy", "parquet"])]
     csv: bool,
     /// A JSON object a task, one a line: its index, its status, its input, and its result as it is
     #[arg(long, conflicts_with = "csv")]
@@ -33,6 +36,9 @@ struct Flags {
     /// One dataset as numpy keeps arrays
     #[arg(long, conflicts_with_all = ["csv", "jsonl"])]
     npy: bool,
+    /// The table of --csv, its columns typed, as a Parquet file (feature `parquet`)
+    #[arg(long, conflicts_with_all = ["csv", "jsonl", "npy"])]
+    parquet: bool,
     /// The dataset that becomes an npy file, such as results/values
     #[arg(long, value_name = "PATH", default_value = "results", requires = "npy")]
     dataset: String,
@@ -46,12 +52,13 @@ struct Flags {
 
 pub(super) fn command() -> Command {
     Flags::augment_args(Command::new("export"))
-        .about("Export the results of a file as CSV, JSON lines or npy")
+        .about("Export the results of a file as CSV, JSON lines, npy or Parquet")
         .long_about(None)
         .after_help(examples::of(&[
             "PROGRAM export out.h5 --csv > out.csv",
             "PROGRAM export out.h5 --jsonl | jq 'select(.status == \"failed\")'",
             "PROGRAM export out.h5 --npy --dataset results/values --to values.npy",
+            "PROGRAM export out.h5 --parquet --to out.parquet",
         ]))
 }
 
@@ -80,7 +87,13 @@ pub(super) fn execute(matches: &ArgMatches) -> Result<ExitCode, Error> {
 }
 
 /// Writes what was asked for; the inner result is that of the writing alone.
-fn write(flags: &Flags, reader: &Reader, out: impl Write) -> Result<io::Result<()>, Error> {
+fn write(flags: &Flags, reader: &Reader, out: impl Write + Send) -> Result<io::Result<()>, Error> {
+    if (flags.npy || flags.parquet) && flags.to.is_none() && io::stdout().is_terminal() {
+        return Err(Error::usage("npy and Parquet are not for a terminal: name a file by --to, or redirect"));
+    }
+    if flags.parquet {
+        return parquet::write(reader, out, &flags.file);
+    }
     if flags.csv {
         let mut out = csv::Writer::from_writer(BufWriter::new(out));
         let written = write_csv(reader, &mut out, &flags.file)?;
@@ -99,9 +112,6 @@ fn write(flags: &Flags, reader: &Reader, out: impl Write) -> Result<io::Result<(
         .map_err(|error| named(&error.to_string()))?
         .to_packed_repr();
     let descr = npy_type(&element).ok_or_else(|| named("texts have no place in npy; use --csv"))?;
-    if flags.to.is_none() && io::stdout().is_terminal() {
-        return Err(Error::usage("npy is not for a terminal: name a file by --to, or redirect"));
-    }
     let mut out = BufWriter::new(out);
     let mut written = out.write_all(&npy_header(&descr, &dataset.shape()));
     for row in reader.bytes(&dataset, &element) {
@@ -122,55 +132,63 @@ fn write_csv(
     let results = reader.headings()?;
     let inputs = reader.input_headings(&results)?;
     let names = inputs.iter().chain(&results).map(|heading| heading.name.as_str());
-    let mut written = out.write_record(["task", "status"].into_iter().chain(names));
-    let mut input_rows = reader.input_rows()?;
-    for (task, row) in reader.rows()?.enumerate() {
-        let Row { status, given, bytes } = row?;
-        let mut record = vec![task.to_string(), status.name().to_string()];
-        let mut cells = |headings: &[Heading], schema, bytes: &[u8]| {
-            let value = decoded(schema, bytes, task, path)?;
-            record.extend(headings.iter().map(|heading| heading.value(&value).map_or(String::new(), cell)));
-            Ok::<(), Error>(())
-        };
-        if let Some(schema) = &reader.inputs
-            && let Some(input) = input_rows.next()
-        {
-            cells(&inputs, schema, &input?)?;
-        }
-        if given {
-            cells(&results, &reader.schema, &bytes)?;
-        }
-        record.resize(2 + inputs.len() + results.len(), String::new());
-        written = written.and_then(|()| out.write_record(&record));
-        if written.is_err() {
-            break;
-        }
+    let begun = out.write_record(["task", "status"].into_iter().chain(names)).map_err(io_error);
+    if begun.is_err() {
+        return Ok(begun);
     }
-    Ok(written.map_err(|error| match error.into_kind() {
+    each_task(reader, path, |task, status, input, result| {
+        let cells = cells(&inputs, input.as_ref()).chain(cells(&results, result.as_ref()));
+        let cells = cells.map(|value| value.map_or(String::new(), cell));
+        out.write_record([task.to_string(), status.name().to_string()].into_iter().chain(cells))
+            .map_err(io_error)
+    })
+}
+
+fn io_error(error: csv::Error) -> io::Error {
+    match error.into_kind() {
         csv::ErrorKind::Io(error) => error,
         other => io::Error::other(format!("{other:?}")),
-    }))
+    }
 }
 
 /// A line for each task. What a task that failed has not given is null.
 fn write_lines(reader: &Reader, out: &mut impl Write, path: &Named) -> Result<io::Result<()>, Error> {
-    let mut written = Ok(());
-    let mut input_rows = reader.input_rows()?;
+    each_task(reader, path, |task, status, input, result| {
+        let mut line = json!({ "task": task, "status": status.name() });
+        if let Some(input) = input {
+            line["input"] = input;
+        }
+        line["result"] = result.unwrap_or(Value::Null);
+        writeln!(out, "{line}")
+    })
+}
+
+/// Hands on each task with its status, and as JSON its input, if the file has one, and its result, if it has given one.
+/// It ends when these cannot be written; the inner result says why.
+fn each_task(
+    reader: &Reader,
+    path: &Named,
+    mut each: impl FnMut(usize, Status, Option<Value>, Option<Value>) -> io::Result<()>,
+) -> Result<io::Result<()>, Error> {
+    let mut inputs = reader.input_rows()?;
     for (task, row) in reader.rows()?.enumerate() {
         let Row { status, given, bytes } = row?;
-        let mut line = json!({ "task": task, "status": status.name() });
-        if let Some(schema) = &reader.inputs
-            && let Some(input) = input_rows.next()
-        {
-            line["input"] = decoded(schema, &input?, task, path)?;
-        }
-        line["result"] = if given { decoded(&reader.schema, &bytes, task, path)? } else { Value::Null };
-        written = written.and_then(|()| writeln!(out, "{line}"));
+        let input = match (&reader.inputs, inputs.next()) {
+            (Some(schema), Some(input)) => Some(decoded(schema, &input?, task, path)?),
+            _ => None,
+        };
+        let result = given.then(|| decoded(&reader.schema, &bytes, task, path)).transpose()?;
+        let written = each(task, status, input, result);
         if written.is_err() {
-            break;
+            return Ok(written);
         }
     }
-    Ok(written)
+    Ok(Ok(()))
+}
+
+/// What an input or a result has in these columns.
+fn cells<'v>(headings: &'v [Heading], row: Option<&'v Value>) -> impl Iterator<Item = Option<&'v Value>> {
+    headings.iter().map(move |heading| row.and_then(|row| heading.value(row)))
 }
 
 /// The row of a task as JSON.
