@@ -233,9 +233,9 @@ class Pool:
     def terminate(self) -> None:
         """End the pool at once: who waits for results is told that there are none.
 
-        Processes that run tasks are killed, those below ranks too. A task that a rank or a thread runs goes on
-        to its end, and its result is dropped; a pool that needs these ranks, and the end of the program, wait
-        for it.
+        Processes that run tasks are killed, those below ranks too. A task that a rank or a thread runs goes
+        on to its end, and its result is dropped. A pool that needs these ranks, and the end of the program,
+        wait for it.
         """
         self._open = False
         if self._end.detach() is not None:

@@ -229,10 +229,13 @@ fn tell(shown: &Value) -> String {
     out += "slowest chunks\n";
     for chunk in list(&shown["slowest_chunks"]) {
         let slot = if shown["children"] == 0 { String::new() } else { format!(" slot {}", chunk["slot"]) };
+        let [start, count] = [&chunk["start"], &chunk["count"]].map(|value| value.as_u64().unwrap_or(1));
+        let tasks = match count {
+            1 => format!("task {start}"),
+            _ => format!("tasks {start} to {}", start + count - 1),
+        };
         out += &format!(
-            "  {} tasks from {} on rank {}{slot} ({}): {:.6} s\n",
-            chunk["count"],
-            chunk["start"],
+            "  {tasks} on rank {}{slot} ({}): {:.6} s\n",
             chunk["rank"],
             text(&chunk["host"]),
             real(&chunk["seconds"]),
