@@ -44,4 +44,4 @@ kill_a_worker &
 } >typed.txt
 wait
 "$python/bin/python" "$pictures/terminal.py" "$pictures/terminal.svg" <typed.txt
-rankpool report sleep.h5 --svg "$pictures/timeline.svg"
+rankpool report sleep.h5 --svg "$pictures/timeline.svg" --force
