@@ -114,7 +114,8 @@ python-tests: extension
 	@! ldd target/plain/site/rankpool/_rankpool.abi3.so | grep -E "libmpi|libhdf5"
 	cd python/tests && PYTHONPATH=$(CURDIR)/target/plain/site pytest --quiet test_behaviours.py -k "serial or processes"
 
-# Launches, MPI of others, what dies, and a sample of the behaviours, on the MPI libraries that setup.sh has installed beside the system's.
+# Launches, an MPI that others have initialised, what dies, and a sample of the behaviours, on the MPI libraries that
+# setup.sh has installed beside the system's.
 STACK_BEHAVIOURS := comm-3-ranks
 STACK_TESTS := launches guest
 STACK_KILLS := openmpi
