@@ -3,7 +3,11 @@
 
 mod support;
 
-use std::{path::Path, process::Command, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 use rustix::process::Signal;
 use support::{Ended, MPI, Running, Stack, mpiexec, processes::Process, stack, start, wait};
@@ -394,11 +398,59 @@ fn a_pool_whose_program_is_built_anew_goes_on_with_the_workers_it_has() {
     }
 }
 
+/// Open MPI 4's launcher sometimes lets a process hang in MPI_Init that it starts after a loss.
+#[test]
+fn a_worker_that_hangs_while_it_starts_does_not_spoil_a_run_that_has_ended_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let hang = folder.path().join("hang");
+    let shim = shim(
+        folder.path(),
+        &format!(
+            "#define _GNU_SOURCE\n#include <dlfcn.h>\n#include <stdlib.h>\n#include <unistd.h>\n\
+             int MPI_Init_thread(int *count, char ***words, int wanted, int *given) {{\n\
+             if (unlink({hang:?}) == 0) for (;;) pause();\n\
+             int (*init)(int *, char ***, int, int *) = dlsym(RTLD_NEXT, \"MPI_Init_thread\");\n\
+             return init(count, words, wanted, given); }}\n"
+        ),
+    );
+    let code_file = folder.path().join("code");
+    let Some(flag) = support::survive() else { return };
+    let mut command = mpiexec(flag);
+    command.args(["-n", "1", RANKPOOL, "run", "sleep", "--json", "--progress", "none"]);
+    command.args([
+        "--tasks",
+        "40",
+        "--duration",
+        "100ms",
+        "--mode",
+        "pool",
+        "--workers",
+        "2",
+        "--oversubscribe",
+    ]);
+    let mut running = start(command.env("LD_PRELOAD", &shim).env("RANKPOOL_CODE_FILE", &code_file));
+    wait_until_working(&mut running);
+    std::fs::write(&hang, "").unwrap();
+    kill(wait_for(&running, |rank| rank.spawned));
+    let ended = running.end().expect(0);
+    assert_eq!(ended.json()["done"], 40, "{ended:?}");
+    assert_eq!(code_in(&code_file), "0");
+    assert!(!hang.exists(), "no worker was started in the place of the lost one: {ended:?}");
+}
+
+/// Compiles what the linker is to load before a program's libraries.
+fn shim(folder: &Path, text: &str) -> PathBuf {
+    let (source, shim) = (folder.join("shim.c"), folder.join("shim.so"));
+    std::fs::write(&source, text).unwrap();
+    let compiled = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&shim, &source]).status();
+    assert!(compiled.unwrap().success());
+    shim
+}
+
 /// Matched probes are broken on several networks (mpi4py#15, MPI.jl#759).
 #[test]
 fn nothing_needs_a_matched_probe() {
     let folder = tempfile::tempdir().unwrap();
-    let (source, shim) = (folder.path().join("shim.c"), folder.path().join("shim.so"));
     let mut text = String::from("#include <unistd.h>\n");
     for name in ["MPI_Mprobe", "MPI_Improbe", "MPI_Mrecv", "MPI_Imrecv"] {
         text += &format!(
@@ -406,9 +458,7 @@ fn nothing_needs_a_matched_probe() {
             name.len() + 12
         );
     }
-    std::fs::write(&source, text).unwrap();
-    let compiled = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&shim, &source]).status();
-    assert!(compiled.unwrap().success());
+    let shim = shim(folder.path(), &text);
     for mode in [&["-n", "3", RANKPOOL][..], &["-n", "1", RANKPOOL]] {
         let mut command = mpiexec(mode);
         command.args(["run", "squares", "--json"]);

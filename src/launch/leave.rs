@@ -40,6 +40,7 @@ pub(crate) fn leave_code(code: i32) {
 pub(crate) fn forget_old_code() {
     if ends_the_run() {
         super::code_file::forget_old_code();
+        super::mark::forget();
     }
 }
 
@@ -47,6 +48,7 @@ pub(crate) fn forget_old_code() {
 pub(crate) fn tell_code(code: i32) {
     leave_code(code);
     if ends_the_run() {
+        super::mark::leave();
         super::recovery::fail_launcher(code);
     }
 }
@@ -94,6 +96,9 @@ pub(crate) fn at_exit(handler: extern "C" fn()) {
 
 /// Ends a worker whose rank 0 is gone, or a child whose leader is. If rank 0 has left no code, it was killed.
 pub(crate) fn end_orphaned() -> ! {
+    if super::mark::is_left() {
+        exit_now(super::EXIT_DONE);
+    }
     if !ENDS_ALONE.load(Ordering::Acquire) {
         super::code_file::leave_code_of_the_killed();
         super::recovery::end_launcher_of_the_killed();

@@ -11,6 +11,7 @@ mod gpus;
 mod itself;
 mod leave;
 mod library_threads;
+mod mark;
 mod mode;
 mod nested;
 mod policy;

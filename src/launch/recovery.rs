@@ -33,7 +33,7 @@ pub(crate) fn strand_launcher() {
 /// [`tell_code`](super::tell_code).
 pub(crate) fn watch_exit_code() {
     let wanted = super::code_file::is_wanted();
-    if (policy().returns_0() || wanted) && super::leave::ends_the_run() {
+    if (policy().survives_losses() || wanted) && super::leave::ends_the_run() {
         at_exit(super::tell_code);
     }
 }
