@@ -182,3 +182,38 @@ fn on_a_terminal_the_run_has_the_whole_screen_until_its_end_is_seen() {
         if there.status.success() { Err("it is still there".into()) } else { Ok(()) }
     });
 }
+
+#[test]
+fn a_watch_ends_with_its_terminal_and_when_it_is_told_to() {
+    let (folder, file) = folder();
+    let out = file("out.h5");
+    let running = sleeping("1", "600s", &["-o", &out]);
+    told("watch", &out, &["running since"]);
+    for closes in [true, false] {
+        let tmux = Tmux(Path::new(folder.path()).join("tmux"));
+        // The shell stays, so that the terminal is there when the watch has been told to end.
+        let number = file("pid");
+        let watch = format!(
+            "sh -c 'echo $$ > {number}; exec {RANKPOOL} watch {out}'; echo its code is $?; sleep 600"
+        );
+        let begun = tmux.ask(&["new-session", "-d", "-x", "110", "-y", "24", &watch]);
+        assert!(begun.status.success(), "{begun:?}");
+        tmux.screen(&["sleep: running since", "q quit"]);
+        let watch: u32 = std::fs::read_to_string(number).unwrap().trim().parse().unwrap();
+        if closes {
+            tmux.ask(&["kill-server"]);
+        } else {
+            support::signal_process(watch, Signal::TERM);
+            let screen = tmux.screen(&["its code is 0"]);
+            assert!(!screen.contains("q quit"), "the terminal is as it was: {screen}");
+        }
+        wait(LIMIT, PAUSE, "the end of the watch", || {
+            match support::processes::environment(watch, "rankpool") {
+                Some(_) => Err(format!("{watch} is still there")),
+                None => Ok(()),
+            }
+        });
+    }
+    running.signal(Signal::TERM);
+    running.end();
+}

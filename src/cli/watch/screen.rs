@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -17,6 +18,10 @@ use ratatui::{
     text::Line,
     widgets::{Block, Clear, Gauge, Paragraph, Row, Table},
 };
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::Errno,
+};
 use signal_hook::consts::{SIGHUP, SIGTERM};
 
 use super::{
@@ -26,6 +31,7 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind},
+    launch,
     say::shown,
     store::now,
 };
@@ -99,6 +105,7 @@ pub(super) fn show(watched: &mut Watched) -> Result<(), Error> {
         signal_hook::flag::register(signal, told_to_end.clone()).map_err(broken)?;
     }
     let mut terminal = ratatui::try_init().map_err(broken)?;
+    end_with_terminal().map_err(broken)?;
     let mut look = Look::default();
     let mut looked = Instant::now();
     let ended = loop {
@@ -123,6 +130,18 @@ pub(super) fn show(watched: &mut Watched) -> Result<(), Error> {
     };
     ratatui::restore();
     ended
+}
+
+/// Has the watch end when its terminal is gone. To wait for a key there would never return.
+fn end_with_terminal() -> io::Result<()> {
+    let wait = || {
+        let terminal = io::stdin();
+        // Nothing is asked for: what is told is a hang-up, or an error.
+        let mut asked = [PollFd::new(&terminal, PollFlags::empty())];
+        while poll(&mut asked, None) == Err(Errno::INTR) {}
+        launch::exit_now(launch::EXIT_DONE)
+    };
+    thread::Builder::new().name("rankpool-terminal".into()).spawn(wait).map(drop)
 }
 
 /// A key that is pressed before it is time to draw again.
