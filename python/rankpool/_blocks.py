@@ -82,7 +82,7 @@ class Blocks:
         self.sent[self.count] = first, len(block), parts
         self.next += len(block)
         self.count += 1
-        if not self.fixed and self.nanos is not None and self.size > 1:
+        if not self.fixed:
             self.bytes = sum(len(part) for part in parts if isinstance(part, bytes)) / len(block)
         if self.left is not None:
             self.left -= len(block)
