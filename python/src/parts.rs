@@ -2,11 +2,12 @@
 
 use std::sync::OnceLock;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use pyo3::{
     prelude::*,
     pybacked::PyBackedBytes,
-    types::{PyByteArray, PyBytes, PyList, PyTuple},
+    sync::PyOnceLock,
+    types::{PyByteArray, PyBytes, PyDict, PyList, PyMemoryView, PyTuple},
 };
 use rankpool::{Block, Scattered};
 use serde::{Deserialize, Serialize};
@@ -43,7 +44,7 @@ impl Held {
             return Ok(object.bind(py).clone());
         }
         let loads = py.import("rankpool._pickling")?.getattr("loads")?;
-        let object = loads.call1((to_python(py, &self.blocks)?,))?.unbind();
+        let object = loads.call1((to_python(py, self.blocks.clone())?,))?.unbind();
         Ok(self.object.get_or_init(|| object).bind(py).clone())
     }
 }
@@ -66,8 +67,8 @@ impl Parts {
 
     /// The pickle as `bytes`, the buffers as memory that may be written to, as unpickled arrays may, and the scattered
     /// values as a tuple, if there are any.
-    pub(crate) fn to_python<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let parts = to_python(py, &self.blocks)?;
+    pub(crate) fn into_python(self, py: Python<'_>) -> PyResult<Bound<'_, PyList>> {
+        let parts = to_python(py, self.blocks)?;
         if !self.scattered.is_empty() {
             let objects = self.scattered.iter().map(|held| held.object(py));
             parts.append(PyTuple::new(py, objects.collect::<PyResult<Vec<_>>>()?)?)?;
@@ -76,11 +77,51 @@ impl Parts {
     }
 }
 
-fn to_python<'py>(py: Python<'py>, blocks: &[Block<u8>]) -> PyResult<Bound<'py, PyList>> {
-    let Some((pickle, buffers)) = blocks.split_first() else { return Ok(PyList::empty(py)) };
-    let parts = PyList::new(py, [PyBytes::new(py, pickle)])?;
-    for buffer in buffers {
-        parts.append(PyByteArray::new(py, buffer))?;
+fn to_python(py: Python<'_>, blocks: Vec<Block<u8>>) -> PyResult<Bound<'_, PyList>> {
+    let mut blocks = blocks.into_iter();
+    let parts = PyList::empty(py);
+    if let Some(pickle) = blocks.next() {
+        parts.append(PyBytes::new(py, &pickle))?;
+    }
+    for buffer in blocks {
+        parts.append(writable(py, buffer)?)?;
     }
     Ok(parts)
+}
+
+/// A buffer as memory that may be written to: where it lies, if it can.
+fn writable(py: Python<'_>, buffer: Block<u8>) -> PyResult<Bound<'_, PyAny>> {
+    static AS_ARRAY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    // The first array that a worker gets may be what loads numpy.
+    let loaded = || py.import("sys")?.getattr("modules")?.contains("numpy");
+    if buffer.len() < LARGE || (AS_ARRAY.get(py).is_none() && !loaded()?) {
+        return Ok(PyByteArray::new(py, &buffer).into_any());
+    }
+    let as_array = AS_ARRAY.import(py, "numpy", "asarray")?;
+    let mut bytes = BytesMut::from(buffer);
+    let memory = Memory { address: bytes.as_mut_ptr() as usize, bytes };
+    Ok(PyMemoryView::from(&as_array.call1((memory,))?)?.into_any())
+}
+
+/// Memory that came from another process, for whoever unpickles it. The Python of 3.9 lends it by numpy alone.
+#[pyclass(frozen, module = "rankpool._rankpool")]
+struct Memory {
+    address: usize,
+    /// Nobody else's.
+    bytes: BytesMut,
+}
+
+#[pymethods]
+impl Memory {
+    /// Where it lies, as numpy asks for it.
+    #[getter]
+    fn __array_interface__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let interface = PyDict::new(py);
+        interface.set_item("version", 3)?;
+        interface.set_item("typestr", "|u1")?;
+        interface.set_item("shape", (self.bytes.len(),))?;
+        // Not for reading alone. It lives as long as this object, which the array keeps.
+        interface.set_item("data", (self.address, false))?;
+        Ok(interface)
+    }
 }

@@ -50,7 +50,7 @@ impl Code {
         if let Some(run) = self.run.get() {
             return Ok(run.bind(py).clone());
         }
-        let run = worker(py)?.getattr("load")?.call1((self.parts.to_python(py)?,))?;
+        let run = worker(py)?.getattr("load")?.call1((self.parts.clone().into_python(py)?,))?;
         Ok(self.run.get_or_init(|| run.unbind()).bind(py).clone())
     }
 }
@@ -69,7 +69,7 @@ pub(crate) fn run_map(code: &Code, tasks: &mut Tasks<'_, Items, Results>) {
         let run = code.run(py);
         while let Some(items) = tasks.take() {
             match &run {
-                Ok(run) => run_block(py, run, items.first, &items.parts, tasks),
+                Ok(run) => run_block(py, run, items.first, items.parts, tasks),
                 Err(error) => tasks.fail(error.to_string()),
             }
         }
@@ -82,7 +82,7 @@ pub(crate) fn run_submitted(tasks: &mut Tasks<'_, Parts, Results>) {
         let run = worker(py).and_then(|worker| worker.getattr("run_submitted"));
         while let Some(parts) = tasks.take() {
             match &run {
-                Ok(run) => run_block(py, run, Task::current().index(), &parts, tasks),
+                Ok(run) => run_block(py, run, Task::current().index(), parts, tasks),
                 Err(error) => tasks.fail(error.to_string()),
             }
         }
@@ -95,12 +95,12 @@ fn run_block<A: serde::de::DeserializeOwned>(
     py: Python<'_>,
     run: &Bound<'_, PyAny>,
     first: u64,
-    parts: &Parts,
+    parts: Parts,
     tasks: &mut Tasks<'_, A, Results>,
 ) {
     let task = Task::current();
     let outcome = parts
-        .to_python(py)
+        .into_python(py)
         .and_then(|parts| run.call1((first, parts, task.attempt(), task.rank(), task.slot(), task.seed())))
         .and_then(|outcome| end(&outcome, tasks));
     if let Err(error) = outcome {

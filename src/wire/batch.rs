@@ -64,14 +64,13 @@ impl Batch {
     }
 
     /// This batch, to be decoded value by value: small values in several parts are put together, once for all of them.
-    pub(crate) fn gathered(&self) -> Cow<'_, Batch> {
-        match &self.bytes {
+    pub(crate) fn gathered(self) -> Batch {
+        match self.bytes {
             Parts::Several(_) if self.size() < LARGE * self.count => {
-                let bytes = self.bytes.clone().joined();
-                let (kept, layout) = (bytes.len(), self.layout.clone());
-                Cow::Owned(Batch { bytes: bytes.into(), kept, count: self.count, layout })
+                let bytes = self.bytes.joined();
+                Batch { kept: bytes.len(), bytes: bytes.into(), ..self }
             }
-            _ => Cow::Borrowed(self),
+            _ => self,
         }
     }
 
@@ -104,6 +103,11 @@ impl Batch {
                 decode_sharing(&joined, joined.len())
             }
         }
+    }
+
+    /// Lets go of the memory once the last value is decoded: a large block in it may be alone with it then.
+    pub(crate) fn let_go(&mut self) {
+        self.bytes = Bytes::new().into();
     }
 
     pub(crate) fn slice(&self, from: usize, to: usize) -> Batch {
@@ -321,7 +325,7 @@ mod tests {
             prop_assert!(matches!(several.bytes, Parts::Several(_)));
             let from = from.min(count - 1);
             let slice = several.slice(from, 2 * count);
-            let gathered = slice.gathered();
+            let gathered = slice.clone().gathered();
             prop_assert_eq!(matches!(gathered.bytes, Parts::Several(_)), stays);
             let values: Vec<Block<u8>> = (0..gathered.len()).map(|k| gathered.decode(k).unwrap()).collect();
             prop_assert!(values.into_iter().eq((from..2 * count).map(block)));

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytemuck::Pod;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::sharing::{self, LARGE};
@@ -100,6 +100,24 @@ impl From<Bytes> for Block<u8> {
             return Block { own: bytes.into(), shared: None };
         }
         Block { own: Vec::new(), shared: Some(Shared::Arrived(bytes)) }
+    }
+}
+
+/// The bytes as memory that may be changed: where they lie if they are alone there, else a copy. The item of a task, and
+/// a result of a stream, is alone if it is large and the last of its chunk, unless it was never sent.
+///
+/// ```
+/// let bytes = bytes::BytesMut::from(rankpool::Block::from(vec![7; 1 << 20]));
+/// assert_eq!(bytes.len(), 1 << 20);
+/// ```
+impl From<Block<u8>> for BytesMut {
+    fn from(block: Block<u8>) -> BytesMut {
+        let bytes = match block.shared {
+            Some(Shared::Arrived(bytes)) => bytes,
+            Some(Shared::Made(bytes)) => Arc::unwrap_or_clone(bytes).into(),
+            None => block.own.into(),
+        };
+        BytesMut::from(bytes)
     }
 }
 
@@ -313,6 +331,21 @@ mod tests {
         changed[3] = 9;
         assert_eq!((changed[3], clone[3]), (9, 3));
         assert_eq!(block.into_vec(), clone.into_vec());
+    }
+
+    #[test]
+    fn bytes_stay_where_they_are_if_they_are_alone_there() {
+        let bytes = parts(&Block::from(vec![7u8; LARGE])).joined();
+        let lies = bytes[8..].as_ptr();
+        let block: Block<u8> = decode_sharing(&bytes, bytes.len()).unwrap();
+        let mut copied = BytesMut::from(block.clone());
+        copied[0] = 8;
+        assert_ne!(copied.as_ptr(), lies);
+        drop(bytes);
+        assert_eq!(block[0], 7);
+        let mut alone = BytesMut::from(block);
+        alone[0] = 9;
+        assert_eq!((alone.as_ptr(), alone.len()), (lies, LARGE));
     }
 
     #[test]

@@ -145,7 +145,7 @@ pub(crate) fn serve(link: &mut dyn Link, identity: &Identity) -> Result<Goodbye,
             }
         };
         match message {
-            ToWorker::Chunk(chunk) => {
+            ToWorker::Chunk(mut chunk) => {
                 if results.leave_before(chunk.call) {
                     link.flush()?;
                 }
@@ -159,7 +159,7 @@ pub(crate) fn serve(link: &mut dyn Link, identity: &Identity) -> Result<Goodbye,
                     states: &mut states,
                     around: &mut here,
                 };
-                let (mut result, time) = run_message(&chunk, shared, place);
+                let (mut result, time) = run_message(&mut chunk, shared, place);
                 if let Some(error) = here.broken {
                     return Err(error);
                 }

@@ -41,7 +41,7 @@ pub(super) trait Surroundings {
 /// A chunk that runs. Programs see it while they run it.
 pub struct ChunkRun<'a> {
     chunk: &'a ChunkMessage,
-    pub(super) items: &'a Batch,
+    pub(super) items: Batch,
     pub(super) reply: ReplyBuilder,
     states: &'a mut States,
     shared: Option<Arc<SharedValue>>,
@@ -73,9 +73,9 @@ pub(super) struct Seat<'a> {
     pub(super) around: &'a mut dyn Surroundings,
 }
 
-/// Runs a chunk; also tells when it began and when it ended.
+/// Runs a chunk, which has no items then; also tells when it began and when it ended.
 pub(super) fn run_message(
-    chunk: &ChunkMessage,
+    chunk: &mut ChunkMessage,
     shared: AtHand,
     place: Seat<'_>,
 ) -> (ResultMessage, Range<u64>) {
@@ -93,8 +93,9 @@ pub(super) fn run_message(
         slowest_nanos,
         runs: Vec::new(),
     };
-    let items = chunk.items.as_ref().map(Batch::gathered);
-    let (Some(items), Some(entry)) = (items.as_deref(), from_program(chunk.program)) else {
+    let items = chunk.items.take().map(Batch::gathered);
+    let chunk = &*chunk;
+    let (Some(items), Some(entry)) = (items, from_program(chunk.program)) else {
         let failure = Failure::new(FailureKind::Codec, "the chunk arrived damaged");
         (0..chunk.count).for_each(|_| reply.failed(failure.clone()));
         return (result(reply, 0, (chunk.start, 0)), started..started);
@@ -144,6 +145,13 @@ impl ChunkRun<'_> {
     /// How many tasks the chunk has.
     pub(crate) fn len(&self) -> usize {
         self.items.len()
+    }
+
+    /// Task `k` has its item.
+    pub(super) fn has_item(&mut self, k: usize) {
+        if k + 1 == self.items.len() {
+            self.items.let_go();
+        }
     }
 
     pub(super) fn enter(&self, index: u64) {

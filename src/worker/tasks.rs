@@ -67,7 +67,7 @@ trait Chunk<A, R>: std::fmt::Debug {
     /// The next task begins, if there is one.
     fn begin(&mut self) -> bool;
     /// The item of the task that has begun.
-    fn item(&self) -> Result<A, CodecError>;
+    fn item(&mut self) -> Result<A, CodecError>;
     /// Ends the task that has begun, if one has.
     fn end(&mut self, outcome: Result<R, Failure>);
 }
@@ -111,8 +111,10 @@ impl<A: DeserializeOwned, R, N: Numbering, K: Sink<R>> Chunk<A, R> for Course<'_
         true
     }
 
-    fn item(&self) -> Result<A, CodecError> {
-        N::item(self.run, self.ended)
+    fn item(&mut self) -> Result<A, CodecError> {
+        let item = N::item(self.run, self.ended);
+        self.run.has_item(self.ended);
+        item
     }
 
     fn end(&mut self, outcome: Result<R, Failure>) {

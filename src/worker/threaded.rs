@@ -187,7 +187,7 @@ impl Hand {
                 states: &mut states,
                 around: &mut around,
             };
-            let (mut result, time) = run_message(&chunk, shared, place);
+            let (mut result, time) = run_message(&mut chunk, shared, place);
             match (held, states.contains_key(&chunk.call)) {
                 (false, true) => holders.takes(chunk.call),
                 (true, false) => holders.lets_go(chunk.call),
