@@ -44,7 +44,7 @@ impl Held {
             return Ok(object.bind(py).clone());
         }
         let loads = py.import("rankpool._pickling")?.getattr("loads")?;
-        let object = loads.call1((to_python(py, self.blocks.clone())?,))?.unbind();
+        let object = loads.call1((to_python(py, &self.blocks)?,))?.unbind();
         Ok(self.object.get_or_init(|| object).bind(py).clone())
     }
 }
@@ -66,25 +66,36 @@ impl Parts {
     }
 
     /// The pickle as `bytes`, the buffers as memory that may be written to, as unpickled arrays may, and the scattered
-    /// values as a tuple, if there are any.
-    pub(crate) fn into_python(self, py: Python<'_>) -> PyResult<Bound<'_, PyList>> {
-        let parts = to_python(py, self.blocks)?;
+    /// values as a tuple, if there are any. The buffers are copied: results that a program keeps lie with what else it
+    /// has then, and when it drops them, the next ones take their place.
+    pub(crate) fn to_python<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        self.with_scattered(to_python(py, &self.blocks)?)
+    }
+
+    /// The same, for a task, which seldom keeps them: the buffers stay where they lie, if they can.
+    pub(crate) fn into_python(mut self, py: Python<'_>) -> PyResult<Bound<'_, PyList>> {
+        let buffers = self.blocks.split_off(self.blocks.len().min(1));
+        let parts = to_python(py, &self.blocks)?;
+        for buffer in buffers {
+            parts.append(writable(py, buffer)?)?;
+        }
+        self.with_scattered(parts)
+    }
+
+    fn with_scattered<'py>(&self, parts: Bound<'py, PyList>) -> PyResult<Bound<'py, PyList>> {
         if !self.scattered.is_empty() {
-            let objects = self.scattered.iter().map(|held| held.object(py));
-            parts.append(PyTuple::new(py, objects.collect::<PyResult<Vec<_>>>()?)?)?;
+            let objects = self.scattered.iter().map(|held| held.object(parts.py()));
+            parts.append(PyTuple::new(parts.py(), objects.collect::<PyResult<Vec<_>>>()?)?)?;
         }
         Ok(parts)
     }
 }
 
-fn to_python(py: Python<'_>, blocks: Vec<Block<u8>>) -> PyResult<Bound<'_, PyList>> {
-    let mut blocks = blocks.into_iter();
-    let parts = PyList::empty(py);
-    if let Some(pickle) = blocks.next() {
-        parts.append(PyBytes::new(py, &pickle))?;
-    }
-    for buffer in blocks {
-        parts.append(writable(py, buffer)?)?;
+fn to_python<'py>(py: Python<'py>, blocks: &[Block<u8>]) -> PyResult<Bound<'py, PyList>> {
+    let Some((pickle, buffers)) = blocks.split_first() else { return Ok(PyList::empty(py)) };
+    let parts = PyList::new(py, [PyBytes::new(py, pickle)])?;
+    for buffer in buffers {
+        parts.append(PyByteArray::new(py, buffer))?;
     }
     Ok(parts)
 }

@@ -50,7 +50,7 @@ impl Code {
         if let Some(run) = self.run.get() {
             return Ok(run.bind(py).clone());
         }
-        let run = worker(py)?.getattr("load")?.call1((self.parts.clone().into_python(py)?,))?;
+        let run = worker(py)?.getattr("load")?.call1((self.parts.to_python(py)?,))?;
         Ok(self.run.get_or_init(|| run.unbind()).bind(py).clone())
     }
 }

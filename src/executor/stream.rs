@@ -22,17 +22,13 @@ type Indexed<R> = Result<(u64, R), Error>;
 impl Current {
     /// The next result of the current piece.
     fn next<R: DeserializeOwned>(&mut self) -> Option<Indexed<R>> {
-        let piece = self.0.as_mut()?;
+        let piece = self.0.as_ref()?;
         let k = self.1;
         self.1 += 1;
         let index = piece.start + k as u64;
-        let result = match &mut piece.outcome {
+        let result = match &piece.outcome {
             Ok(batch) if k < batch.len() => {
-                let value = value(batch, k, index);
-                if k + 1 == batch.len() {
-                    batch.let_go();
-                }
-                value.map(|value| (index, value)).map_err(Error::from)
+                value(batch, k, index).map(|value| (index, value)).map_err(Error::from)
             }
             Err(failure) if k == 0 => Err(failure.clone().at_task(index).into()),
             _ => {

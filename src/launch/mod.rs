@@ -27,7 +27,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering},
     },
 };
 
@@ -240,25 +240,29 @@ pub(crate) fn random_token() -> io::Result<[u8; 16]> {
     Ok(token)
 }
 
-/// Freed memory that an allocator with [`keep_freed_memory`] keeps at the end of each heap, in bytes.
-#[cfg(target_env = "gnu")]
-const KEPT: libc::c_int = 64 << 20;
+/// How much freed memory a worker and a leader keep at the end of each heap: there are many of them on a host.
+pub(crate) const WORKER_KEEPS: usize = 64 << 20;
+/// And rank 0, which a program may have run the same map again and again.
+pub(crate) const RANK_0_KEEPS: usize = 256 << 20;
 
-/// Whether the allocator keeps that much.
+/// What the allocator keeps: 0 until it is told.
 #[cfg(target_env = "gnu")]
-static KEEPS: AtomicBool = AtomicBool::new(false);
+static KEPT: AtomicI32 = AtomicI32::new(0);
 
-/// Lets the allocator keep up to 64 MiB of freed memory instead of giving it back to the kernel, which
-/// would have to clear every page of the next block: for blocks of 1 MiB that costs more than to
-/// send them. Only glibc's allocator has and needs it.
-pub(crate) fn keep_freed_memory() {
+/// Lets the allocator keep this many bytes of freed memory, or more if it was told so before, instead of giving them
+/// back to the kernel, which would have to clear every page of the next block: for blocks of 1 MiB that costs more than
+/// to send them. Only glibc's allocator has and needs it.
+pub(crate) fn keep_freed_memory(bytes: usize) {
     #[cfg(target_env = "gnu")]
     // SAFETY: mallopt may be called at any time; it takes numbers, and refuses what it does not know.
     unsafe {
+        let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
+        let bytes = KEPT.fetch_max(bytes, Ordering::Relaxed).max(bytes);
         libc::mallopt(libc::M_MMAP_THRESHOLD, 32 << 20);
-        libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT);
-        KEEPS.store(true, Ordering::Relaxed);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, bytes);
     }
+    #[cfg(not(target_env = "gnu"))]
+    let _ = bytes;
 }
 
 /// Gives all freed memory back to the kernel, which takes milliseconds: for the time after a burst. What other
@@ -269,13 +273,13 @@ pub(crate) fn give_back_freed_memory() {
     unsafe {
         libc::malloc_trim(0);
         // It leaves the end of this thread's heap alone. The next larger block that is freed here takes that along.
-        let keeps = KEEPS.load(Ordering::Relaxed);
-        if keeps {
+        let kept = KEPT.load(Ordering::Relaxed);
+        if kept > 0 {
             libc::mallopt(libc::M_TRIM_THRESHOLD, 0);
         }
         drop(std::hint::black_box(Vec::<u8>::with_capacity(96 << 10)));
-        if keeps {
-            libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT);
+        if kept > 0 {
+            libc::mallopt(libc::M_TRIM_THRESHOLD, kept);
         }
     }
 }

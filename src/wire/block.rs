@@ -103,8 +103,9 @@ impl From<Bytes> for Block<u8> {
     }
 }
 
-/// The bytes as memory that may be changed: where they lie if they are alone there, else a copy. The item of a task, and
-/// a result of a stream, is alone if it is large and the last of its chunk, unless it was never sent.
+/// The bytes as memory that may be changed: where they lie if they are alone there, else a copy. Those that a task of
+/// [`call_chunks`](crate::Executor::call_chunks) takes are alone if its item is the last of its chunk, half of the message
+/// that it came in, or more, and was sent from another process.
 ///
 /// ```
 /// let bytes = bytes::BytesMut::from(rankpool::Block::from(vec![7; 1 << 20]));

@@ -23,7 +23,8 @@ impl<T: Transport> Remote<T> {
         ranks: impl IntoIterator<Item = u32>,
         settings: Settings,
     ) -> Result<(Remote<T>, Vec<WorkerInfo>), Error> {
-        launch::keep_freed_memory();
+        let leads = settings.children_of.is_some_and(|leader| leader > 0);
+        launch::keep_freed_memory(if leads { launch::WORKER_KEEPS } else { launch::RANK_0_KEEPS });
         let members: BTreeMap<u32, Member> =
             ranks.into_iter().map(|rank| (rank, Member::started())).collect();
         let lifelines = Lifelines::listen(members.len(), settings.stall).map_err(|error| {
