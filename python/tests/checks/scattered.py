@@ -6,7 +6,7 @@ import os
 
 import numpy
 
-from rankpool import Executor
+from rankpool import Executor, task
 
 from .maps import square
 
@@ -62,6 +62,27 @@ def a_scattered_value_serves_several_calls(pool: Executor) -> None:
     assert list(pool.map(total, [array] * 3, range(3))) == [0.0, 4999950000.0, 9999900000.0]
 
 
+kept: list[numpy.ndarray] = []
+
+
+def spoiled(number: int, array: numpy.ndarray, other: numpy.ndarray) -> tuple[float, float, bool]:
+    found = float(array.sum()), float(other.sum())
+    array[:] = other[:] = -1
+    if task().attempt == 1:
+        raise ValueError(number)
+    kept.append(array)  # Its memory is not used again for the next ones.
+    return (*found, all(float(seen.sum()) == -seen.size for seen in kept))
+
+
+def what_a_task_does_to_its_arrays_is_seen_by_nobody_else(pool: Executor) -> None:
+    for size in (1000, 10_000, 200_000):  # Inside the pickle, beside it, and a message by itself.
+        arrays = [numpy.full(size, float(number)) for number in range(12)]
+        seen = pool.map(spoiled, range(12), arrays, reversed(arrays), retries=1)
+        wanted = [(float(size * number), float(size * (11 - number)), True) for number in range(12)]
+        assert list(seen) == wanted, size
+        assert all(float(array[0]) == number for number, array in enumerate(arrays))
+
+
 def arrays_come_back_with_the_same_bits(pool: Executor) -> None:
     generator = numpy.random.default_rng(5)
     arrays = [generator.standard_normal(size) for size in (0, 1, 7, 1000, 200_000)]
@@ -92,6 +113,7 @@ CHECKS = [
     a_scattered_value_reaches_each_worker_once,
     a_scattered_value_serves_several_calls,
     arrays_come_back_with_the_same_bits,
+    what_a_task_does_to_its_arrays_is_seen_by_nobody_else,
     an_array_in_a_closure,
     large_values,
 ]
