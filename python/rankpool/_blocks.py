@@ -6,7 +6,7 @@ not show, and one item where it takes longer than that.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, Callable
 
@@ -37,7 +37,8 @@ class Blocks:
         cost: Callable[..., float] | None = None,
     ) -> None:
         self.cost = cost
-        self.items = iter(items)
+        #: A range is cut into ranges: of whatever length, they are sent as three numbers.
+        self.items: range | Iterator[Any] = items if type(items) is range else iter(items)
         self.slots = slots
         self.fixed = size is not None
         self.size = size or 1
@@ -61,9 +62,13 @@ class Blocks:
         """The next block, for the library: the index of its first item, its cost, and its items."""
         if self.over:
             return None
-        block: list[Any] = []
+        items: list[Any] = []
+        block: list[Any] | range = items
         try:
-            block.extend(islice(self.items, self.size))
+            if isinstance(self.items, range):
+                block, self.items = self.items[: self.size], self.items[self.size :]
+            else:
+                items.extend(islice(self.items, self.size))
             cost = 0.0 if self.cost is None else sum(map(float, map(self.cost, block)))
         except BaseException as error:
             self._end(error)
@@ -75,7 +80,7 @@ class Blocks:
         try:
             parts = _pickling.dumps(block, scattered=True)
         except Exception:
-            block, parts = self._without_the_unsendable(block)
+            block, parts = self._without_the_unsendable(list(block))
             if not block:
                 return None
         first = self.next
