@@ -19,6 +19,8 @@ BLOCK_NANOS = 1_000_000
 BLOCK_BYTES = 1 << 18
 #: And no more items: they are made, pickled and run several times as fast while they are in a CPU's cache.
 BLOCK_ITEMS = 1 << 13
+#: A range of no more items than this is sent as a list.
+FEW = 64
 #: From one block to the next, the number of items grows by this at most.
 GROWTH = 32
 
@@ -67,6 +69,8 @@ class Blocks:
         try:
             if isinstance(self.items, range):
                 block, self.items = self.items[: self.size], self.items[self.size :]
+                # A few numbers are pickled sooner than a range.
+                block = block if len(block) > FEW else list(block)
             else:
                 items.extend(islice(self.items, self.size))
             cost = 0.0 if self.cost is None else sum(map(float, map(self.cost, block)))
