@@ -144,6 +144,7 @@ where
     ) -> fmt::Result {
         match launch::rank() {
             Some(rank) => write!(writer, "rank {rank} {} ", launch::here().host)?,
+            None if launch::ends_the_run() => write!(writer, "rank 0 {} ", launch::here().host)?,
             // It joins, and does not know its rank yet.
             None => write!(writer, "rank ? {} ", launch::here().host)?,
         }

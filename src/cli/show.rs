@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{ArgMatches, Args, Command, FromArgMatches};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{examples, out, show_journal, variables::unreadable};
 use crate::{
@@ -168,14 +168,28 @@ pub(super) fn failure_line(failure: &Value) -> String {
     )
 }
 
+/// The part of the parameters that says something: what is off, empty or not given is left to `--json`.
+fn said(parameters: &Value) -> Option<Value> {
+    match parameters {
+        Value::Null | Value::Bool(false) => None,
+        Value::String(text) if text.is_empty() => None,
+        Value::Array(values) if values.is_empty() => None,
+        Value::Object(values) => {
+            let said = values.iter().filter_map(|(name, value)| Some((name.clone(), said(value)?)));
+            Some(Value::Object(said.collect())).filter(|said| *said != Value::Object(Map::new()))
+        }
+        value => Some(value.clone()),
+    }
+}
+
 fn tell(shown: &Value) -> String {
     let real = |value: &Value| value.as_f64().unwrap_or(0.0);
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let [job, done, failed, not_run] = ["job", "done", "failed", "not_run"].map(|name| text(&shown[name]));
     let mut out = format!("{job}: {} tasks: {done} ok, {failed} failed, {not_run} not run\n", shown["tasks"]);
-    for name in
-        ["parameters", "seed", "mode", "ranks", "workers", "children", "slots", "hosts", "mpi_library"]
-    {
+    let parameters = said(&shown["parameters"]).unwrap_or_else(|| Value::Object(Map::new()));
+    out += &format!("  {:16} {parameters}\n", "parameters");
+    for name in ["seed", "mode", "ranks", "workers", "children", "slots", "hosts", "mpi_library"] {
         out += &format!("  {name:16} {}\n", text(&shown[name]));
     }
     for name in

@@ -53,7 +53,8 @@ pub(crate) fn tell_code(code: i32) {
     }
 }
 
-pub(super) fn ends_the_run() -> bool {
+/// Whether this process is to be rank 0 of a run, or is it.
+pub(crate) fn ends_the_run() -> bool {
     !super::is_worker() && !super::is_child() && super::is_first(super::variable)
 }
 

@@ -44,6 +44,8 @@ pub(crate) use gpus::{gpus, visible_gpus};
 #[cfg(feature = "cli")]
 pub(crate) use itself::{Loaded, again, set_loaded, words};
 pub(crate) use itself::{arguments, loaded_worker, program};
+#[cfg(feature = "cli")]
+pub(crate) use leave::ends_the_run;
 #[cfg(feature = "mpi")]
 pub(crate) use leave::mpi_is_finalised;
 pub(crate) use leave::{
