@@ -9,24 +9,27 @@ use std::path::PathBuf;
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-env-changed=MPICC");
+    println!("cargo:rerun-if-env-changed=RANKPOOL_COMMIT");
     name_commit();
     #[cfg(feature = "mpi")]
     point_to_mpi();
 }
 
-/// The commit of the checkout, or the one that cargo has packaged. A debug build does not name it: it would be built anew
+/// The commit that RANKPOOL_COMMIT names, for a build without a checkout; that of the checkout, or the one that cargo has
+/// packaged. A debug build does not name it: it would be built anew
 /// with every commit.
 fn name_commit() {
     const PACKAGED: &str = ".cargo_vcs_info.json";
     let packaged = std::fs::read_to_string(PACKAGED).ok();
     let packaged = packaged.as_deref().and_then(|text| text.split("\"sha1\": \"").nth(1)?.get(..12));
     let is_release = std::env::var("PROFILE").is_ok_and(|profile| profile == "release");
-    let built_from = match packaged {
-        Some(commit) => {
-            // Where there is none, cargo would take a missing file for a changed one each time.
-            println!("cargo:rerun-if-changed={PACKAGED}");
-            format!("commit {commit}")
-        }
+    if packaged.is_some() {
+        // Where there is none, cargo would take a missing file for a changed one each time.
+        println!("cargo:rerun-if-changed={PACKAGED}");
+    }
+    let named = std::env::var("RANKPOOL_COMMIT").ok().filter(|commit| !commit.is_empty());
+    let built_from = match named.as_deref().or(packaged) {
+        Some(commit) => format!("commit {commit}"),
         None if is_release => {
             // Both change with the commit: the branch that is checked out, and what has become of it.
             for place in ["HEAD", "logs/HEAD"] {

@@ -2,15 +2,20 @@
 
 use std::error::Error as StdError;
 
-use rankpool::{Error, Job};
+use rankpool::{Error, Job, cli::count};
 use serde::{Deserialize, Serialize};
 
 /// Sum the squares of 1..=N
 #[derive(clap::Args, Serialize, Deserialize)]
 pub struct Squares {
     /// The last number squared; the sum must fit 64 bits
-    #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u64).range(..=3_810_777))]
+    #[arg(long, default_value_t = 5000, value_parser = last_number)]
     n: u64,
+}
+
+fn last_number(text: &str) -> Result<u64, String> {
+    const MOST: u64 = 3_810_777;
+    count(text).and_then(|n| if n <= MOST { Ok(n) } else { Err(format!("{n} is more than {MOST}")) })
 }
 
 #[derive(Serialize)]

@@ -438,6 +438,28 @@ fn a_worker_that_hangs_while_it_starts_does_not_spoil_a_run_that_has_ended_well(
     assert!(!hang.exists(), "no worker was started in the place of the lost one: {ended:?}");
 }
 
+/// What a program of the run starts beside it has rank 0's environment, and ends by itself.
+#[test]
+fn a_run_whose_rank_0_is_killed_fails_whatever_else_has_ended_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let code_file = folder.path().join("code");
+    let Some(flag) = support::survive() else { return };
+    let mut command = mpiexec(flag);
+    let script = format!(
+        "RANKPOOL_CODE_FILE={code} {RANKPOOL} run sleep --tasks 200 --duration 100ms --mode pool --workers 2 \
+         --oversubscribe --progress none --events {events} & \
+         until grep -q chunk_done {events} 2>/dev/null; do sleep 0.05; done; \
+         {RANKPOOL} list >/dev/null; kill -9 $!; wait; sleep 5",
+        code = code_file.display(),
+        events = folder.path().join("events").display(),
+    );
+    let ended = start(command.args(["-n", "1", "bash", "-c", &script])).end();
+    if stack() == Stack::OpenMpi4 {
+        assert_ne!(ended.code, 0, "{ended:?}");
+    }
+    assert_eq!(code_in(&code_file), "137", "{ended:?}");
+}
+
 /// Compiles what the linker is to load before a program's libraries.
 fn shim(folder: &Path, text: &str) -> PathBuf {
     let (source, shim) = (folder.join("shim.c"), folder.join("shim.so"));

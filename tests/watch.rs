@@ -183,6 +183,17 @@ fn on_a_terminal_the_run_has_the_whole_screen_until_its_end_is_seen() {
     });
 }
 
+/// A watch by the number of its process, which ends with the test.
+struct Watch(u32);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if support::processes::environment(self.0, "rankpool").is_some() {
+            support::signal_process(self.0, Signal::KILL);
+        }
+    }
+}
+
 #[test]
 fn a_watch_ends_with_its_terminal_and_when_it_is_told_to() {
     let (folder, file) = folder();
@@ -199,17 +210,17 @@ fn a_watch_ends_with_its_terminal_and_when_it_is_told_to() {
         let begun = tmux.ask(&["new-session", "-d", "-x", "110", "-y", "24", &watch]);
         assert!(begun.status.success(), "{begun:?}");
         tmux.screen(&["sleep: running since", "q quit"]);
-        let watch: u32 = std::fs::read_to_string(number).unwrap().trim().parse().unwrap();
+        let watch = Watch(std::fs::read_to_string(number).unwrap().trim().parse().unwrap());
         if closes {
             tmux.ask(&["kill-server"]);
         } else {
-            support::signal_process(watch, Signal::TERM);
+            support::signal_process(watch.0, Signal::TERM);
             let screen = tmux.screen(&["its code is 0"]);
             assert!(!screen.contains("q quit"), "the terminal is as it was: {screen}");
         }
         wait(LIMIT, PAUSE, "the end of the watch", || {
-            match support::processes::environment(watch, "rankpool") {
-                Some(_) => Err(format!("{watch} is still there")),
+            match support::processes::environment(watch.0, "rankpool") {
+                Some(_) => Err(format!("{} is still there", watch.0)),
                 None => Ok(()),
             }
         });

@@ -9,8 +9,15 @@ import time
 from typing import Any
 
 
+#: In a log, the first line comes after so many seconds, and the next ones ever later.
+FIRST_LINE = 1.0
+#: Each line comes after this many times the time of the one before, but no later than that by so many seconds.
+LATER, LONGEST = 1.5, 600.0
+
+
 class Bar:
-    """By tqdm if that is installed, else a line on stderr: in a terminal no more than five times a second.
+    """In a terminal or a notebook by tqdm, if that is installed; else a line on stderr: in a terminal no more than
+    five times a second, in a log ever more seldom.
 
     Results do not depend on whether it can be written.
     """
@@ -20,10 +27,13 @@ class Bar:
         self._label = f"{label}: " if label else ""
         self._done = 0
         self._shown = 0.0
+        self._began = time.monotonic()
+        self._next = FIRST_LINE
         self._terminal = sys.stderr is not None and sys.stderr.isatty()
         self._tqdm: Any = None
-        with contextlib.suppress(ImportError, OSError):
-            self._tqdm = importlib.import_module("tqdm").tqdm(total=total, desc=label)
+        if self._terminal or "ipykernel" in sys.modules:
+            with contextlib.suppress(ImportError, OSError):
+                self._tqdm = importlib.import_module("tqdm.auto").tqdm(total=total, desc=label)
 
     def add(self, count: int) -> None:
         """So many more are done."""
@@ -31,9 +41,13 @@ class Bar:
         if self._tqdm is not None:
             with contextlib.suppress(OSError, ValueError):
                 self._tqdm.update(count)
-        elif self._terminal and time.monotonic() - self._shown > 0.2:
-            self._shown = time.monotonic()
-            self._show("")
+        elif self._terminal:
+            if time.monotonic() - self._shown > 0.2:
+                self._shown = time.monotonic()
+                self._show("")
+        elif (passed := time.monotonic() - self._began) >= self._next:
+            self._next = min(passed * LATER, passed + LONGEST)
+            self._show("\n")
 
     def close(self) -> None:
         """The map has ended: the last line stays."""

@@ -39,8 +39,8 @@ class Blocks:
         cost: Callable[..., float] | None = None,
     ) -> None:
         self.cost = cost
-        #: A range is cut into ranges: of whatever length, they are sent as three numbers.
-        self.items: range | Iterator[Any] = items if type(items) is range else iter(items)
+        #: A range is cut into ranges, which are sent as three numbers.
+        self.source: range | Iterator[Any] = items if type(items) is range else iter(items)
         self.slots = slots
         self.fixed = size is not None
         self.size = size or 1
@@ -67,12 +67,12 @@ class Blocks:
         items: list[Any] = []
         block: list[Any] | range = items
         try:
-            if isinstance(self.items, range):
-                block, self.items = self.items[: self.size], self.items[self.size :]
+            if isinstance(self.source, range):
+                block, self.source = self.source[: self.size], self.source[self.size :]
                 # A few numbers are pickled sooner than a range.
                 block = block if len(block) > FEW else list(block)
             else:
-                items.extend(islice(self.items, self.size))
+                items.extend(islice(self.source, self.size))
             cost = 0.0 if self.cost is None else sum(map(float, map(self.cost, block)))
         except BaseException as error:
             self._end(error)

@@ -86,7 +86,7 @@ impl Engine {
         source: Py<PyAny>,
         options: &Bound<'_, PyDict>,
     ) -> PyResult<Map> {
-        let code = Code::new(Parts::from_python(code)?);
+        let code = Code::new(Parts::from_python(code, 0)?);
         self.with(|pool| {
             let call = set(pool.call_chunks_with(&code, run_map), options)?;
             let source = Source { next: source, left: setting(options, "total")? };
@@ -122,7 +122,7 @@ impl Engine {
         callback: Py<PyAny>,
         options: &Bound<'_, PyDict>,
     ) -> PyResult<Submitted> {
-        let parts = Parts::from_python(parts)?;
+        let parts = Parts::from_python(parts, 0)?;
         self.with(|pool| {
             let call = set(pool.call_chunks(run_submitted), options)?;
             let future = call.submit(parts).map_err(|error| raised(py, &error))?;

@@ -38,7 +38,7 @@ impl Iterator for Source {
                 else {
                     return Ok(None);
                 };
-                Ok(Some(Items { first, cost, parts: Parts::from_python(&parts)? }))
+                Ok(Some(Items { first, cost, parts: Parts::from_python(&parts, size_of::<u64>())? }))
             });
             // The callable keeps its errors to itself; one of the conversion is told by Python's last resort.
             block.unwrap_or_else(|error: PyErr| {

@@ -12,8 +12,16 @@ use pyo3::{
 use rankpool::{Block, Scattered};
 use serde::{Deserialize, Serialize};
 
-/// Buffers of this size are sent from where Python has them; smaller ones are copied.
+/// Buffers of this size are sent from the `bytes` that Python has made of them; smaller ones are copied.
 const LARGE: usize = 1 << 16;
+
+/// Numbers in memory that Python allocates begin at a multiple of this, and so must those of an array: on others numpy is
+/// slow, and adds up in another order.
+const ALIGNMENT: usize = 16;
+
+/// What a message has before a pickle and between it and the first buffer, beside what comes before [`Parts`]: three
+/// lengths.
+const BESIDE: usize = 24;
 
 /// The pickle first, then its buffers.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -36,7 +44,7 @@ pub(crate) struct Handle(pub(crate) Scattered<Held>);
 
 impl Held {
     pub(crate) fn from_python(parts: &Bound<'_, PyList>) -> PyResult<Held> {
-        Ok(Held { blocks: Parts::from_python(parts)?.blocks, object: OnceLock::new() })
+        Ok(Held { blocks: Parts::from_python(parts, 0)?.blocks, object: OnceLock::new() })
     }
 
     fn object<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
@@ -50,13 +58,20 @@ impl Held {
 }
 
 impl Parts {
-    /// Of a list of `bytes`, and of the [`Handle`]s of the scattered values that the pickle names by their places.
-    pub(crate) fn from_python(list: &Bound<'_, PyList>) -> PyResult<Parts> {
+    /// Of a list of `bytes`, and of the [`Handle`]s of the scattered values that the pickle names by their places; in a
+    /// message, so many bytes of a task's item come before them.
+    pub(crate) fn from_python(list: &Bound<'_, PyList>, before: usize) -> PyResult<Parts> {
         let mut parts = Parts::default();
         for part in list.iter() {
             match part.cast_into::<PyBytes>() {
                 Ok(part) if part.as_bytes().len() < LARGE => {
-                    parts.blocks.push(part.as_bytes().to_vec().into())
+                    let mut bytes = part.as_bytes().to_vec();
+                    if parts.blocks.is_empty() && list.len() > 1 {
+                        // The first buffer comes to lie where an array may. What follows a pickle's end is not read.
+                        let end = before + BESIDE + bytes.len();
+                        bytes.resize(bytes.len() + end.next_multiple_of(ALIGNMENT) - end, 0);
+                    }
+                    parts.blocks.push(bytes.into())
                 }
                 Ok(part) => parts.blocks.push(Bytes::from_owner(PyBackedBytes::from(part)).into()),
                 Err(other) => parts.scattered.push(other.into_inner().cast::<Handle>()?.get().0.clone()),
@@ -66,8 +81,8 @@ impl Parts {
     }
 
     /// The pickle as `bytes`, the buffers as memory that may be written to, as unpickled arrays may, and the scattered
-    /// values as a tuple, if there are any. The buffers are copied: results that a program keeps lie with what else it
-    /// has then, and when it drops them, the next ones take their place.
+    /// values as a tuple, if there are any. The buffers are copied into Python's heap, where the next results reuse the
+    /// memory of those that are dropped.
     pub(crate) fn to_python<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         self.with_scattered(to_python(py, &self.blocks)?)
     }
@@ -102,19 +117,23 @@ fn to_python<'py>(py: Python<'py>, blocks: &[Block<u8>]) -> PyResult<Bound<'py, 
 
 /// A buffer as memory that may be written to: where it lies, if it can.
 fn writable(py: Python<'_>, buffer: Block<u8>) -> PyResult<Bound<'_, PyAny>> {
-    static AS_ARRAY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    static AS_ARRAY: PyOnceLock<Option<Py<PyAny>>> = PyOnceLock::new();
+    let aligned = buffer.as_ptr().addr().is_multiple_of(ALIGNMENT);
     // The first array that a worker gets may be what loads numpy.
     let loaded = || py.import("sys")?.getattr("modules")?.contains("numpy");
-    if buffer.len() < LARGE || (AS_ARRAY.get(py).is_none() && !loaded()?) {
-        return Ok(PyByteArray::new(py, &buffer).into_any());
+    if buffer.len() >= LARGE && aligned && (AS_ARRAY.get(py).is_some() || loaded()?) {
+        let found = || py.import("numpy").and_then(|numpy| numpy.getattr("asarray")).ok().map(Bound::unbind);
+        if let Some(as_array) = AS_ARRAY.get_or_init(py, found) {
+            let mut bytes = BytesMut::from(buffer);
+            let memory = Memory { address: bytes.as_mut_ptr().addr(), bytes };
+            return Ok(PyMemoryView::from(&as_array.bind(py).call1((memory,))?)?.into_any());
+        }
     }
-    let as_array = AS_ARRAY.import(py, "numpy", "asarray")?;
-    let mut bytes = BytesMut::from(buffer);
-    let memory = Memory { address: bytes.as_mut_ptr() as usize, bytes };
-    Ok(PyMemoryView::from(&as_array.call1((memory,))?)?.into_any())
+    Ok(PyByteArray::new(py, &buffer).into_any())
 }
 
-/// Memory that came from another process, for whoever unpickles it. The Python of 3.9 lends it by numpy alone.
+/// Memory that came from another process, for whoever unpickles it. In the stable interface of Python 3.9, numpy's
+/// protocol is the only one that lends memory that may be written to.
 #[pyclass(frozen, module = "rankpool._rankpool")]
 struct Memory {
     address: usize,
@@ -131,7 +150,7 @@ impl Memory {
         interface.set_item("version", 3)?;
         interface.set_item("typestr", "|u1")?;
         interface.set_item("shape", (self.bytes.len(),))?;
-        // Not for reading alone. It lives as long as this object, which the array keeps.
+        // `false`: it may be written to. It lives as long as this object, which the array keeps.
         interface.set_item("data", (self.address, false))?;
         Ok(interface)
     }

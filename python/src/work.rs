@@ -111,7 +111,7 @@ fn run_block<A: serde::de::DeserializeOwned>(
 fn end<A>(outcome: &Bound<'_, PyAny>, tasks: &mut Tasks<'_, A, Results>) -> PyResult<()> {
     if outcome.get_item(0)?.extract()? {
         let nanos = outcome.get_item(1)?.extract()?;
-        let parts = Parts::from_python(outcome.get_item(2)?.cast::<PyList>()?)?;
+        let parts = Parts::from_python(outcome.get_item(2)?.cast::<PyList>()?, size_of::<u64>())?;
         tasks.give(Results { nanos, parts });
     } else {
         let message: String = outcome.get_item(1)?.extract()?;

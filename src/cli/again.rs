@@ -27,14 +27,12 @@ impl Extent {
         }
     }
 
-    /// The last words of a run that was stopped.
-    pub(super) fn last_words(&self, progress: &Progress, way_on: Option<&str>) -> String {
+    /// The last words of a run that was stopped: the way on, or else what would have kept it.
+    pub(super) fn last_words(&self, progress: &Progress, way_on: Result<&str, &str>) -> String {
         let done = self.tell(progress);
         match way_on {
-            Some(command) => format!("{done}; {command}"),
-            None => {
-                format!("{done}, and nothing was kept: with an --output or a --journal a run can be resumed")
-            }
+            Ok(command) => format!("{done}; {command}"),
+            Err(keep) => format!("{done}, and nothing was kept: {keep} a run can be resumed"),
         }
     }
 }
@@ -97,10 +95,10 @@ mod tests {
     fn the_last_words_tell_how_far_the_run_came() {
         let extent = Extent::default();
         let progress = Progress { done: 70, failed: 2, ..Progress::default() };
-        assert_eq!(extent.last_words(&progress, Some("go on")), "72 tasks are done; go on");
+        assert_eq!(extent.last_words(&progress, Ok("go on")), "72 tasks are done; go on");
         extent.to_run.store(150, Ordering::Relaxed);
         extent.known.store(50, Ordering::Relaxed);
-        let words = extent.last_words(&progress, None);
+        let words = extent.last_words(&progress, Err("with a --journal"));
         assert!(words.starts_with("122 of 200 tasks are done, and nothing was kept"), "{words}");
     }
 }

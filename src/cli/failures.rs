@@ -65,11 +65,13 @@ impl Failures {
 
     /// A line for each of at most `most` kinds of failures, the most frequent first.
     pub(super) fn lines(&self, most: usize) -> Vec<String> {
-        let shown = if self.by_message.len() > most {
-            shortened(&self.by_message, most)
-        } else {
-            self.by_message.clone()
-        };
+        let mut shown = self.by_message.clone();
+        if shown.len() > most {
+            shown = without_numbers(&shown);
+        }
+        if shown.len() > most {
+            shown = shortened(&shown, most);
+        }
         let mut shown: Vec<(&String, &Alike)> = shown.iter().collect();
         shown.sort_by_key(|(_, alike)| std::cmp::Reverse(alike.count));
         let line = |(message, alike): &(&String, &Alike)| {
@@ -84,6 +86,34 @@ impl Failures {
         };
         shown.iter().map(line).collect()
     }
+}
+
+/// Messages that differ in numbers alone become one.
+fn without_numbers(messages: &BTreeMap<String, Alike>) -> BTreeMap<String, Alike> {
+    let mut alike: BTreeMap<String, Vec<&String>> = BTreeMap::new();
+    messages.keys().for_each(|message| alike.entry(pattern(message)).or_default().push(message));
+    let one = |(pattern, group): (String, Vec<&String>)| {
+        let mut all = Alike::default();
+        for message in &group {
+            all.add(&messages[*message]);
+            all.is_beginning |= messages[*message].is_beginning;
+        }
+        (if let [message] = group[..] { message.clone() } else { pattern }, all)
+    };
+    alike.into_iter().map(one).collect()
+}
+
+/// The message with one sign in the place of each number.
+pub(super) fn pattern(message: &str) -> String {
+    let mut pattern = String::with_capacity(message.len());
+    for c in message.chars() {
+        match c {
+            '0'..='9' if pattern.ends_with('#') => {}
+            '0'..='9' => pattern.push('#'),
+            c => pattern.push(c),
+        }
+    }
+    pattern
 }
 
 /// At most `most` entries: neighbours in the alphabet become one, those with the longest common beginning first.
@@ -146,15 +176,35 @@ mod tests {
     }
 
     #[test]
-    fn messages_that_differ_in_their_ends_have_their_common_beginning() {
-        let failures = failures((0..1000).map(|task| match task % 2 {
+    fn messages_that_differ_in_numbers_are_one_line() {
+        let failures = failures((0..60).map(|task| match task % 2 {
             0 => format!("cannot open run-{task:04}.dat: no such file"),
-            _ => format!("the integral of {task} diverges"),
+            _ => format!("step {task} of 60 went wrong"),
+        }));
+        let mut lines = failures.lines(5);
+        lines.sort();
+        assert_eq!(
+            lines,
+            [
+                "30 failed (task 0, 2, 4, 6, 8, ...): cannot open run-#.dat: no such file",
+                "30 failed (task 1, 3, 5, 7, 9, ...): step # of # went wrong"
+            ]
+        );
+    }
+
+    #[test]
+    fn messages_that_differ_in_their_ends_have_their_common_beginning() {
+        let name = |task: u64| -> String {
+            task.to_string().bytes().map(|digit| char::from(digit - b'0' + b'a')).collect()
+        };
+        let failures = failures((0..1000).map(|task| match task % 2 {
+            0 => format!("cannot open run-{}.dat: no such file", name(task)),
+            _ => format!("the integral of {} diverges", name(task)),
         }));
         let lines = failures.lines(5);
         assert!(lines.len() <= 5, "{lines:#?}");
         assert!(
-            lines.iter().all(|line| line.contains("cannot open run-0") || line.contains("the integral of"))
+            lines.iter().all(|line| line.contains("cannot open run-") || line.contains("the integral of"))
         );
         let told: u64 =
             lines.iter().map(|line| line.split(' ').next().unwrap().parse::<u64>().unwrap()).sum();

@@ -185,7 +185,7 @@ fn command_line(jobs: &Jobs) -> ExitCode {
     let called = std::iter::once(program().into()).chain(launch::arguments());
     let matches = match command(jobs).try_get_matches_from(called) {
         Ok(matches) => matches,
-        Err(error) => return refuse(&error, &command(jobs), jobs),
+        Err(error) => return refuse(error, &command(jobs), jobs),
     };
     let ended = match matches.subcommand() {
         Some((
@@ -292,12 +292,17 @@ fn print_styled(text: &clap::builder::StyledStr) -> Result<(), Error> {
 }
 
 /// Says what is wrong with the command line, once for all ranks; help and version are no errors.
-fn refuse(error: &clap::Error, command: &Command, jobs: &Jobs) -> ExitCode {
+fn refuse(mut error: clap::Error, command: &Command, jobs: &Jobs) -> ExitCode {
     let first = launch::is_first(launch::variable);
     if !first && error.use_stderr() {
         launch::leave_the_word_to_rank_0();
     }
     let mut code = if error.use_stderr() { launch::EXIT_USAGE } else { launch::EXIT_DONE };
+    let meant = meant_job(&error, jobs);
+    if meant.is_some() {
+        // A command that looks like the word is not what was meant.
+        error.remove(ContextKind::SuggestedSubcommand);
+    }
     if first {
         let text = if error.kind() == ClapErrorKind::DisplayVersion {
             version::of(jobs.version).into()
@@ -306,13 +311,13 @@ fn refuse(error: &clap::Error, command: &Command, jobs: &Jobs) -> ExitCode {
         };
         if error.use_stderr() {
             say(text.to_string().trim_end());
-            if let Some(meant) = meant_job(error, jobs) {
+            if let Some(meant) = meant {
                 say(&format!("{}: did you mean `{} {meant}`?", program(), program()));
             }
-            if lacks_dashes(error, command) {
+            if lacks_dashes(&error, command) {
                 say(&format!("{}: the program and its arguments stand behind --", program()));
             }
-            if let Some(variable) = variables::blamed(error, command) {
+            if let Some(variable) = variables::blamed(&error, command) {
                 say(&format!("{}: {variable}", program()));
             }
         } else if let Err(error) = print_styled(&text) {

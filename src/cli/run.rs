@@ -127,11 +127,12 @@ fn start<J: Job + Args>(matches: &ArgMatches) -> Result<ExitCode, Error> {
     launch::look_at_code_file();
     tracing::info!("process {} has {} workers, mode {}", std::process::id(), pool.num_workers(), pool.mode());
     let extent = Arc::new(Extent::default());
-    let way = flags.files.has_journal().then(|| way_on(J::NAME, false));
+    let way =
+        if flags.files.has_journal() { Ok(way_on(J::NAME, false)) } else { Err(flags.files.what_keeps()) };
     signals::stop_by(pool.stopper());
     signals::last_words({
         let (extent, way, told) = (extent.clone(), way.clone(), pool.told_progress());
-        move || extent.last_words(&lock(&told), way.as_deref())
+        move || extent.last_words(&lock(&told), way.as_deref().map_err(|keeps| *keeps))
     });
     slips(&command::<J>()).iter().for_each(|slip| progress::print(slip));
     tell_idle_nodes(&pool);
@@ -149,7 +150,11 @@ fn start<J: Job + Args>(matches: &ArgMatches) -> Result<ExitCode, Error> {
             let error_word = if error.kind() == ErrorKind::Stopped { "stopped" } else { "error" };
             say(&format!("{}: {error_word}: {}: {error}", program(), J::NAME));
             if error.kind() == ErrorKind::Stopped {
-                say(&format!("{}: {}", program(), extent.last_words(&pool.progress(), way.as_deref())));
+                say(&format!(
+                    "{}: {}",
+                    program(),
+                    extent.last_words(&pool.progress(), way.as_deref().map_err(|keeps| *keeps))
+                ));
             }
             error.exit_code().into()
         }
@@ -236,6 +241,11 @@ fn supervised<J: Job>(
         teller.close(&report, pool);
         if flags.files.has_journal() && report.failed + report.not_run > 0 {
             say(&format!("  {}", way_on(J::NAME, report.failed > 0)));
+        } else if report.failed > 0 {
+            say(&format!(
+                "  nothing was kept: {} the failed tasks can be run again",
+                flags.files.what_keeps()
+            ));
         }
     }
     // What was said stands before the report where both go to one terminal; so does what tasks have printed.

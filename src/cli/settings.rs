@@ -254,6 +254,16 @@ impl Files {
         !self.keep.no_journal && (self.keep.output.is_some() || self.keep.journal.is_some())
     }
 
+    /// What it takes for a run to be resumed.
+    pub(super) fn what_keeps(&self) -> &'static str {
+        let keep = &self.keep;
+        if keep.no_journal && (keep.output.is_some() || keep.journal.is_some()) {
+            "without --no-journal"
+        } else {
+            "with an --output or a --journal"
+        }
+    }
+
     /// A file that both would write.
     pub(super) fn shared_with(&self, other: &Files) -> Option<&Named> {
         let both = |one: &'_ Option<Named>, other: &Option<Named>| one.is_some() && one == other;

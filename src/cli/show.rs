@@ -5,7 +5,11 @@ use std::process::ExitCode;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use serde_json::{Map, Value, json};
 
-use super::{examples, out, show_journal, variables::unreadable};
+use super::{
+    examples, out,
+    show_journal::{self, file_or_journal},
+    variables::unreadable,
+};
 use crate::{
     error::{Error, ErrorKind},
     paths::Named,
@@ -41,7 +45,8 @@ pub(super) fn command() -> Command {
 }
 
 pub(super) fn execute(matches: &ArgMatches) -> Result<ExitCode, Error> {
-    let flags = Flags::from_arg_matches(matches).map_err(unreadable)?;
+    let mut flags = Flags::from_arg_matches(matches).map_err(unreadable)?;
+    flags.file = file_or_journal(&flags.file)?;
     let (shown, tell): (Value, fn(&Value) -> String) = match show_journal::examine(&flags.file)? {
         Some(shown) => (shown, show_journal::tell),
         None => (examine(&flags)?, tell),
@@ -175,8 +180,9 @@ fn said(parameters: &Value) -> Option<Value> {
         Value::String(text) if text.is_empty() => None,
         Value::Array(values) if values.is_empty() => None,
         Value::Object(values) => {
-            let said = values.iter().filter_map(|(name, value)| Some((name.clone(), said(value)?)));
-            Some(Value::Object(said.collect())).filter(|said| *said != Value::Object(Map::new()))
+            let told = values.iter().filter_map(|(name, value)| Some((name.clone(), said(value)?)));
+            let told: Map<_, _> = told.collect();
+            (!told.is_empty()).then_some(Value::Object(told))
         }
         value => Some(value.clone()),
     }
@@ -188,7 +194,7 @@ fn tell(shown: &Value) -> String {
     let [job, done, failed, not_run] = ["job", "done", "failed", "not_run"].map(|name| text(&shown[name]));
     let mut out = format!("{job}: {} tasks: {done} ok, {failed} failed, {not_run} not run\n", shown["tasks"]);
     let parameters = said(&shown["parameters"]).unwrap_or_else(|| Value::Object(Map::new()));
-    out += &format!("  {:16} {parameters}\n", "parameters");
+    out += &format!("  {:16} {}\n", "parameters", text(&parameters));
     for name in ["seed", "mode", "ranks", "workers", "children", "slots", "hosts", "mpi_library"] {
         out += &format!("  {name:16} {}\n", text(&shown[name]));
     }

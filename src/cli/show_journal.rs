@@ -14,6 +14,16 @@ use crate::{
     store::journal::{Overview, Subject},
 };
 
+/// The file itself; where it is not there yet, its journal.
+///
+/// # Errors
+/// When the file's folder cannot be found.
+pub(super) fn file_or_journal(file: &Named) -> Result<Named, Error> {
+    let beside = file.beside(".journal");
+    let its_own = file.site()?.exists || !beside.site()?.exists;
+    Ok(if its_own { file.clone() } else { beside })
+}
+
 /// What is shown of a journal; `None` for another file.
 pub(super) fn examine(path: &Named) -> Result<Option<Value>, Error> {
     let Some(Overview { identity, session, done, failed, failures, damage, in_use }) =

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     examples, out, plot,
-    values::{chunk, count_from_1},
+    values::{chunk, count_from_1, duration},
     variables::unreadable,
 };
 use crate::{
@@ -92,7 +92,8 @@ fn workers(text: &str) -> Result<u32, String> {
 }
 
 fn time(text: &str) -> Result<f64, String> {
-    nanos(text).ok_or_else(|| "expected a time with its unit, as in 1.5us or 10ms".into())
+    let of_a_run = || duration(text).ok().map(|time| 1e9 * time.as_secs_f64());
+    nanos(text).or_else(of_a_run).ok_or_else(|| "expected a time, as in 1.5us, 10ms or 90s".into())
 }
 
 fn overhead(text: &str) -> Result<Overhead, String> {

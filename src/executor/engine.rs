@@ -115,9 +115,9 @@ impl Engine {
     pub(super) fn run(mut self) -> Result<(), Error> {
         let mut news = Vec::new();
         sleep_exactly();
-        if !self.fabric.wakes() {
-            // Workers that wake this thread wait from then on, and leave it their CPU. If it took the CPU from them at
-            // once, a task on a single CPU would take two thirds longer.
+        if !self.fabric.works_here() {
+            // A worker thread that wakes the engine soon waits, and its CPU is free then. An engine that took the CPU at
+            // once would make a task on a single CPU take two thirds longer.
             run_promptly();
         }
         loop {

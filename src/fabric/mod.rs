@@ -194,6 +194,11 @@ pub(crate) trait Fabric {
         false
     }
 
+    /// Whether all workers are threads of this process.
+    fn works_here(&self) -> bool {
+        false
+    }
+
     /// Leaves the workers.
     ///
     /// # Errors

@@ -104,6 +104,10 @@ impl Fabric for Threads {
         true
     }
 
+    fn works_here(&self) -> bool {
+        true
+    }
+
     fn give_up(&mut self, _: u32) {}
 
     fn expected(&self) -> usize {

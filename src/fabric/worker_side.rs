@@ -63,7 +63,7 @@ pub(crate) fn serve_remote<L: Link>(
         // Spawned workers could not know it before; others have been told by their parent, or have found out.
         launch::limit_library_threads(welcome.workers_on_host * welcome.threads);
     }
-    launch::keep_freed_memory(launch::WORKER_KEEPS);
+    launch::keep_freed_memory();
     let_out_from_now();
     let board = Arc::new(Board::new(welcome.threads));
     let connected = lifeline::connect(&welcome.lifeline, welcome.token, welcome.number, board.clone());

@@ -95,11 +95,21 @@ pub(super) fn provenance(kept: &Kept, pool: &Executor, report: &Report) -> Vec<(
         ("mpi_library", text(&mpi_library(pool))),
         ("started", text(&time_of_day(kept.identity.began))),
         ("ended", text(&time_of_day(now()))),
-        ("command_line", text(&command.join(" "))),
+        ("command_line", text(&typed(&command))),
         ("tasks", Attribute::Whole(report.tasks)),
         ("wall_s", Attribute::Real(report.wall_s)),
         ("report", text(&serde_json::to_string(report).unwrap_or_default())),
     ]
+}
+
+/// The words of a command as a shell takes them.
+fn typed(words: &[String]) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./-".contains(c);
+    let quoted = |word: &String| match word {
+        word if !word.is_empty() && word.chars().all(plain) => word.clone(),
+        word => format!("'{}'", word.replace('\'', "'\\''")),
+    };
+    words.iter().map(quoted).collect::<Vec<_>>().join(" ")
 }
 
 /// The MPI library, of a run that used one.
@@ -114,4 +124,16 @@ fn mpi_library(pool: &Executor) -> String {
 #[cfg(not(feature = "mpi"))]
 fn mpi_library(_: &Executor) -> String {
     String::new()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_line_can_be_given_to_a_shell_again() {
+        let words = ["rankpool", "exec", "--", "sh", "-c", "echo \"it's\" {}", ""];
+        let typed = typed(&words.map(str::to_string));
+        assert_eq!(typed, r#"rankpool exec -- sh -c 'echo "it'\''s" {}' ''"#);
+    }
 }

@@ -136,9 +136,10 @@ fn greet(kept: &Kept, options: &Options, ui: &dyn Ui) {
     if let Some(journal) = &kept.journal {
         journal.damage.iter().for_each(|damage| ui.say(damage));
         let queue = journal.queue();
-        ui.before_stop(Box::new(move || match queue.commit() {
-            Ok(()) => tracing::warn!("what is done is in the journal; --resume goes on"),
-            Err(error) => tracing::error!("{error}"),
+        ui.before_stop(Box::new(move || {
+            if let Err(error) = queue.commit() {
+                tracing::error!("{error}");
+            }
         }));
     }
     if options.keep.resume {

@@ -19,6 +19,8 @@ mod recovery;
 mod siblings;
 mod surroundings;
 
+#[cfg(target_env = "gnu")]
+use std::sync::atomic::AtomicI32;
 use std::{
     cell::Cell,
     ffi::OsStr,
@@ -27,7 +29,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
 };
 
@@ -44,13 +46,11 @@ pub(crate) use gpus::{gpus, visible_gpus};
 #[cfg(feature = "cli")]
 pub(crate) use itself::{Loaded, again, set_loaded, words};
 pub(crate) use itself::{arguments, loaded_worker, program};
-#[cfg(feature = "cli")]
-pub(crate) use leave::ends_the_run;
 #[cfg(feature = "mpi")]
 pub(crate) use leave::mpi_is_finalised;
 pub(crate) use leave::{
-    at_exit, end_orphaned, end_run, exit, exit_now, forget_old_code, leave_code, leave_the_word_to_rank_0,
-    tell_code,
+    at_exit, end_orphaned, end_run, ends_the_run, exit, exit_now, forget_old_code, leave_code,
+    leave_the_word_to_rank_0, tell_code,
 };
 #[cfg(feature = "mpi")]
 pub(crate) use library_threads::workers_here;
@@ -242,29 +242,28 @@ pub(crate) fn random_token() -> io::Result<[u8; 16]> {
     Ok(token)
 }
 
-/// How much freed memory a worker and a leader keep at the end of each heap: there are many of them on a host.
-pub(crate) const WORKER_KEEPS: usize = 64 << 20;
-/// And rank 0, which a program may have run the same map again and again.
-pub(crate) const RANK_0_KEEPS: usize = 256 << 20;
+/// Bytes of freed memory that the allocator keeps at the end of each heap of a worker: there are many workers on a host.
+#[cfg(target_env = "gnu")]
+const WORKER_KEEPS: libc::c_int = 64 << 20;
+/// The same of rank 0, which is alone. Many programs run the same map again and again.
+#[cfg(target_env = "gnu")]
+const RANK_0_KEEPS: libc::c_int = 256 << 20;
 
 /// What the allocator keeps: 0 until it is told.
 #[cfg(target_env = "gnu")]
 static KEPT: AtomicI32 = AtomicI32::new(0);
 
-/// Lets the allocator keep this many bytes of freed memory, or more if it was told so before, instead of giving them
-/// back to the kernel, which would have to clear every page of the next block: for blocks of 1 MiB that costs more than
-/// to send them. Only glibc's allocator has and needs it.
-pub(crate) fn keep_freed_memory(bytes: usize) {
+/// Lets the allocator keep freed memory instead of giving it back to the kernel, which would have to clear every page
+/// of the next block: for blocks of 1 MiB that costs more than to send them. Only glibc's allocator has and needs it.
+pub(crate) fn keep_freed_memory() {
     #[cfg(target_env = "gnu")]
     // SAFETY: mallopt may be called at any time; it takes numbers, and refuses what it does not know.
     unsafe {
-        let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
-        let bytes = KEPT.fetch_max(bytes, Ordering::Relaxed).max(bytes);
+        let bytes = if ends_the_run() { RANK_0_KEEPS } else { WORKER_KEEPS };
+        KEPT.store(bytes, Ordering::Relaxed);
         libc::mallopt(libc::M_MMAP_THRESHOLD, 32 << 20);
         libc::mallopt(libc::M_TRIM_THRESHOLD, bytes);
     }
-    #[cfg(not(target_env = "gnu"))]
-    let _ = bytes;
 }
 
 /// Gives all freed memory back to the kernel, which takes milliseconds: for the time after a burst. What other

@@ -29,7 +29,7 @@ pub(crate) fn strand_launcher() {
     );
 }
 
-/// Has the exit code told at the end of this program, if it is rank 0 and there is anybody to tell; see
+/// Has the end of this program told, if it is rank 0 and there is anybody to tell; see
 /// [`tell_code`](super::tell_code).
 pub(crate) fn watch_exit_code() {
     let wanted = super::code_file::is_wanted();

@@ -51,10 +51,7 @@ impl Siblings {
         let variable = super::variable;
         let launch = variable("PMIX_SERVER_TMPDIR");
         let world = variable("PMIX_NAMESPACE").unwrap_or_default();
-        let rank_0 = match variable("OMPI_PARENT_PORT") {
-            Some(port) => rank_at(&port, &world),
-            None => Some((world.clone(), 0)),
-        };
+        let rank_0 = rank_0_of(&world);
         let size = variable("OMPI_COMM_WORLD_LOCAL_SIZE").and_then(|size| size.parse().ok()).unwrap_or(0);
         let mut siblings = Siblings {
             launch,
@@ -176,6 +173,19 @@ impl std::fmt::Display for Gone {
                 write!(f, "a worker that was to be spawned on {host} did not appear, or ended at once")
             }
         }
+    }
+}
+
+/// The name of rank 0's world, where the environment tells it.
+pub(super) fn world_of_rank_0() -> Option<String> {
+    rank_0_of(&super::variable("PMIX_NAMESPACE")?).map(|(world, _)| world)
+}
+
+/// Rank 0 of a run that a process of this world belongs to, where the environment tells it.
+fn rank_0_of(world: &str) -> Option<Name> {
+    match super::variable("OMPI_PARENT_PORT") {
+        Some(port) => rank_at(&port, world),
+        None => Some((world.to_string(), 0)),
     }
 }
 

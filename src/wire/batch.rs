@@ -105,7 +105,7 @@ impl Batch {
         }
     }
 
-    /// Lets go of the memory once the last value is decoded: a large block in it may be alone with it then.
+    /// Lets go of the memory, so that a large block that was decoded may be alone in it. Nothing can be decoded any more.
     pub(crate) fn let_go(&mut self) {
         self.bytes = Bytes::new().into();
     }

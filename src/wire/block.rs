@@ -103,9 +103,8 @@ impl From<Bytes> for Block<u8> {
     }
 }
 
-/// The bytes as memory that may be changed: where they lie if they are alone there, else a copy. Those that a task of
-/// [`call_chunks`](crate::Executor::call_chunks) takes are alone if its item is the last of its chunk, half of the message
-/// that it came in, or more, and was sent from another process.
+/// The bytes as memory that may be changed: where they lie if they are alone there, else a copy. In the last item of a
+/// chunk, as [`call_chunks`](crate::Executor::call_chunks) takes it, a block that is most of its message is alone.
 ///
 /// ```
 /// let bytes = bytes::BytesMut::from(rankpool::Block::from(vec![7; 1 << 20]));

@@ -73,7 +73,7 @@ pub(super) struct Seat<'a> {
     pub(super) around: &'a mut dyn Surroundings,
 }
 
-/// Runs a chunk, which has no items then; also tells when it began and when it ended.
+/// Takes the items out of a chunk and runs it; also tells when it began and when it ended.
 pub(super) fn run_message(
     chunk: &mut ChunkMessage,
     shared: AtHand,
@@ -147,8 +147,8 @@ impl ChunkRun<'_> {
         self.items.len()
     }
 
-    /// Task `k` has its item.
-    pub(super) fn has_item(&mut self, k: usize) {
+    /// Task `k` has taken its item: behind the last one nobody needs the message that it came in.
+    pub(super) fn item_is_taken(&mut self, k: usize) {
         if k + 1 == self.items.len() {
             self.items.let_go();
         }

@@ -113,7 +113,7 @@ impl<A: DeserializeOwned, R, N: Numbering, K: Sink<R>> Chunk<A, R> for Course<'_
 
     fn item(&mut self) -> Result<A, CodecError> {
         let item = N::item(self.run, self.ended);
-        self.run.has_item(self.ended);
+        self.run.item_is_taken(self.ended);
         item
     }
 

@@ -100,7 +100,7 @@ fn stopped(way: &Way, signal: Signal) {
     assert!(ended.code != 0 && ended.took < Duration::from_secs(30), "{ended:?}");
     if way.1 == 0 {
         assert_eq!(ended.code, 75, "{ended:?}");
-        assert_told(&ended, &["what is done is in the journal; --resume goes on"]);
+        assert_told(&ended, &["of 6 tasks are done; go on with: "]);
     }
     assert!(folder.names().contains(&"o.journal".to_string()), "{:?}", folder.names());
 }

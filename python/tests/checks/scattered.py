@@ -65,22 +65,39 @@ def a_scattered_value_serves_several_calls(pool: Executor) -> None:
 kept: list[numpy.ndarray] = []
 
 
-def spoiled(number: int, array: numpy.ndarray, other: numpy.ndarray) -> tuple[float, float, bool]:
-    found = float(array.sum()), float(other.sum())
-    array[:] = other[:] = -1
+def spoiled(number: int, array: numpy.ndarray) -> tuple[float, bool, bool, bool]:
+    found = float(array.sum())
+    array[:] = -1
     if task().attempt == 1:
         raise ValueError(number)
     kept.append(array)  # Its memory is not used again for the next ones.
-    return (*found, all(float(seen.sum()) == -seen.size for seen in kept))
+    whole = all(float(seen.sum()) == -seen.size for seen in kept)
+    return found, whole, array.flags.aligned, stays(array)
+
+
+def stays(array: numpy.ndarray) -> bool:
+    """Whether an array lies where it arrived."""
+    return isinstance(array.base, memoryview) and isinstance(array.base.obj, numpy.ndarray)
 
 
 def what_a_task_does_to_its_arrays_is_seen_by_nobody_else(pool: Executor) -> None:
-    for size in (1000, 10_000, 200_000):  # Inside the pickle, beside it, and a message by itself.
-        arrays = [numpy.full(size, float(number)) for number in range(12)]
-        seen = pool.map(spoiled, range(12), arrays, reversed(arrays), retries=1)
-        wanted = [(float(size * number), float(size * (11 - number)), True) for number in range(12)]
-        assert list(seen) == wanted, size
-        assert all(float(array[0]) == number for number, array in enumerate(arrays))
+    for size in (1000, 10_000, 200_000):  # Inside the pickle, beside it, and many times its size.
+        for chunksize in (1, 3):
+            arrays = [numpy.full(size, float(number)) for number in range(12)]
+            seen = list(pool.map(spoiled, range(12), arrays, retries=1, chunksize=chunksize))
+            assert [found[0] for found in seen] == [float(size * number) for number in range(12)], size
+            assert all(whole and aligned for _, whole, aligned, _ in seen), seen
+            assert all(float(array[0]) == number for number, array in enumerate(arrays))
+            if size == 200_000 and chunksize == 1 and pool.mode != "serial":
+                assert all(stay for *_, stay in seen), seen
+
+
+def numbers_are_added_up_in_the_same_order_wherever_they_lie(pool: Executor) -> None:
+    array = numpy.random.default_rng(4).standard_normal(200_000)
+    for chunksize in (1, 2):
+        sums = list(pool.map(numpy.sum, [array] * 4, chunksize=chunksize))
+        sums.append(pool.submit(numpy.sum, array).result())
+        assert {total.hex() for total in map(float, sums)} == {float(array.sum()).hex()}
 
 
 def arrays_come_back_with_the_same_bits(pool: Executor) -> None:
@@ -114,6 +131,7 @@ CHECKS = [
     a_scattered_value_serves_several_calls,
     arrays_come_back_with_the_same_bits,
     what_a_task_does_to_its_arrays_is_seen_by_nobody_else,
+    numbers_are_added_up_in_the_same_order_wherever_they_lie,
     an_array_in_a_closure,
     large_values,
 ]

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::store::file::ErrorEntry;
+use crate::{cli::failures::pattern, store::file::ErrorEntry};
 
 /// Messages that are told; of the rest only how many there are.
 const TOLD: usize = 12;
@@ -42,19 +42,6 @@ pub(super) fn by_message(attempts: &[ErrorEntry]) -> (Vec<Group>, usize) {
     let rest = groups.iter().skip(TOLD).map(|group| group.attempts).sum();
     groups.truncate(TOLD);
     (groups, rest)
-}
-
-/// The message with one sign in the place of each number.
-fn pattern(message: &str) -> String {
-    let mut pattern = String::with_capacity(message.len());
-    for c in message.chars() {
-        match c {
-            '0'..='9' if pattern.ends_with('#') => {}
-            '0'..='9' => pattern.push('#'),
-            c => pattern.push(c),
-        }
-    }
-    pattern
 }
 
 #[cfg(test)]

@@ -71,12 +71,12 @@ fn slowest(subject: &Subject) -> Result<Vec<Slow>, Error> {
     chunks.sort_by(|(a, _), (b, _)| b.slowest_s.total_cmp(&a.slowest_s));
     chunks.truncate(SLOWEST);
     let tasks: Vec<u64> = chunks.iter().map(|(row, _)| row.slowest).collect();
-    let mut inputs = subject.inputs(&tasks)?;
+    let inputs = subject.inputs(&tasks)?;
     let slow = |(row, host): &(crate::store::TraceRow, String)| Slow {
         task: row.slowest,
         seconds: row.slowest_s,
         place: format!("rank {} on {host}", row.rank),
-        input: inputs.remove(&row.slowest),
+        input: inputs.get(&row.slowest).cloned(),
     };
     Ok(chunks.into_iter().map(slow).collect())
 }

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::marks::{self, Mark};
 use crate::{
+    cli::show_journal::file_or_journal,
     error::{Error, ErrorKind},
     paths::Named,
     store::{
@@ -65,11 +66,10 @@ impl Subject {
     /// # Errors
     /// When it cannot be read, or is neither.
     pub(super) fn read(path: &Named) -> Result<Subject, Error> {
-        let beside = path.beside(".journal");
-        let path = if path.site()?.exists || !beside.site()?.exists { path } else { &beside };
-        let mut subject = match History::of(path)? {
+        let path = file_or_journal(path)?;
+        let mut subject = match History::of(&path)? {
             Some(history) => of_journal(history),
-            None => of_result_file(Reader::open(path)?)?,
+            None => of_result_file(Reader::open(&path)?)?,
         };
         subject.file = path.to_string();
         Ok(subject)
@@ -95,6 +95,14 @@ impl Subject {
         }
         Ok(found)
     }
+}
+
+/// The command of a run that begins anew: without the flags that go on, as far as they stand before a program's.
+fn from_its_beginning(command: &str) -> String {
+    let (own, program) = command.split_once(" -- ").unwrap_or((command, ""));
+    let goes_on = |word: &&str| !matches!(*word, "--resume" | "--retry-failed" | "--force");
+    let own = own.split(' ').filter(goes_on).collect::<Vec<_>>().join(" ");
+    if program.is_empty() { own } else { format!("{own} -- {program}") }
 }
 
 /// The beginning of a text.
@@ -156,7 +164,7 @@ fn of_result_file(reader: Reader) -> Result<Subject, Error> {
         attempts: reader.errors()?,
         marks: marks::of(&events.rows, began.unwrap_or(SystemTime::UNIX_EPOCH)),
         provenance,
-        command_line: Some(reader.text("command_line")),
+        command_line: Some(from_its_beginning(&reader.text("command_line"))),
         unknown,
         inputs: Some(reader),
         ..Subject::default()

@@ -104,8 +104,8 @@ pub(super) fn show(watched: &mut Watched) -> Result<(), Error> {
     for signal in [SIGTERM, SIGHUP] {
         signal_hook::flag::register(signal, told_to_end.clone()).map_err(broken)?;
     }
-    let mut terminal = ratatui::try_init().map_err(broken)?;
     end_with_terminal().map_err(broken)?;
+    let mut terminal = ratatui::try_init().map_err(broken)?;
     let mut look = Look::default();
     let mut looked = Instant::now();
     let ended = loop {
@@ -138,8 +138,15 @@ fn end_with_terminal() -> io::Result<()> {
         let terminal = io::stdin();
         // Nothing is asked for: what is told is a hang-up, or an error.
         let mut asked = [PollFd::new(&terminal, PollFlags::empty())];
-        while poll(&mut asked, None) == Err(Errno::INTR) {}
-        launch::exit_now(launch::EXIT_DONE)
+        let hung_up = loop {
+            match poll(&mut asked, None) {
+                Err(Errno::INTR) => {}
+                polled => break polled.is_ok(),
+            }
+        };
+        if hung_up {
+            launch::exit_now(launch::EXIT_DONE);
+        }
     };
     thread::Builder::new().name("rankpool-terminal".into()).spawn(wait).map(drop)
 }

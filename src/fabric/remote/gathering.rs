@@ -23,8 +23,7 @@ impl<T: Transport> Remote<T> {
         ranks: impl IntoIterator<Item = u32>,
         settings: Settings,
     ) -> Result<(Remote<T>, Vec<WorkerInfo>), Error> {
-        let leads = settings.children_of.is_some_and(|leader| leader > 0);
-        launch::keep_freed_memory(if leads { launch::WORKER_KEEPS } else { launch::RANK_0_KEEPS });
+        launch::keep_freed_memory();
         let members: BTreeMap<u32, Member> =
             ranks.into_iter().map(|rank| (rank, Member::started())).collect();
         let lifelines = Lifelines::listen(members.len(), settings.stall).map_err(|error| {
