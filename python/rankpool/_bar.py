@@ -8,16 +8,17 @@ import sys
 import time
 from typing import Any
 
-
 #: In a log, the first line comes after so many seconds, and the next ones ever later.
 FIRST_LINE = 1.0
-#: Each line comes after this many times the time of the one before, but no later than that by so many seconds.
-LATER, LONGEST = 1.5, 600.0
+#: Each line comes at this many times the time of the one before, but no more than so many seconds after it.
+LATER = 1.5
+LONGEST = 600.0
 
 
 class Bar:
-    """In a terminal or a notebook by tqdm, if that is installed; else a line on stderr: in a terminal no more than
-    five times a second, in a log ever more seldom.
+    """In a terminal or a notebook by tqdm, if that is installed; else a line on stderr.
+
+    In a terminal it changes no more than five times a second; in a log the lines come ever more seldom.
 
     Results do not depend on whether it can be written.
     """

@@ -97,9 +97,10 @@ class Ending(concurrent.futures.Executor):
                     mapping.cancel()
                 else:
                     mapping.drain()
-            for future in list(self._pending):
-                if not (cancel and future.cancel()):
-                    future._await(None)  # Ctrl-C is heard here.
+            # All are cancelled before one is waited for: meanwhile others would begin.
+            left = [future for future in list(self._pending) if not (cancel and future.cancel())]
+            for future in left:
+                future._await(None)  # Ctrl-C is heard here.
         except KeyboardInterrupt:
             self._abort()
             raise

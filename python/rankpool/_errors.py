@@ -127,6 +127,23 @@ class RemoteTraceback(Exception):
         return self.text
 
 
+class MadeAnew:
+    """An exception that is unpickled without its ``__init__``, which takes other arguments than ``args``."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _made_anew, (type(self.error), self.error.args, vars(self.error))
+
+
+def _made_anew(made: type[BaseException], args: tuple[Any, ...], attributes: dict[str, Any]) -> BaseException:
+    error = made.__new__(made, *args)
+    error.args = args
+    vars(error).update(attributes)
+    return error
+
+
 _OF_KIND: dict[str, type[RankpoolError]] = {
     "Usage": UsageError,
     "NoWorkers": NoWorkers,

@@ -13,6 +13,7 @@ from ._blocks import Blocks
 from ._ending import Ending, await_ranks
 from ._errors import Served, UsageError
 from ._future import Future, Outcome
+from ._launched import are_launched
 from ._map import Mapping
 from ._options import (
     OF_A_TASK,
@@ -121,11 +122,11 @@ class Executor(Ending):
             "stall": stall,
             "communicator": None if comm is None else comm.py2f(),
         }
-        if processes_per_worker is not None or os.environ.get("RANKPOOL_MODE", mode) in (
-            "auto",
-            "processes",
-            "pool",
-        ):
+        chosen = os.environ.get("RANKPOOL_MODE", mode)
+        if chosen == "auto":
+            # Under a launcher of several ranks it is comm.
+            chosen = "comm" if are_launched() else "processes"
+        if processes_per_worker is not None or chosen in ("processes", "pool"):
             settings["program"] = _program.worker_program()
         self._chunksize = positive("chunksize", chunksize)
         self._options = checked(retries, task_timeout)
@@ -327,6 +328,8 @@ class Executor(Ending):
             options["label"] = name_of(fn)
         # What counts for each task is counted by the library, whose task is one item then.
         cost = options.pop("cost", None)
+        if cost is not None and buffersize is not None:
+            raise UsageError("cost takes all items before the first task begins: leave buffersize out")
         options["costs"] = cost is not None
         alone = any(options.get(name) for name in OF_A_TASK)
         if not alone:
@@ -340,7 +343,7 @@ class Executor(Ending):
             items, spread = zip(*iterables), True
         if cost is not None and spread:
             cost = partial(spread_cost, cost)
-        code = _pickling.dumps_named((fn, spread, self._initializer), "the function")
+        code = _pickling.dumps_function(fn, (spread, self._initializer))
         # Each worker is to have a block, and another one that waits.
         most = None if buffersize is None else max(1, buffersize // (2 * self._slots))
         total = length(iterables)

@@ -8,13 +8,25 @@ import threading
 from typing import Any, Callable, Generic, TypeVar
 
 from . import _pickling
-from ._errors import InitializerError, PicklingError, RankpoolError, RemoteTraceback, TaskError, _of_a_task
+from ._errors import (
+    InitializerError,
+    NoWorkers,
+    PicklingError,
+    RankpoolError,
+    RemoteTraceback,
+    TaskError,
+    _of_a_task,
+)
 from ._rankpool import Submitted
 
 T = TypeVar("T")
 
 #: What is known of a failed block: message, kind, index, rank, host, attempt, details.
 Failed = tuple[str, str, int, "int | None", "str | None", int, "bytes | None"]
+
+
+#: How the library's words for a task begin that was cancelled, or whose executor was shut down before it ran.
+CANCELLED = ("it was cancelled", "the executor was shut down")
 
 
 class Future(concurrent.futures.Future[T]):
@@ -95,11 +107,14 @@ class Future(concurrent.futures.Future[T]):
                 self.set_result(value)
             return
         _, failed = failure(outcome, None)
-        if isinstance(failed, TaskError) and failed.kind == "NotDone":
+        if not isinstance(failed, TaskError) or failed.kind != "NotDone":
+            self.set_exception(failed)
+        elif outcome[0].startswith(CANCELLED):
             super().cancel()
             self._end_cancelled()
         else:
-            self.set_exception(failed)
+            # What else keeps a task from being done is of the run.
+            self.set_exception(NoWorkers(outcome[0]))
 
 
 class Outcome(Generic[T]):
@@ -143,12 +158,12 @@ def failure(failed: Failed, first: int | None) -> tuple[list[Any], BaseException
     if details is None:
         error: BaseException = _of_a_task(message, kind, first, rank, host)
         return [], error
-    count, before, pickled, initializing, text = pickle.loads(details)
+    count, before, pickled, initializing, text, _ = pickle.loads(details)
     try:
         results = _pickling.loads(before)
         error = _pickling.loads(pickled) if pickled else TaskError(message, first + count, rank, host)
     except Exception as raised:
-        return [], unloadable(raised)
+        return [], unloadable(raised, first + count)
     tried = f" at attempt {attempt}" if attempt > 1 else ""
     place = f"task {first + count} on rank {rank} ({host}){tried}"
     cause = RemoteTraceback(f'\n"""\n{text}\n"""\n{place}')
@@ -158,8 +173,15 @@ def failure(failed: Failed, first: int | None) -> tuple[list[Any], BaseException
     return results, error
 
 
-def unloadable(error: Exception) -> RankpoolError:
-    """A result that came cannot be unpickled here."""
-    made = PicklingError(f"a result cannot be loaded on rank 0: {type(error).__name__}: {error}")
+def is_of_its_block(failed: Failed) -> bool:
+    """Whether it is not known which item of the block has failed."""
+    details = failed[6]
+    return failed[1] == "Quarantined" or (details is not None and bool(pickle.loads(details)[5]))
+
+
+def unloadable(error: Exception, index: int | None = None) -> RankpoolError:
+    """What came of a task cannot be unpickled here."""
+    whose = "a result" if index is None else f"the result of task {index}"
+    made = PicklingError(f"{whose} cannot be loaded on rank 0: {type(error).__name__}: {error}")
     made.__cause__ = error
     return made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import deque
@@ -13,7 +14,7 @@ from . import _pickling
 from ._bar import Bar
 from ._blocks import Blocks
 from ._errors import Cancelled, Timeout
-from ._future import Failed, failure, unloadable
+from ._future import Failed, failure, is_of_its_block, unloadable
 from ._rankpool import Map
 from ._scatter import Scattered
 
@@ -82,8 +83,6 @@ class Mapping:
         try:
             while (found := self.next()) is not None:
                 _, results, error = found
-                if self._bar is not None:
-                    self._bar.add(len(results))
                 yield results
                 if error is not None:
                     raise error
@@ -104,9 +103,10 @@ class Mapping:
         """The next results: the index of the first one, and the error behind the last one; `None` at the
         end."""
         with self._lock:
-            if self._ready:
-                return self._ready.popleft()
-            return self._poll(self._left())
+            found = self._ready.popleft() if self._ready else self._poll(self._left())
+        if found is not None and self._bar is not None:
+            self._bar.add(len(found[1]) + (found[2] is not None))
+        return found
 
     def drain(self) -> None:
         """Take all results that are to come: they are here then when they are asked for."""
@@ -202,28 +202,41 @@ class Mapping:
         return self._blocks.sent.pop(number)
 
     def _done(self, number: int, nanos: int, parts: list[Any]) -> tuple[int, list[Any], BaseException | None]:
-        first, count, _ = self._block(number)
+        first, count, sent = self._block(number)
         self._blocks.learn(nanos, count)
-        self._tell(count, 0)
         try:
-            return first, _pickling.loads(parts), None
+            results = _pickling.loads(parts)
         except Exception as error:
-            return self._stop(first, [], unloadable(error))
+            return self._one_by_one(first, count, sent, [], unloadable(error, first))
+        self._tell(count, 0)
+        return first, results, None
 
     def _failed(self, failed: Failed) -> tuple[int, list[Any], BaseException | None]:
         first, count, sent = self._block(failed[2])
-        if count > 1 and failed[1] == "Quarantined":
-            return self._one_by_one(first, sent)
         results, error = failure(failed, first)
+        if is_of_its_block(failed):
+            return self._one_by_one(first, count, sent, results, error)
         self._tell(len(results), 1)
         return self._stop(first, results, error)
 
-    def _one_by_one(self, first: int, sent: list[Any]) -> tuple[int, list[Any], BaseException | None]:
-        """Run the items of a block whose worker has died, so that one that kills workers is known by
-        itself."""
-        results: list[Any] = []
+    def _one_by_one(
+        self, first: int, count: int, sent: list[Any], results: list[Any], error: BaseException
+    ) -> tuple[int, list[Any], BaseException | None]:
+        """Run the items of a block again, of which it is not known which one has failed.
+
+        It may have killed its worker, or cannot be unpickled. What cannot be unpickled here either is told
+        of the block's first item.
+        """
+        items: list[Any] = []
+        if count > 1:
+            with contextlib.suppress(Exception):
+                items = _items(sent)
+        if not items:
+            self._tell(len(results), 1)
+            return self._stop(first, results, error)
+        results = []
         try:
-            results.extend(self._again(_items(sent), first))
+            results.extend(self._again(items, first))
         except Exception as error:
             return self._stop(first, results, error)
         return first, results, None

@@ -6,6 +6,7 @@ numpy arrays.
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import sys
 import threading
@@ -131,6 +132,20 @@ def dumps_named(value: Any, what: str, scattered: bool = True) -> list[Any]:
         raise PicklingError(
             f"{what} cannot be pickled: {short(value)}: {type(error).__name__}: {error}"
         ) from error
+
+
+def dumps_function(fn: Callable[..., Any], others: tuple[Any, ...]) -> list[Any]:
+    """Pickle a function and what goes with it; the error names the variable of it that cannot be pickled."""
+    try:
+        return dumps((fn, *others), scattered=True)
+    except Exception:
+        captured = getattr(fn, "__closure__", None) or ()
+        names = getattr(getattr(fn, "__code__", None), "co_freevars", ())
+        for name, cell in zip(names, captured):
+            with contextlib.suppress(ValueError):  # It has no value yet.
+                dumps_named(cell.cell_contents, f"the variable {name!r} of {fn.__qualname__}")
+        dumps_named(fn, "the function")
+        raise
 
 
 def short(value: Any) -> str:

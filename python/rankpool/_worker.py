@@ -13,7 +13,7 @@ from time import perf_counter_ns
 from typing import Any, Callable
 
 from . import _pickling, _task
-from ._errors import PicklingError
+from ._errors import MadeAnew, PicklingError
 from ._pickling import dumps, loads
 from ._task import current
 
@@ -41,7 +41,7 @@ def load(parts: list[Any]) -> Callable[..., Outcome]:
         try:
             items = iter(loads(parts))
         except Exception as error:
-            return _failed(_unloadable(error, "an argument", rank), [], 0)
+            return _failed(_unloadable(error, "an argument", rank), [], 0, of_the_block=True)
         if not current.known:
             _task.take_down()
         current.first, current.count = first, items.__length_hint__()
@@ -56,6 +56,9 @@ def load(parts: list[Any]) -> Callable[..., Outcome]:
         finally:
             current.items = None
             sys.stdout.flush()
+        if len(results) < current.count:
+            # It is what ends an iterator, so no exception has come of it here.
+            return _failed(RuntimeError("the task raised StopIteration"), results, 0)
         return _done(results, perf_counter_ns() - begin)
 
     return run
@@ -146,22 +149,40 @@ def _unloadable(error: Exception, what: str, rank: int) -> Exception:
     return made
 
 
-def _failed(error: BaseException, results: list[Any], skip: int, initializing: bool = False) -> Outcome:
-    """The failure of the item behind these results; so many frames of ours are left out of its traceback."""
+def _failed(
+    error: BaseException,
+    results: list[Any],
+    skip: int,
+    initializing: bool = False,
+    of_the_block: bool = False,
+) -> Outcome:
+    """The failure of the item behind these results, or of a block of which it is not known which item it was.
+
+    So many frames of ours are left out of its traceback.
+    """
     found = error.__traceback__
     for _ in range(skip):
         found = found.tb_next if found is not None else None
     text = "".join(traceback.format_exception(type(error), error, found)).rstrip()
     message = f"{type(error).__name__}: {error}"
+    if isinstance(error, ImportError) and not of_the_block:
+        text += f"\nits sys.path is {sys.path}"
     pickled: list[bytes] | None = None
     # What would end rank 0 is told by its text, and so is an exception that cannot be sent or made anew.
     if not isinstance(error, (SystemExit, KeyboardInterrupt, GeneratorExit)):
-        with contextlib.suppress(Exception):
-            sent = dumps(error)
-            _pickling.loads(sent)
-            pickled = sent
+        pickled = _sendable(error) or _sendable(MadeAnew(error))
     try:
         before = dumps(results)
     except Exception:
         before, results = dumps([]), []
-    return False, message, pickle.dumps((len(results), before, pickled, initializing, text), 5)
+    details = (len(results), before, pickled, initializing, text, of_the_block)
+    return False, message, pickle.dumps(details, 5)
+
+
+def _sendable(error: object) -> list[bytes] | None:
+    """An exception as it is sent, if it can be made anew from that."""
+    with contextlib.suppress(Exception):
+        sent = dumps(error)
+        _pickling.loads(sent)
+        return sent
+    return None

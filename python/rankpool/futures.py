@@ -25,6 +25,8 @@ from concurrent.futures import (
     CancelledError,
     Future,
     InvalidStateError,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
     TimeoutError,
     as_completed,
     wait,
@@ -50,6 +52,8 @@ __all__ = [
     "InvalidStateError",
     "MPICommExecutor",
     "MPIPoolExecutor",
+    "ProcessPoolExecutor",
+    "ThreadPoolExecutor",
     "TimeoutError",
     "as_completed",
     "wait",
@@ -61,7 +65,7 @@ REFUSED = {
     "python_args": "workers run with the arguments that the interpreter of this program was started with",
     "mpi_info": "hints about where to spawn belong to the launcher",
     "globals": "workers have the globals of the program up to the executor; give others as arguments",
-    "backoff": "rankpool waits as RANKPOOL_STALL and its own timing have it, without a busy core",
+    "backoff": "rankpool finds out by itself how often it looks for messages",
     "service": "rankpool has no server of workers: launch the ranks with the program",
     "info": "rankpool has no server of workers: launch the ranks with the program",
     "timeout": "use start_timeout",
@@ -268,3 +272,17 @@ class _Surroundings:
         if self.initializer is not None:
             initializer, initargs = cloudpickle.loads(self.initializer)
             initializer(*initargs)
+
+
+#: What mpi4py.futures has besides, and what there is instead.
+_ELSEWHERE = {
+    "get_comm_workers": "workers have no communicator of their own; Executor(comm=) names the ranks",
+    "collect": "write [future.result() for future in futures]",
+    "compose": "submit a function that calls both",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ELSEWHERE:
+        raise AttributeError(f"rankpool.futures has no {name}: {_ELSEWHERE[name]}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

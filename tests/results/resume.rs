@@ -127,7 +127,7 @@ fn stopped(way: &Way) {
     signal_process(process, Signal::TERM);
     let ended = running.end();
     assert_eq!(ended.code, 75, "{ended:?}");
-    assert!(ended.stderr.contains("--resume goes on"), "{ended:?}");
+    assert!(ended.stderr.contains("tasks are done; go on"), "{ended:?}");
     assert_eq!(folder.names().first().unwrap(), "out.h5.journal", "{:?}", folder.names());
     let report = run(way, &[&job[..], &["--resume", "--json"]].concat()).expect(0).json();
     let resumed = report["resumed"].as_u64().unwrap();

@@ -47,7 +47,7 @@ def pending_tasks_are_cancelled_when_asked(another: Another) -> None:
     _, not_done = wait(futures, timeout=0)
     assert not not_done
     if pool.mode != "serial":
-        assert any(future.cancelled() for future in futures)
+        assert sum(future.cancelled() for future in futures) > 30
         assert time.monotonic() - began < 5
 
 

@@ -40,6 +40,7 @@ class CannotComeBack(Exception):
 
     def __init__(self, first: int, second: int) -> None:
         super().__init__(f"{first} and {second}")
+        self.first = first
 
 
 class NotHeard:
@@ -139,11 +140,50 @@ def the_task_of_an_error_is_told(pool: Executor) -> None:
 
 
 def an_exception_that_does_not_pickle(pool: Executor) -> None:
-    for function, name in ((raises_lock, "ValueError"), (raises_what_cannot_come_back, "CannotComeBack")):
-        with pytest.raises(Exception) as caught:
-            list(pool.map(function, [0]))
-        assert name in told(caught.value) and f"in {function.__name__}" in told(caught.value)
+    with pytest.raises(Exception) as caught:
+        list(pool.map(raises_lock, [0]))
+    assert "ValueError" in told(caught.value) and "in raises_lock" in told(caught.value)
+    usable(pool)
+
+
+def an_exception_comes_back_without_its_initialiser(pool: Executor) -> None:
+    for run in (
+        lambda: list(pool.map(raises_what_cannot_come_back, [0])),
+        lambda: pool.submit(raises_what_cannot_come_back, 0).result(),
+    ):
+        with pytest.raises(CannotComeBack, match="1 and 2") as caught:
+            run()
+        assert caught.value.args == ("1 and 2",) and caught.value.first == 1
+        assert "in raises_what_cannot_come_back" in told(caught.value)
         usable(pool)
+
+
+def stops_at_three(number: int) -> int:
+    return next(other for other in [number] if other != 3)
+
+
+def stop_iteration_is_a_failure(pool: Executor) -> None:
+    for chunksize in (None, 4):
+        taken: list[int] = []
+        with pytest.raises(RuntimeError, match="StopIteration"):
+            taken.extend(pool.map(stops_at_three, range(8), chunksize=chunksize))
+        # A list takes what comes before an error.
+        assert taken == [0, 1, 2]
+    outcomes = pool.outcomes(stops_at_three, range(8))
+    assert [outcome.ok for outcome in outcomes] == [True] * 3 + [False] + [True] * 4
+    usable(pool)
+
+
+def not_heard_at_three(number: int) -> object:
+    return NotHeard() if number == 3 else number
+
+
+def what_does_not_unpickle_is_charged_to_its_task(pool: Executor) -> None:
+    taken: list[object] = []
+    with pytest.raises(Exception, match="task 3"):
+        taken.extend(pool.map(not_heard_at_three, range(8), chunksize=8))
+    assert taken == [0, 1, 2]
+    usable(pool)
 
 
 def an_argument_that_does_not_pickle_is_named(pool: Executor) -> None:
@@ -250,6 +290,9 @@ CHECKS = [
     its_cause_is_the_traceback_of_the_worker,
     the_task_of_an_error_is_told,
     an_exception_that_does_not_pickle,
+    an_exception_comes_back_without_its_initialiser,
+    stop_iteration_is_a_failure,
+    what_does_not_unpickle_is_charged_to_its_task,
     an_argument_that_does_not_pickle_is_named,
     a_function_that_does_not_pickle_is_named,
     a_result_that_does_not_pickle_is_named,

@@ -76,8 +76,11 @@ def spoiled(number: int, array: numpy.ndarray) -> tuple[float, bool, bool, bool]
 
 
 def stays(array: numpy.ndarray) -> bool:
-    """Whether an array lies where it arrived."""
-    return isinstance(array.base, memoryview) and isinstance(array.base.obj, numpy.ndarray)
+    """Whether an array lies where it arrived, and not in a copy."""
+    owner: object = array
+    while isinstance(owner, numpy.ndarray):
+        owner = owner.base
+    return isinstance(owner, memoryview) and isinstance(owner.obj, numpy.ndarray)
 
 
 def what_a_task_does_to_its_arrays_is_seen_by_nobody_else(pool: Executor) -> None:
