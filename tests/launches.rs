@@ -446,14 +446,14 @@ fn a_run_whose_rank_0_is_killed_fails_whatever_else_has_ended_well() {
     let Some(flag) = support::survive() else { return };
     let mut command = mpiexec(flag);
     let script = format!(
-        "RANKPOOL_CODE_FILE={code} {RANKPOOL} run sleep --tasks 200 --duration 100ms --mode pool --workers 2 \
+        "{RANKPOOL} run sleep --tasks 200 --duration 100ms --mode pool --workers 2 \
          --oversubscribe --progress none --events {events} & \
          until grep -q chunk_done {events} 2>/dev/null; do sleep 0.05; done; \
-         {RANKPOOL} list >/dev/null; kill -9 $!; wait; sleep 5",
-        code = code_file.display(),
+         env -u RANKPOOL_CODE_FILE {RANKPOOL} list >/dev/null; kill -9 $!; wait; sleep 5",
         events = folder.path().join("events").display(),
     );
-    let ended = start(command.args(["-n", "1", "bash", "-c", &script])).end();
+    let ended =
+        start(command.args(["-n", "1", "bash", "-c", &script]).env("RANKPOOL_CODE_FILE", &code_file)).end();
     if stack() == Stack::OpenMpi4 {
         assert_ne!(ended.code, 0, "{ended:?}");
     }

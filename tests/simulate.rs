@@ -113,7 +113,7 @@ fn settings_that_make_no_sense_are_refused() {
         ("--workers 1e9 --tasks 10 --time constant:1s", "at most 10000000 workers"),
         ("--workers 1 --tasks 1.5 --time constant:1s", "whole number from 1"),
         ("--workers 1 --tasks 10 --time 10ms", "lognormal:MEAN,SIGMA"),
-        ("--workers 1 --tasks 10 --time constant:1s --latency 5", "with its unit"),
+        ("--workers 1 --tasks 10 --time constant:1s --latency soon", "expected a time"),
         ("--workers 1 --tasks 10 --time constant:1s --loss=-1", "an hour"),
         ("--workers 1 --tasks 10", "--time"),
     ] {

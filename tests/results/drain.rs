@@ -145,7 +145,10 @@ fn to_every_rank(way: &Way) {
     }
     let ended = running.end();
     assert_eq!(ended.code, 75, "{ended:?}");
-    assert!(!ended.stderr.contains("was lost") && ended.stderr.contains("tasks are done; go on"), "{ended:?}");
+    assert!(
+        !ended.stderr.contains("was lost") && ended.stderr.contains("tasks are done; go on"),
+        "{ended:?}"
+    );
     assert!(ended.took < Duration::from_secs(20), "{ended:?}");
 }
 
