@@ -44,11 +44,13 @@ pub(crate) fn forget_old_code() {
     }
 }
 
-/// Leaves the code and the mark of an end, and makes a launcher fail that would return 0 all the same.
+/// Leaves the code, and the mark of a good end; makes a launcher fail that would return 0 all the same.
 pub(crate) fn tell_code(code: i32) {
     leave_code(code);
     if ends_the_run() {
-        super::mark::leave();
+        if code == 0 {
+            super::mark::leave();
+        }
         super::recovery::fail_launcher(code);
     }
 }
@@ -95,8 +97,8 @@ pub(crate) fn at_exit(handler: extern "C" fn()) {
     unsafe { libc::atexit(handler) };
 }
 
-/// Ends a worker whose rank 0 is gone, or a child whose leader is. A rank 0 that has left no mark was killed; its code
-/// is left in its place, unless it has left one itself.
+/// Ends a worker whose rank 0 is gone, or a child whose leader is. A rank 0 that has left neither mark nor code was
+/// killed; its code is left in its place.
 pub(crate) fn end_orphaned() -> ! {
     if super::mark::is_left() {
         exit_now(super::EXIT_DONE);

@@ -1,4 +1,4 @@
-//! The mark that rank 0 leaves when it ends by itself, for workers on its host that find it gone.
+//! The mark that rank 0 leaves when it ends well, for workers on its host that find it gone.
 //!
 //! A worker takes its leave from rank 0, except one that hangs while it starts: it may outlive a run that has ended
 //! well. Without the mark it would take rank 0 for killed, and have the run look failed.
@@ -34,7 +34,7 @@ pub(super) fn forget() {
     }
 }
 
-/// Leaves the mark, if this process is rank 0.
+/// Leaves the mark, if this process is rank 0: the run has ended well.
 pub(super) fn leave() {
     if let Some((_, mark)) = OURS.get().filter(|(pid, _)| *pid == process::id()) {
         // Without it a good run may look failed, but no failed one looks good.
