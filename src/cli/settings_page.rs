@@ -4,7 +4,7 @@ use std::fs;
 
 use clap::{Arg, Args, Command};
 
-use super::{bench, doctor, export, run, show, simulate, slurm};
+use super::{bench, doctor, export, list, report, run, show, simulate, slurm, watch};
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/settings.md");
 const ANEW: &str = "RANKPOOL_WRITE_SETTINGS=1 cargo test --lib settings_page";
@@ -81,12 +81,15 @@ fn tables() -> String {
     let run = built(run::Flags::augment_args(Command::new("run")));
     let mut text = table("Every run: `rankpool run JOB`, `exec` and `pipe`", &run, None);
     for command in [
+        watch::command(),
         show::command(),
+        report::command(),
         export::command(),
         slurm::command("JOB"),
         simulate::command(),
         doctor::command(),
         bench::command(),
+        list::command(),
     ] {
         let command = built(command);
         text += &table(&format!("`rankpool {}`", command.get_name()), &command, Some(&run));
