@@ -16,8 +16,7 @@ fn main() {
 }
 
 /// The commit that RANKPOOL_COMMIT names, for a build without a checkout; that of the checkout, or the one that cargo has
-/// packaged. A debug build does not name it: it would be built anew
-/// with every commit.
+/// packaged. A debug build does not name it: it would be built anew with every commit.
 fn name_commit() {
     const PACKAGED: &str = ".cargo_vcs_info.json";
     let packaged = std::fs::read_to_string(PACKAGED).ok();

@@ -132,6 +132,15 @@ fn what_cannot_be_watched_is_refused() {
 struct Tmux(PathBuf);
 
 impl Tmux {
+    /// Runs a command in a terminal of 24 lines.
+    #[track_caller]
+    fn begin(folder: &Path, command: &str) -> Tmux {
+        let tmux = Tmux(folder.join("tmux"));
+        let begun = tmux.ask(&["new-session", "-d", "-x", "110", "-y", "24", command]);
+        assert!(begun.status.success(), "{begun:?}");
+        tmux
+    }
+
     fn ask(&self, arguments: &[&str]) -> Output {
         let mut tmux = Command::new("tmux");
         tmux.args(["-u", "-f", "/dev/null", "-S"]).arg(&self.0).args(arguments);
@@ -163,10 +172,7 @@ fn on_a_terminal_the_run_has_the_whole_screen_until_its_end_is_seen() {
     let out = file("out.h5");
     let running = sleeping("6", "4s", &["-o", &out]);
     told("watch", &out, &["running since"]);
-    let tmux = Tmux(Path::new(folder.path()).join("tmux"));
-    let watch = format!("{RANKPOOL} watch {out}");
-    let begun = tmux.ask(&["new-session", "-d", "-x", "110", "-y", "24", &watch]);
-    assert!(begun.status.success(), "{begun:?}");
+    let tmux = Tmux::begin(folder.path(), &format!("{RANKPOOL} watch {out}"));
     let screen = tmux.screen(&["sleep: running since", "0 of 6 done", "rank", "task 0 for ", "q quit"]);
     assert_eq!(screen.lines().count(), 24, "{screen}");
     tmux.ask(&["send-keys", "?"]);
@@ -201,14 +207,12 @@ fn a_watch_ends_with_its_terminal_and_when_it_is_told_to() {
     let running = sleeping("1", "600s", &["-o", &out]);
     told("watch", &out, &["running since"]);
     for closes in [true, false] {
-        let tmux = Tmux(Path::new(folder.path()).join("tmux"));
         // The shell stays, so that the terminal is there when the watch has been told to end.
         let number = file("pid");
         let watch = format!(
             "sh -c 'echo $$ > {number}; exec {RANKPOOL} watch {out}'; echo its code is $?; sleep 600"
         );
-        let begun = tmux.ask(&["new-session", "-d", "-x", "110", "-y", "24", &watch]);
-        assert!(begun.status.success(), "{begun:?}");
+        let tmux = Tmux::begin(folder.path(), &watch);
         tmux.screen(&["sleep: running since", "q quit"]);
         let watch = Watch(std::fs::read_to_string(number).unwrap().trim().parse().unwrap());
         if closes {

@@ -241,7 +241,7 @@ class Executor(Ending):
         seed : int, optional
             Of the tasks' random numbers.
         progress : bool
-            Shows a bar on stderr, by tqdm if that is installed.
+            Shows on stderr how far it is: in a terminal a bar, by tqdm if that is there, in a log lines.
         cost : callable, optional
             Tells what an item costs beside others, called as `fn` is: the tasks that cost most begin first.
             Results come in the order of the items all the same.

@@ -46,6 +46,11 @@ pub(super) fn way_on(job: &str, retry_failed: bool) -> String {
     format!("{how}: {} {words}", program())
 }
 
+/// Whether a word is one of the flags that say whether a run goes on or begins anew.
+pub(super) fn says_where_to_begin(word: &str) -> bool {
+    matches!(word, "--resume" | "--retry-failed" | "--force")
+}
+
 /// The arguments with the flags that go on, which stand right behind the name of the job: behind `--` they would be the
 /// program's that `exec` runs.
 fn resuming(job: &str, retry_failed: bool, arguments: &[String]) -> String {
@@ -53,8 +58,7 @@ fn resuming(job: &str, retry_failed: bool, arguments: &[String]) -> String {
     let (before, after) = arguments.split_at(place);
     let own = after.iter().position(|word| word == "--").unwrap_or(after.len());
     let (flags, rest) = after.split_at(own);
-    let flags =
-        flags.iter().filter(|word| !matches!(word.as_str(), "--resume" | "--retry-failed" | "--force"));
+    let flags = flags.iter().filter(|word| !says_where_to_begin(word));
     let added = ["--resume", "--retry-failed"].into_iter().take(if retry_failed { 2 } else { 1 });
     let words: Vec<&str> =
         before.iter().map(String::as_str).chain(added).chain(flags.chain(rest).map(String::as_str)).collect();

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::marks::{self, Mark};
 use crate::{
-    cli::show_journal::file_or_journal,
+    cli::{again::says_where_to_begin, show_journal::file_or_journal},
     error::{Error, ErrorKind},
     paths::Named,
     store::{
@@ -100,8 +100,7 @@ impl Subject {
 /// The command of a run that begins anew: without the flags that go on, as far as they stand before a program's.
 fn from_its_beginning(command: &str) -> String {
     let (own, program) = command.split_once(" -- ").unwrap_or((command, ""));
-    let goes_on = |word: &&str| !matches!(*word, "--resume" | "--retry-failed" | "--force");
-    let own = own.split(' ').filter(goes_on).collect::<Vec<_>>().join(" ");
+    let own = own.split(' ').filter(|word| !says_where_to_begin(word)).collect::<Vec<_>>().join(" ");
     if program.is_empty() { own } else { format!("{own} -- {program}") }
 }
 
