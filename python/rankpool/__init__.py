@@ -23,6 +23,7 @@ from ._errors import (
     TaskError,
     TaskLost,
     TaskTimeout,
+    TimeLimitError,
     UsageError,
 )
 from ._executor import Executor
@@ -54,6 +55,7 @@ __all__ = [
     "TaskError",
     "TaskLost",
     "TaskTimeout",
+    "TimeLimitError",
     "UsageError",
     "Worker",
     "__version__",

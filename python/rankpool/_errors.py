@@ -95,6 +95,12 @@ class TaskTimeout(TaskError, Timeout):
     kind = "TimedOut"
 
 
+class TimeLimitError(RankpoolError, Timeout):
+    """The map was not done within its ``time_limit``."""
+
+    kind = "Timeout"
+
+
 class PicklingError(RankpoolError, pickle.PicklingError):
     """A function, an argument or a result cannot be sent; the text names it."""
 
@@ -150,6 +156,7 @@ _OF_KIND: dict[str, type[RankpoolError]] = {
     "Cancelled": Cancelled,
     "Quarantined": TaskLost,
     "TimedOut": TaskTimeout,
+    "Timeout": TimeLimitError,
     "Codec": PicklingError,
 }
 

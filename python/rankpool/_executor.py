@@ -11,7 +11,7 @@ from . import _pickling, _program
 from ._bar import Bar
 from ._blocks import Blocks
 from ._ending import Ending, await_ranks
-from ._errors import Served, UsageError
+from ._errors import Served, TimeLimitError, UsageError
 from ._future import Future, Outcome
 from ._launched import are_launched
 from ._map import Mapping
@@ -25,6 +25,7 @@ from ._options import (
     length,
     name_of,
     positive,
+    seconds,
     spread_cost,
 )
 from ._rankpool import HAS_MPI, Engine
@@ -108,6 +109,8 @@ class Executor(Ending):
         super().__init__()
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
+        if comm is not None and not hasattr(comm, "py2f"):
+            raise TypeError(f"comm must be a communicator of mpi4py, not {comm!r}")
         _program.share_main()
         if comm is not None and not HAS_MPI:
             raise UsageError("comm: this rankpool was built without MPI")
@@ -118,8 +121,8 @@ class Executor(Ending):
             "cpus_per_task": cpus_per_task,
             "seed": seed,
             "oversubscribe": oversubscribe,
-            "start_timeout": start_timeout,
-            "stall": stall,
+            "start_timeout": seconds("start_timeout", start_timeout),
+            "stall": seconds("stall", stall),
             "communicator": None if comm is None else comm.py2f(),
         }
         chosen = os.environ.get("RANKPOOL_MODE", mode)
@@ -166,6 +169,18 @@ class Executor(Ending):
     def scatter(self, value: T) -> Scattered[T]:
         """Send a value once to each worker, for any number of maps and tasks.
 
+        Parameters
+        ----------
+        value : object
+            What tasks are to read.
+
+        Returns
+        -------
+        Scattered
+            To be given to tasks in the place of the value, in their arguments.
+
+        Examples
+        --------
         >>> from rankpool import Executor
         >>> with Executor(mode="serial") as pool:
         ...     table = pool.scatter({"a": 1, "b": 2})
@@ -178,6 +193,19 @@ class Executor(Ending):
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         """Run ``fn(*args, **kwargs)`` on a worker.
 
+        Parameters
+        ----------
+        fn : callable
+            It may be a lambda or a closure.
+        *args, **kwargs
+            Its arguments.
+
+        Returns
+        -------
+        Future
+
+        Examples
+        --------
         >>> from rankpool import Executor
         >>> with Executor(mode="serial") as pool:
         ...     pool.submit(pow, 2, 10).result()
@@ -215,6 +243,8 @@ class Executor(Ending):
         cost: Callable[..., float] | None = None,
         journal: str | os.PathLike[str] | None = None,
         retry_failed: bool = False,
+        retry_delay: float | None = None,
+        time_limit: float | None = None,
     ) -> Iterator[T]:
         """Run `fn` over all items; results in the order of the items.
 
@@ -250,6 +280,12 @@ class Executor(Ending):
             what is missing in it, and is refused if its label, seed or number of items is another one.
         retry_failed : bool
             Whether tasks whose failures the journal has are run again.
+        retry_delay : float, optional
+            Seconds that a task waits before it is tried again: so many the first time, and twice as many each
+            further time, up to an hour.
+        time_limit : float, optional
+            Seconds that the whole map may take. Then it ends with a :class:`TimeLimitError`, and
+            :meth:`outcomes` returns what is done.
 
         Returns
         -------
@@ -271,6 +307,7 @@ class Executor(Ending):
             "cost": cost,
         }
         options.update({"journal": journal, "retry_failed": retry_failed})
+        options.update({"retry_delay": retry_delay, "time_limit": time_limit})
         return iter(
             self._mapping(fn, iterables, timeout, chunksize, buffersize, retries, task_timeout, options)
         )
@@ -278,6 +315,22 @@ class Executor(Ending):
     def starmap(self, fn: Callable[..., T], iterable: Iterable[Iterable[Any]], **options: Any) -> Iterator[T]:
         """As :meth:`map`, with each item as the arguments of a call.
 
+        Parameters
+        ----------
+        fn : callable
+            Called with the arguments of each item.
+        iterable : iterable
+            The items: tuples of arguments.
+        **options
+            Those of :meth:`map`, by name.
+
+        Returns
+        -------
+        iterator
+            The results. The first exception of a task ends it.
+
+        Examples
+        --------
         >>> from rankpool import Executor
         >>> with Executor(mode="serial") as pool:
         ...     list(pool.starmap(pow, [(2, 5), (3, 2)]))
@@ -288,6 +341,23 @@ class Executor(Ending):
     def outcomes(self, fn: Callable[..., T], *iterables: Iterable[Any], **options: Any) -> list[Outcome[T]]:
         """As :meth:`map`, for all tasks, though some fail: what became of each.
 
+        Parameters
+        ----------
+        fn : callable
+            Called with one item of each iterable.
+        *iterables : iterable
+            The items.
+        **options
+            Those of :meth:`map`, by name. With `time_limit`, tasks that are not done in time have a
+            :class:`TimeLimitError`.
+
+        Returns
+        -------
+        list of Outcome
+            In the order of the items.
+
+        Examples
+        --------
         >>> from rankpool import Executor
         >>> with Executor(mode="serial") as pool:
         ...     [outcome.ok for outcome in pool.outcomes(float, ["1", "x"])]
@@ -295,15 +365,21 @@ class Executor(Ending):
         """
         every = common(options)
         mapping = self._mapping(fn, iterables, **every, options={**options, "keep_going": True})
-        outcomes: list[Outcome[T]] = []
-        while (found := mapping.next()) is not None:
-            first, results, error = found
-            outcomes.extend(Outcome(first + number, result) for number, result in enumerate(results))
-            if error is not None:
-                if mapping.is_over:  # The items have ended with an error of their own.
-                    raise error
-                outcomes.append(Outcome(first + len(results), None, error))
-        return sorted(outcomes, key=lambda outcome: outcome.index)
+        outcomes: dict[int, Outcome[T]] = {}
+        try:
+            while (found := mapping.next()) is not None:
+                first, results, error = found
+                for index, result in enumerate(results, first):
+                    outcomes[index] = Outcome(index, result)
+                if error is not None:
+                    if mapping.is_over:  # The items have ended with an error of their own.
+                        raise error
+                    index = first + len(results)
+                    outcomes[index] = Outcome(index, None, error)
+        except TimeLimitError as late:
+            for index in range(mapping.known_tasks):
+                outcomes.setdefault(index, Outcome(index, None, late))
+        return [outcomes[index] for index in sorted(outcomes)]
 
     def _mapping(
         self,
@@ -323,7 +399,8 @@ class Executor(Ending):
         if self._ended:
             raise RuntimeError("cannot schedule new futures after shutdown")
         chunksize = self._chunksize if chunksize is None else positive("chunksize", chunksize)
-        options.update({**self._options, **checked(retries, task_timeout)})
+        delay, limit = options.pop("retry_delay", None), options.pop("time_limit", None)
+        options.update({**self._options, **checked(retries, task_timeout, delay, limit)})
         if options.get("journal") is not None and options.get("label") is None:
             options["label"] = name_of(fn)
         # What counts for each task is counted by the library, whose task is one item then.

@@ -46,12 +46,42 @@ class Future(concurrent.futures.Future[T]):
         self._setting = threading.Lock()
 
     def result(self, timeout: float | None = None) -> T:
-        """Wait for the result, at most `timeout` seconds, and return it or raise the task's exception."""
+        """Wait for the result, at most `timeout` seconds, and return it.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            For ever by default.
+
+        Returns
+        -------
+        object
+
+        Raises
+        ------
+        TimeoutError
+            If the task has not ended in time.
+        concurrent.futures.CancelledError
+            If it was cancelled.
+        Exception
+            What the task raised.
+        """
         self._await(timeout)
         return super().result(timeout)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        """Wait for the end of the task, at most `timeout` seconds, and return its exception."""
+        """Wait for the end of the task, at most `timeout` seconds, and return its exception.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            For ever by default.
+
+        Returns
+        -------
+        BaseException or None
+            ``None`` if the task has ended well.
+        """
         self._await(timeout)
         return super().exception(timeout)
 
@@ -70,6 +100,7 @@ class Future(concurrent.futures.Future[T]):
             return False
         if not super().cancel():
             return False
+        self._let_go(0, 0)
         self._end_cancelled()
         return True
 
@@ -90,12 +121,15 @@ class Future(concurrent.futures.Future[T]):
         if self.done() or not self._setting.acquire(blocking=False):
             return
         well = len(outcome) == 2
-        try:
-            self._set(outcome, well)
-        finally:
-            leave, self._leave = self._leave, None
-            if leave is not None:
-                leave(self, int(well), int(not well))
+        # An executor that was dropped ends here: who has the result may start the next one.
+        self._let_go(int(well), int(not well))
+        self._set(outcome, well)
+
+    def _let_go(self, done: int, failed: int) -> None:
+        """Have the executor count this task, and forget it."""
+        leave, self._leave = self._leave, None
+        if leave is not None:
+            leave(self, done, failed)
 
     def _set(self, outcome: Any, well: bool) -> None:
         if well:

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 
 from ._rankpool import is_awaited, launched_ranks
 
-__all__ = ["are_launched", "is_awaited", "launched_ranks", "places"]
+__all__ = ["are_launched", "is_awaited", "launched_ranks", "places", "warn"]
 
 
 def are_launched() -> bool:
     """Whether the program has several ranks, which are its workers then."""
     return (launched_ranks() or 1) > 1
+
+
+def warn(text: str) -> None:
+    """Warn of the line that called into this package."""
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("rankpool."):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, stacklevel=level - 1)
 
 
 def places(name: str, workers: int | None, mode: str | None, otherwise: str) -> tuple[int | None, str]:
@@ -45,9 +54,6 @@ def places(name: str, workers: int | None, mode: str | None, otherwise: str) -> 
     if mode in ("auto", "comm") and are_launched():
         there = (launched_ranks() or 1) - 1
         if workers is not None and workers != there:
-            warnings.warn(
-                f"{name}={workers}, but the launcher has started {there} workers: all of them work",
-                stacklevel=3,
-            )
+            warn(f"{name}={workers}, but the launcher has started {there} workers: all of them work")
         return None, mode
     return workers, otherwise if mode == "auto" else mode

@@ -132,6 +132,11 @@ class Mapping:
                 self._bar.close()
 
     @property
+    def known_tasks(self) -> int:
+        """How many tasks there are, as far as the items tell."""
+        return self._blocks.next + (self._blocks.left or 0)
+
+    @property
     def is_over(self) -> bool:
         """Whether nothing more will come, but for what is here already."""
         return self._over

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Sized
 from functools import partial
 from typing import Any, Callable, NamedTuple
@@ -9,7 +10,22 @@ from typing import Any, Callable, NamedTuple
 from ._errors import UsageError
 
 #: Options of a map that count for each task: blocks have one item then.
-OF_A_TASK = ("retries", "task_timeout", "keep_going", "costs", "journal")
+OF_A_TASK = ("retries", "retry_delay", "task_timeout", "keep_going", "costs", "journal")
+
+#: Further options of a map, which are named.
+OF_A_MAP = frozenset(
+    (
+        "unordered",
+        "label",
+        "seed",
+        "progress",
+        "cost",
+        "journal",
+        "retry_failed",
+        "retry_delay",
+        "time_limit",
+    )
+)
 
 
 class Worker(NamedTuple):
@@ -69,23 +85,55 @@ def common(options: dict[str, Any]) -> dict[str, Any]:
     """Takes the options out that are of every map."""
     names = ("timeout", "chunksize", "buffersize", "retries", "task_timeout")
     common = {name: options.pop(name, None) for name in names}
-    unknown = options.keys() - {"unordered", "label", "seed", "progress", "cost", "journal", "retry_failed"}
+    unknown = options.keys() - OF_A_MAP
     if unknown:
         raise TypeError(f"unexpected keyword argument: {', '.join(sorted(unknown))}")
     return common
 
 
-def checked(retries: int | None, task_timeout: float | None) -> dict[str, Any]:
+def checked(
+    retries: int | None,
+    task_timeout: float | None,
+    retry_delay: float | None = None,
+    time_limit: float | None = None,
+) -> dict[str, Any]:
     """The options of tasks that are set."""
-    if retries is not None and not 0 <= retries < 1 << 16:
+    if retries is not None and not 0 <= integer("retries", retries) < 1 << 16:
         raise UsageError(f"retries must be 0 or more, and below 65,536, not {retries}")
-    if task_timeout is not None and not task_timeout > 0:
-        raise UsageError(f"task_timeout must be positive, not {task_timeout}")
-    options = {"retries": retries, "task_timeout": task_timeout}
+    options = {
+        "retries": retries,
+        "task_timeout": seconds("task_timeout", task_timeout),
+        "retry_delay": seconds("retry_delay", retry_delay, or_none_at_all=True),
+        "time_limit": seconds("time_limit", time_limit),
+    }
     return {name: value for name, value in options.items() if value is not None}
 
 
-def positive(name: str, value: int | None) -> int | None:
-    if value is not None and value < 1:
+def integer(name: str, value: Any) -> int:
+    """A number without a fraction, of whatever type."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, not {value!r}") from None
+
+
+def positive(name: str, value: Any) -> int | None:
+    if value is None:
+        return None
+    number = integer(name, value)
+    if number < 1:
         raise UsageError(f"{name} must be 1 or more, not {value}")
-    return value
+    return number
+
+
+def seconds(name: str, value: Any, or_none_at_all: bool = False) -> float | None:
+    """A number of seconds, which may be infinite."""
+    if value is None:
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a number of seconds, not {value!r}") from None
+    if not (number > 0 or (or_none_at_all and number == 0)):
+        raise UsageError(f"{name} must be a positive number of seconds, not {value}")
+    return number

@@ -14,8 +14,8 @@ class Scattered(Generic[T]):
     """A value that each worker has; :meth:`Executor.scatter` makes it.
 
     In the arguments of a task, or inside of them, it arrives as the value. All tasks of a worker have the
-    same object, so they are not to change it. Workers drop it when this handle is gone and the maps that use
-    it have ended.
+    same object, so they are not to change it: arrays of 64 KiB or more can only be read. Workers drop it
+    when this handle is gone and the maps that use it have ended.
     """
 
     __slots__ = ("_handle",)

@@ -15,7 +15,6 @@ from __future__ import annotations
 import functools
 import os
 import sys
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import (
     ALL_COMPLETED,
@@ -37,7 +36,7 @@ import cloudpickle
 
 from ._errors import Served, UsageError
 from ._executor import Executor
-from ._launched import places
+from ._launched import places, warn
 from ._rankpool import launched_ranks
 from ._task import in_worker
 
@@ -238,10 +237,9 @@ def _communicator(comm: Any, root: int) -> Any:
 def _say_serial() -> None:
     """Say once in a program that nothing is parallel."""
     if not in_worker():
-        warnings.warn(
+        warn(
             "there are no MPI workers, so tasks run in this process one after another: start the program "
-            "with `mpiexec -n 4 python ...`, or set RANKPOOL_MODE=processes",
-            stacklevel=4,
+            "with `mpiexec -n 4 python ...`, or set RANKPOOL_MODE=processes"
         )
 
 

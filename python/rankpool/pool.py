@@ -100,11 +100,13 @@ class Pool:
 
     def map(
         self,
-        func: Callable[[T], R],
-        iterable: Iterable[T],
+        func: Callable[[T], R] | None = None,
+        iterable: Iterable[T] | None = None,
         chunksize: int | None = None,
         *,
         callback: Callable[[R], object] | None = None,
+        worker: Callable[[T], R] | None = None,
+        tasks: Iterable[T] | None = None,
     ) -> list[R]:
         """Call `func` on each item, and return the results in the order of the items.
 
@@ -119,6 +121,8 @@ class Pool:
         callback : callable, optional
             Called here with each result, in the order of the items, as results come: for instance to save
             them.
+        worker, tasks
+            What schwimmbad calls `func` and `iterable`.
 
         Returns
         -------
@@ -138,20 +142,51 @@ class Pool:
         [1, 2]
         """
         self._check_open()
+        func, iterable = func or worker, tasks if iterable is None else iterable
+        if func is None or iterable is None:
+            raise TypeError("map() needs a function and its items")
         results = self._executor.map(func, iterable, chunksize=_chunk(chunksize))
         return list(results) if callback is None else [_told(result, callback) for result in results]
 
     def starmap(
         self, func: Callable[..., R], iterable: Iterable[Iterable[Any]], chunksize: int | None = None
     ) -> list[R]:
-        """Like :meth:`map`, for items that are the arguments of `func`."""
+        """Like :meth:`map`, for items that are the arguments of `func`.
+
+        Parameters
+        ----------
+        func : callable
+            Called on a worker; it may be a lambda or a closure.
+        iterable : iterable
+            The arguments of each call, as tuples.
+        chunksize : int, optional
+            How many items a worker gets at a time; by default rankpool finds it out.
+
+        Returns
+        -------
+        list
+        """
         self._check_open()
         return list(self._executor.starmap(func, iterable, chunksize=_chunk(chunksize)))
 
     def apply(
         self, func: Callable[..., R], args: Iterable[Any] = (), kwds: Mapping[str, Any] | None = None
     ) -> R:
-        """Call ``func(*args, **kwds)`` on a worker, and return the result."""
+        """Call ``func(*args, **kwds)`` on a worker, and return the result.
+
+        Parameters
+        ----------
+        func : callable
+            Called on a worker; it may be a lambda or a closure.
+        args : iterable
+            Its arguments.
+        kwds : mapping, optional
+            Its arguments by name.
+
+        Returns
+        -------
+        object
+        """
         return self.apply_async(func, args, kwds).get()
 
     def apply_async(
@@ -164,7 +199,18 @@ class Pool:
     ) -> AsyncResult[R]:
         """Like :meth:`apply`, without waiting.
 
-        Callbacks run on a thread of this process, and before the result is ready.
+        Parameters
+        ----------
+        func, args, kwds
+            As :meth:`apply` has them.
+        callback : callable, optional
+            Called with the result, on a thread of this process, before it is ready.
+        error_callback : callable, optional
+            Called with the exception in its place.
+
+        Returns
+        -------
+        AsyncResult
 
         Examples
         --------
@@ -184,7 +230,21 @@ class Pool:
         callback: Callable[[list[R]], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
     ) -> AsyncResult[list[R]]:
-        """Like :meth:`map`, without waiting. `callback` gets the list of all results."""
+        """Like :meth:`map`, without waiting.
+
+        Parameters
+        ----------
+        func, iterable, chunksize
+            As :meth:`map` has them. The items are taken at once.
+        callback : callable, optional
+            Called with the list of all results, on a thread of this process, before it is ready.
+        error_callback : callable, optional
+            Called with the exception in its place.
+
+        Returns
+        -------
+        AsyncResult
+        """
         self._check_open()
         results = self._executor.map(func, list(iterable), chunksize=_chunk(chunksize))
         return self._gathered(results, callback, error_callback)
@@ -197,7 +257,21 @@ class Pool:
         callback: Callable[[list[R]], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
     ) -> AsyncResult[list[R]]:
-        """Like :meth:`starmap`, without waiting. `callback` gets the list of all results."""
+        """Like :meth:`starmap`, without waiting.
+
+        Parameters
+        ----------
+        func, iterable, chunksize
+            As :meth:`starmap` has them. The items are taken at once.
+        callback : callable, optional
+            Called with the list of all results, on a thread of this process, before it is ready.
+        error_callback : callable, optional
+            Called with the exception in its place.
+
+        Returns
+        -------
+        AsyncResult
+        """
         self._check_open()
         results = self._executor.starmap(func, list(iterable), chunksize=_chunk(chunksize))
         return self._gathered(results, callback, error_callback)
@@ -209,6 +283,15 @@ class Pool:
 
         A result whose task failed raises its exception, and the iterator goes on after it. It takes items as
         there is room for them, so they may be endless.
+
+        Parameters
+        ----------
+        func, iterable, chunksize
+            As :meth:`map` has them.
+
+        Returns
+        -------
+        IMapIterator
 
         Examples
         --------
@@ -223,7 +306,17 @@ class Pool:
     def imap_unordered(
         self, func: Callable[[T], R], iterable: Iterable[T], chunksize: int | None = None
     ) -> IMapIterator[R]:
-        """Like :meth:`imap`, with results in the order in which tasks end."""
+        """Like :meth:`imap`, with results in the order in which tasks end.
+
+        Parameters
+        ----------
+        func, iterable, chunksize
+            As :meth:`map` has them.
+
+        Returns
+        -------
+        IMapIterator
+        """
         return self._imap(func, iterable, chunksize, unordered=True)
 
     def close(self) -> None:
@@ -251,6 +344,46 @@ class Pool:
             self._executor.shutdown(wait=True)
 
     # What schwimmbad has.
+
+    @staticmethod
+    def enabled() -> bool:
+        """Whether this pool can be used: always."""
+        return True
+
+    def batched_map(
+        self,
+        worker: Callable[[tuple[tuple[int, int], list[T]]], R],
+        tasks: Iterable[T],
+        callback: Callable[[R], object] | None = None,
+    ) -> list[R]:
+        """Call `worker` on parts of the tasks, one for each worker, as schwimmbad cuts them.
+
+        Parameters
+        ----------
+        worker : callable
+            Called with a part: where it begins and ends, and its tasks.
+        tasks : iterable
+            The tasks.
+        callback : callable, optional
+            Called here with the result of each part.
+
+        Returns
+        -------
+        list
+            A result for each part, in the order of the tasks.
+
+        Examples
+        --------
+        >>> with Pool(2, mode="threads") as pool:
+        ...     pool.batched_map(lambda part: (part[0], sum(part[1])), range(5))
+        [((0, 3), 3), ((3, 5), 7)]
+        """
+        every = list(tasks)
+        size, longer = divmod(len(every), self._size)
+        # The first parts take one of those that are left over.
+        ends = [number * size + min(number, longer) for number in range(self._size + 1)]
+        cut = [((begin, end), every[begin:end]) for begin, end in zip(ends, ends[1:]) if begin < end]
+        return self.map(worker, cut, chunksize=1, callback=callback)
 
     @property
     def size(self) -> int:

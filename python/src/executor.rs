@@ -7,7 +7,7 @@ use std::{
 };
 
 use pyo3::{
-    exceptions::PyRuntimeError,
+    exceptions::{PyOverflowError, PyRuntimeError, PyTypeError, PyValueError},
     prelude::*,
     types::{PyDict, PyList},
 };
@@ -167,7 +167,12 @@ impl Engine {
 /// The value of a setting that is there and not `None`.
 fn setting<'py, T: FromPyObjectOwned<'py>>(settings: &Bound<'py, PyDict>, name: &str) -> PyResult<Option<T>> {
     let Some(value) = settings.get_item(name)?.filter(|value| !value.is_none()) else { return Ok(None) };
-    value.extract().map(Some).map_err(Into::into)
+    value.extract().map(Some).map_err(Into::into).map_err(|error: PyErr| {
+        let py = settings.py();
+        let what = format!("{name} must not be {value}: {}", error.value(py));
+        // A number that is out of range is no other type.
+        if error.is_instance_of::<PyOverflowError>(py) { PyValueError::new_err(what) } else { PyTypeError::new_err(what) }
+    })
 }
 
 fn flag(settings: &Bound<'_, PyDict>, name: &str) -> PyResult<bool> {
@@ -175,7 +180,7 @@ fn flag(settings: &Bound<'_, PyDict>, name: &str) -> PyResult<bool> {
 }
 
 fn seconds(settings: &Bound<'_, PyDict>, name: &str) -> PyResult<Option<Duration>> {
-    // What is no time at all is as good as for ever.
+    // They are positive numbers, and what is too many is as good as for ever.
     Ok(setting::<f64>(settings, name)?
         .map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)))
 }
@@ -221,8 +226,14 @@ fn set<'p, F: Function>(call: Call<'p, F>, options: &Bound<'_, PyDict>) -> PyRes
     if let Some(retries) = setting(options, "retries")? {
         call = call.retries(retries);
     }
+    if let Some(delay) = seconds(options, "retry_delay")? {
+        call = call.retry_delay(delay);
+    }
     if let Some(limit) = seconds(options, "task_timeout")? {
         call = call.task_timeout(limit);
+    }
+    if let Some(limit) = seconds(options, "time_limit")? {
+        call = call.time_limit(limit);
     }
     if let Some(seed) = setting(options, "seed")? {
         call = call.seed(seed);

@@ -52,7 +52,9 @@ impl Held {
             return Ok(object.bind(py).clone());
         }
         let loads = py.import("rankpool._pickling")?.getattr("loads")?;
-        let object = loads.call1((to_python(py, &self.blocks)?,))?.unbind();
+        // All tasks of this process have it, so its arrays are not to be written to.
+        let parts = PyList::new(py, self.blocks.iter().map(|part| PyBytes::new(py, part)))?;
+        let object = loads.call1((parts,))?.unbind();
         Ok(self.object.get_or_init(|| object).bind(py).clone())
     }
 }

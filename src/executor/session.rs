@@ -60,7 +60,8 @@ pub(super) fn take(mode: Mode, wanted: &Wanted) -> Result<Option<Session>, Error
         Place::Taken => {
             return Err(Error::usage(
                 "another executor of this program has the MPI ranks: share it, since its methods can be called from several \
-                 threads, or drop it first",
+                 threads, or end it first; one that was dropped has them until its tasks have ended, and the results of \
+                 its maps are taken or dropped",
             ));
         }
         Place::Over => {
@@ -77,7 +78,7 @@ pub(super) fn take(mode: Mode, wanted: &Wanted) -> Result<Option<Session>, Error
                 ));
             }
             let other = (!matches!(mode, Mode::Auto) && mode != session.mode).then_some("mode");
-            if let Some(setting) = other.or_else(|| wanted.differs_from(&session.wanted)) {
+            if let Some(setting) = other.or_else(|| wanted.differs_from(&session.wanted, session.mode, session.workers.len())) {
                 return Err(Error::usage(format!(
                     "the ranks of this program wait with the settings of its first executor, and {setting} is another \
                      one now: start all executors with the same"

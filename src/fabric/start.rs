@@ -171,10 +171,15 @@ fn take_in(
 }
 
 impl Wanted {
-    /// The first setting of the workers that is not the same.
-    pub(crate) fn differs_from(&self, other: &Wanted) -> Option<&'static str> {
+    /// The first setting that is not that of the workers `there`, which were started for `other`.
+    pub(crate) fn differs_from(&self, other: &Wanted, mode: Mode, there: usize) -> Option<&'static str> {
+        let are_there = match self.workers {
+            Some(workers) => usize::try_from(workers).is_ok_and(|workers| workers == there),
+            // Their number is the launcher's.
+            None => matches!(mode, Mode::Comm),
+        };
         let same = [
-            ("the number of workers", self.workers == other.workers),
+            ("the number of workers", are_there || self.workers == other.workers),
             ("the number of threads in each", self.threads_per_worker == other.threads_per_worker),
             ("the number of processes in each", self.processes_per_worker == other.processes_per_worker),
             ("the workers' program", self.program == other.program),

@@ -99,12 +99,18 @@ fn others(mode: Mode, workers: i64) -> Result<(), Error> {
     let error = builder(mode, workers).threads_per_worker(2).start().unwrap_err();
     assert_eq!(error.exit_code(), 2);
     println!("{error}");
+    let error = builder(mode, workers).workers(workers + 1).start().unwrap_err();
+    println!("{error}");
+    if mode == Mode::Comm {
+        assert_eq!(Executor::builder().mode(mode).start()?.num_workers(), workers as usize);
+    }
     used(mode, workers)
 }
 
 fn other_settings(mode: Mode) {
     let ended = start(&mut command("other_settings", mode, 2)).end().expect(0);
     assert!(ended.stdout.contains("the number of threads in each is another one now"), "{ended:?}");
+    assert!(ended.stdout.contains("the number of workers is another one now"), "{ended:?}");
 }
 
 fn death(mode: Mode, workers: i64) -> Result<(), Error> {

@@ -84,8 +84,16 @@ def an_executor_that_is_dropped_makes_room(another: Another) -> None:
     pool = another()
     assert pool.submit(square, 2).result() == 4
     del pool
-    with another() as pool:
-        assert pool.submit(square, 3).result() == 9
+    for n in range(10):
+        pool = another()
+        future = pool.submit(nap, 0.001)
+        del pool
+        assert future.result() == 0.001, n
+        with another() as pool:
+            assert pool.submit(square, 3).result() == 9
+            pool.submit(nap, 0.05)
+            pool.submit(square, 4).cancel()
+        del pool
 
 
 def the_initializer_runs_once_on_each_worker(another: Another) -> None:
@@ -115,9 +123,16 @@ def options_that_make_no_sense_are_refused(another: Another) -> None:
         ({"mode": "sideways"}, "sideways"),
         ({"max_workers": 0}, "worker"),
         ({"chunksize": 0}, "chunksize"),
+        ({"chunksize": 1.5}, "chunksize"),
         ({"retries": -1}, "retries"),
+        ({"retries": "a"}, "retries"),
         ({"task_timeout": -1.0}, "task_timeout"),
         ({"initializer": 3}, "initializer"),
+        ({"seed": -1}, "seed"),
+        ({"comm": 3}, "comm"),
+        ({"start_timeout": float("nan")}, "start_timeout"),
+        ({"stall": -1}, "stall"),
+        ({"cpus_per_task": "two"}, "cpus_per_task"),
     ):
         try:
             another(**options).shutdown()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import numpy
+import pytest
 
 from rankpool import Executor, task
 
@@ -60,6 +61,9 @@ def a_scattered_value_serves_several_calls(pool: Executor) -> None:
     assert pool.submit(length, k=0, shared=words).result() == 3
     array = pool.scatter(numpy.arange(100_000.0))
     assert list(pool.map(total, [array] * 3, range(3))) == [0.0, 4999950000.0, 9999900000.0]
+    with pytest.raises(ValueError, match="read-only"):
+        list(pool.map(numpy.ndarray.fill, [array], [0.0]))
+    assert pool.submit(total, array, 1).result() == 4999950000.0
 
 
 kept: list[numpy.ndarray] = []

@@ -15,7 +15,7 @@ import numpy
 import pytest
 
 import rankpool
-from rankpool import Executor, TaskTimeout
+from rankpool import Executor, TaskTimeout, TimeLimitError
 
 from .maps import nap, square
 
@@ -94,6 +94,23 @@ def retries_give_a_task_another_chance(pool: Executor) -> None:
     assert [outcome.ok for outcome in outcomes] == [False, True, True, True, True, False]
 
 
+def a_retry_waits_its_delay(pool: Executor) -> None:
+    began = time.monotonic()
+    assert list(pool.map(good_at_third, [5], retries=2, retry_delay=0.1)) == [5]
+    assert time.monotonic() - began > 0.3, "0.1 s, and then 0.2 s"
+
+
+def a_time_limit_ends_a_map_and_gives_the_outcomes_that_there_are(pool: Executor) -> None:
+    outcomes = pool.outcomes(nap, [0.0, 0.0, *[0.1] * 40], time_limit=0.4)
+    assert [outcome.index for outcome in outcomes] == list(range(42))
+    assert outcomes[0].ok and not outcomes[41].ok
+    assert all(outcome.ok or isinstance(outcome.error, TimeLimitError) for outcome in outcomes)
+    with pytest.raises(TimeoutError) as caught:
+        list(pool.map(nap, [0.1] * 40, chunksize=1, time_limit=0.4))
+    assert isinstance(caught.value, TimeLimitError)
+    assert pool.submit(nap, 0.0).result() == 0.0
+
+
 def a_task_over_its_time_is_ended(pool: Executor) -> None:
     if pool.mode == "serial":
         with pytest.raises(ValueError, match="time"):
@@ -163,6 +180,8 @@ CHECKS = [
     a_task_knows_itself,
     random_numbers_belong_to_run_and_task,
     retries_give_a_task_another_chance,
+    a_retry_waits_its_delay,
+    a_time_limit_ends_a_map_and_gives_the_outcomes_that_there_are,
     a_journal_keeps_what_is_done,
     a_journal_without_a_label_is_of_its_function,
     tasks_run_on_the_main_thread_of_workers,

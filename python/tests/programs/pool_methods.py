@@ -27,6 +27,12 @@ def square(n: int) -> int:
     return n * n
 
 
+def sum_of_part(part: tuple[tuple[int, int], list[int]]) -> tuple[int, int]:
+    (begin, end), items = part
+    assert end - begin == len(items)
+    return begin, sum(items)
+
+
 def inverse(n: int) -> float:
     return 1 / n
 
@@ -54,6 +60,13 @@ def maps(pool: Pool) -> None:
     assert pool.map(square, []) == []
     assert pool.map(square, iter([1, 2])) == [1, 4]
     assert pool.map(lambda n: n + 1, [1]) == [2]
+    told: list[int] = []
+    assert pool.map(worker=square, tasks=[1, 2], callback=told.append) == [1, 4] == told
+    assert pool.batched_map(sum_of_part, range(4 * pool.size)) == [
+        (4 * n, 16 * n + 6) for n in range(pool.size)
+    ]
+    assert pool.batched_map(sum_of_part, [5]) == [(0, 5)] and pool.batched_map(sum_of_part, []) == []
+    assert "needs a function" in refused(TypeError, pool.map, square)
     assert pool.starmap(named, [(1, 2), (3,)]) == [(1, 2, 0), (3, 0, 0)]
     assert pool.apply(named, (1,), {"third": 3}) == (1, 0, 3)
     assert pool.map(prepared, range(4)) == [["initialised"]] * 4
