@@ -12,6 +12,9 @@ use crate::say;
 /// How long exit handlers may take.
 const HANDLERS: Duration = Duration::from_secs(5);
 
+/// How soon a launcher knows that rank 0 has ended: the kernel closes the connections of a process first.
+const WORD_OF_RANK_0: Duration = Duration::from_millis(300);
+
 /// MPI was started here and has been finalised.
 static FINALISED: AtomicBool = AtomicBool::new(false);
 
@@ -106,6 +109,8 @@ pub(crate) fn end_orphaned() -> ! {
     if !ENDS_ALONE.load(Ordering::Acquire) {
         super::code_file::leave_code_of_the_killed();
         super::recovery::end_launcher_of_the_killed();
+        // A launcher returns the first code that it sees, and rank 0's is on its way to it.
+        thread::sleep(WORD_OF_RANK_0);
     }
     exit_now(super::EXIT_ORPHANED)
 }
