@@ -10,6 +10,7 @@ import os
 import pathlib
 import signal
 import sys
+import threading
 import time
 from typing import Any
 
@@ -129,6 +130,13 @@ def no_worker_is_left() -> None:
 def long_tasks() -> None:
     """Runs until it is interrupted."""
     with executor() as pool:
+        list(pool.map(nap, [60.0] * 8, chunksize=1))
+
+
+def an_interrupt_of_rank_0() -> None:
+    """Interrupts itself, while workers run tasks."""
+    with executor() as pool:
+        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
         list(pool.map(nap, [60.0] * 8, chunksize=1))
 
 

@@ -10,7 +10,7 @@ import time
 
 import pytest
 from behaviours import SETTINGS
-from launching import TESTS, Run, recovery
+from launching import TESTS, Run, open_mpi, recovery
 
 #: How soon all processes are to be gone, on a machine that has other work, too.
 SOON = 4.0
@@ -101,6 +101,13 @@ def test_an_interrupt_ends_all(setting: str, scenario: str) -> None:
     if not SETTINGS[setting].world:
         assert ended.code == -signal.SIGINT, "as Python ends by KeyboardInterrupt"
         assert "KeyboardInterrupt" in ended.stderr
+
+
+@pytest.mark.skipif(open_mpi() != 4, reason="Open MPI 4 returns the code of the first rank that ends")
+@pytest.mark.parametrize("setting", ["comm", "children", "pool"])
+def test_an_interrupt_of_rank_0_gives_its_exit_code(setting: str) -> None:
+    for _ in range(3):
+        start(setting, "an_interrupt_of_rank_0").end(15).expect(128 + signal.SIGINT)
 
 
 @pytest.mark.parametrize("setting", ["processes", "comm", "children"])
