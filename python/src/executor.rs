@@ -171,7 +171,11 @@ fn setting<'py, T: FromPyObjectOwned<'py>>(settings: &Bound<'py, PyDict>, name: 
         let py = settings.py();
         let what = format!("{name} must not be {value}: {}", error.value(py));
         // A number that is out of range is no other type.
-        if error.is_instance_of::<PyOverflowError>(py) { PyValueError::new_err(what) } else { PyTypeError::new_err(what) }
+        if error.is_instance_of::<PyOverflowError>(py) {
+            PyValueError::new_err(what)
+        } else {
+            PyTypeError::new_err(what)
+        }
     })
 }
 

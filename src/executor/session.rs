@@ -78,7 +78,9 @@ pub(super) fn take(mode: Mode, wanted: &Wanted) -> Result<Option<Session>, Error
                 ));
             }
             let other = (!matches!(mode, Mode::Auto) && mode != session.mode).then_some("mode");
-            if let Some(setting) = other.or_else(|| wanted.differs_from(&session.wanted, session.mode, session.workers.len())) {
+            if let Some(setting) =
+                other.or_else(|| wanted.differs_from(&session.wanted, session.mode, session.workers.len()))
+            {
                 return Err(Error::usage(format!(
                     "the ranks of this program wait with the settings of its first executor, and {setting} is another \
                      one now: start all executors with the same"

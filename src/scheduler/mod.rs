@@ -45,7 +45,8 @@ const SHORT_NANOS: u64 = 50_000;
 const MOST_AHEAD: usize = 128;
 
 /// The successor of a longer chunk is sent before that chunk ends only while this many tasks wait for each slot: what
-/// waits behind a long task is stuck, and near the end of a call others would have to wait for it.
+/// waits behind a long task is stuck, and near the end of a call others would have to wait for it. Where all tasks take
+/// about the same time, one for each slot is enough.
 const PLENTY: u64 = 4;
 
 /// Calls whose tasks are counted to know whether that many wait.
@@ -436,7 +437,8 @@ impl Scheduler {
     /// There are tasks enough for all workers, in this call and behind it.
     fn has_plenty(&self, call: CallId) -> bool {
         let waiting = |call: &CallId| self.calls.get(call).map_or(0, |call| call.waiting());
-        let enough = PLENTY * self.slots;
+        let even = self.calls.get(&call).is_some_and(|call| call.times().is_even());
+        let enough = if even { self.slots } else { PLENTY * self.slots };
         let own = waiting(&call);
         if own >= enough {
             return true;

@@ -7,6 +7,10 @@ const FADING: f64 = 63.0 / 64.0;
 /// distribution, and small samples vary.
 const UNEVEN: f64 = 3.0;
 
+/// The same below which tasks take about the same time, and of how many tasks it has to be known.
+const EVEN: f64 = 1.1;
+const KNOWN: f64 = 8.0;
+
 #[derive(Clone, Debug)]
 pub(super) struct Times {
     /// Nanoseconds that tasks took; what was long ago counts for less.
@@ -55,6 +59,12 @@ impl Times {
     /// What a worker spends around a chunk.
     pub(super) fn overhead_nanos(&self) -> f64 {
         self.overhead_nanos
+    }
+
+    /// All tasks take about the same time.
+    pub(super) fn is_even(&self) -> bool {
+        let known = self.mean_nanos().filter(|_| self.tasks >= KNOWN);
+        known.is_some_and(|mean| self.squares < EVEN * mean * mean * self.tasks)
     }
 
     /// Some tasks take far longer than others: more so than by an exponential distribution.

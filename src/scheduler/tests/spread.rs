@@ -71,15 +71,22 @@ fn a_chunk_whose_tasks_take_far_longer_than_those_before_is_cut_and_the_next_one
 
 #[test]
 fn single_tasks_that_take_long_wait_behind_others_only_while_there_are_plenty() {
-    let mut fleet = Fleet::new(2, spec(Chunk::Fixed(1)), 20);
-    let mut most = Vec::new();
-    while !fleet.held.is_empty() {
-        let oldest = fleet.held.remove(0);
-        answer_part(&mut fleet, oldest, 1, 1_000_000_000);
-        most.push(fleet.held.len());
-    }
-    assert_eq!(most[2..6], [4; 4], "a second chunk each");
-    assert_eq!(most[most.len() - 8..], [2, 2, 2, 2, 2, 2, 1, 0], "one each, near the end");
+    let held_after_each = |seconds: fn(u64) -> u64| {
+        let mut fleet = Fleet::new(2, spec(Chunk::Fixed(1)), 20);
+        let mut held = Vec::new();
+        while !fleet.held.is_empty() {
+            let oldest = fleet.held.remove(0);
+            answer_part(&mut fleet, oldest, 1, 1_000_000_000 * seconds(oldest.start));
+            held.push(fleet.held.len());
+        }
+        held
+    };
+    let uneven = held_after_each(|task| 1 + task % 3);
+    assert_eq!(uneven[2..6], [4; 4], "a second chunk each");
+    assert_eq!(uneven[12..], [2, 2, 2, 2, 2, 2, 1, 0], "one each, near the end");
+    let even = held_after_each(|_| 1);
+    assert_eq!(even[2..6], [4; 4], "a second chunk each");
+    assert_eq!(even[12..], [4, 4, 4, 3, 2, 2, 1, 0], "one each at the very end");
 }
 
 #[test]
