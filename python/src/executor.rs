@@ -16,6 +16,7 @@ use rankpool::{Builder, Call, Executor, Function, Mode, WorkerInfo};
 use crate::{
     errors::raised,
     future::{Submitted, tell},
+    heap,
     map::{Map, Running, Source},
     parts::{Handle, Held, Parts},
     work::{Code, run_map, run_submitted},
@@ -40,6 +41,7 @@ impl Engine {
         #[cfg(feature = "cli")]
         rankpool::cli::start_log().map_err(|error| raised(py, &error))?;
         let builder = builder(py, settings)?;
+        heap::share();
         let started = match setting::<i32>(settings, "communicator")? {
             #[cfg(feature = "mpi")]
             Some(handle) => py.detach(|| builder.communicator_by_handle(handle).start_or_serve()),

@@ -58,7 +58,7 @@ pub(crate) fn tell(callback: &Py<PyAny>, outcome: Result<Results, TaskError>) {
 /// `(nanoseconds, parts)`, or what is known of the failure.
 fn told(py: Python<'_>, outcome: Result<Results, TaskError>) -> PyResult<Bound<'_, PyAny>> {
     match outcome {
-        Ok(Results { nanos, parts }) => (nanos, parts.to_python(py)?).into_bound_py_any(py),
+        Ok(Results { nanos, parts }) => (nanos, parts.into_python(py)?).into_bound_py_any(py),
         Err(error) => failed(py, &error).into_bound_py_any(py),
     }
 }

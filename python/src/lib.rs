@@ -7,6 +7,7 @@ mod cli;
 mod errors;
 mod executor;
 mod future;
+mod heap;
 mod map;
 mod parts;
 mod work;

@@ -103,7 +103,7 @@ impl Map {
             match next {
                 Poll::Ready(None) => return ().into_bound_py_any(py).map(Some),
                 Poll::Ready(Some(Ok((number, results)))) => {
-                    let parts = results.parts.to_python(py)?;
+                    let parts = results.parts.into_python(py)?;
                     return (number, results.nanos, parts).into_bound_py_any(py).map(Some);
                 }
                 Poll::Ready(Some(Err(error))) => {

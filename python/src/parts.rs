@@ -83,13 +83,12 @@ impl Parts {
     }
 
     /// The pickle as `bytes`, the buffers as memory that may be written to, as unpickled arrays may, and the scattered
-    /// values as a tuple, if there are any. The buffers are copied into Python's heap, where the next results reuse the
-    /// memory of those that are dropped.
+    /// values as a tuple, if there are any.
     pub(crate) fn to_python<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         self.with_scattered(to_python(py, &self.blocks)?)
     }
 
-    /// The same, for a task, which seldom keeps them: the buffers stay where they lie, if they can.
+    /// The same, with the buffers where they lie, if they can stay there.
     pub(crate) fn into_python(mut self, py: Python<'_>) -> PyResult<Bound<'_, PyList>> {
         let buffers = self.blocks.split_off(self.blocks.len().min(1));
         let parts = to_python(py, &self.blocks)?;

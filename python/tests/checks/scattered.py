@@ -119,6 +119,11 @@ def arrays_come_back_with_the_same_bits(pool: Executor) -> None:
         assert result.dtype == array.dtype and result.shape == array.shape
         assert numpy.array_equal(result, array * 2)
         result[...] = 0
+    alone = list(pool.map(doubled, [arrays[4]] * 4, chunksize=1))
+    for number, result in enumerate(alone):
+        assert result.flags.aligned and (stays(result) or pool.mode == "serial"), number
+        assert numpy.array_equal(result, arrays[4] * 2)
+        result[...] = 0
 
 
 def an_array_in_a_closure(pool: Executor) -> None:
