@@ -6,6 +6,9 @@ mod file;
 #[cfg(feature = "hdf5")]
 mod filters;
 mod firing_rate;
+#[cfg(test)]
+#[path = "../src/cli/flags_table.rs"]
+mod flags_table;
 mod gram;
 mod input;
 mod inputs;
@@ -14,6 +17,8 @@ mod new_file;
 mod pi;
 mod pipe;
 mod process;
+#[cfg(test)]
+mod settings_page;
 mod sleep;
 mod squares;
 mod time_histogram;

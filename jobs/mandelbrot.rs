@@ -21,7 +21,7 @@ use crate::{
 #[derive(clap::Args, Serialize, Deserialize)]
 pub struct Mandelbrot {
     /// Rows and columns
-    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=65_535))]
+    #[arg(long, default_value_t = 1000, value_parser = side)]
     size: u32,
     /// Centre of the picture, as RE,IM
     #[arg(long, default_value = "-0.235,0.827", value_parser = point, allow_hyphen_values = true)]
@@ -30,7 +30,7 @@ pub struct Mandelbrot {
     #[arg(long, default_value_t = 0.4, value_parser = positive, allow_negative_numbers = true)]
     radius: f64,
     /// Iterations after which a point counts as staying
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(i32).range(1..))]
+    #[arg(long, default_value_t = 20, value_parser = rankpool::cli::count_from_1::<i32>)]
     iterations: i32,
     /// Where to write the picture (PNG) when all rows are known; what is there already is refused
     #[arg(long, value_name = "FILE", value_parser = FilePath::parser())]
@@ -39,6 +39,11 @@ pub struct Mandelbrot {
     #[arg(skip)]
     #[serde(skip)]
     place: OnceLock<NewFile>,
+}
+
+/// How many rows and columns a picture has: 65,535 at most.
+fn side(text: &str) -> Result<u32, String> {
+    rankpool::cli::count_from_1::<u16>(text).map(u32::from)
 }
 
 fn point(text: &str) -> Result<(f64, f64), String> {

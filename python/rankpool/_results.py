@@ -290,6 +290,11 @@ def _only(row: Any) -> Any:
 
 def _series(pandas: Any, column: Any) -> Any:
     """A column as pandas keeps it: masked numbers as a nullable type, which does not make floats of them."""
+    enum = dict((getattr(getattr(column, "dtype", None), "metadata", None) or {}).get("enum", {}))
+    if enum:
+        numbers = sorted(enum.values())
+        codes = [-1 if number is None else numbers.index(number) for number in column.tolist()]
+        return pandas.Series(pandas.Categorical.from_codes(codes, sorted(enum, key=enum.__getitem__)))
     if not hasattr(column, "mask"):
         return pandas.Series(column)
     if column.dtype.kind == "f":

@@ -29,6 +29,7 @@ FIELDS: dict[str, Any] = {
     "counts": {"list": {"struct": [["key", "text"], ["value", {"scalar": "u64"}]]}},
     "nested": {"list": {"list": {"scalar": "i64"}}},
     "place": {"struct": [["x", {"scalar": "f64"}], ["label", "text"]]},
+    "phase": {"option": {"enum": ["gas", "solid"]}},
     "more": "record",
 }
 
@@ -77,6 +78,8 @@ def file(tmp_path: pathlib.Path) -> pathlib.Path:
         pairs["value"] = np.array([5, 6], dtype="u8")
         inner = ragged(rows, "nested", [0, 2, 2])
         ragged(inner, "values", [0, 1, 3], np.array([1, 2, 3]))
+        phases = h5py.enum_dtype({"gas": 0, "solid": 1}, basetype="u4")
+        optional(rows, "phase", np.array([1, 0], dtype=phases), [True, False])
         place = rows.create_group("place")
         place["x"] = [0.5, np.nan]
         place.create_dataset("label", data=["here", ""], dtype=text)
@@ -138,6 +141,8 @@ def test_a_data_frame(file: pathlib.Path) -> None:
     assert (tasks["maybe"][0], tasks["flag"][0]) == (7, True)
     assert all(pandas.isna(tasks[name][1]) for name in ("maybe", "perhaps", "flag"))
     assert not [name for name in tasks.columns if name.endswith("_present")], "masks are no columns"
+    assert tasks["phase"].tolist() == ["solid", np.nan], "an enum has names"
+    assert list(tasks["phase"].cat.categories) == ["gas", "solid"]
     assert out.to_pandas("errors")["message"].tolist() == ["it broke"]
     assert out.to_pandas("events")["event"].tolist() == ["worker_lost"]
     with pytest.raises(rankpool.UsageError, match="tasks, errors, trace or events"):

@@ -22,6 +22,7 @@ impl Extent {
         let [to_run, known] = [&self.to_run, &self.known].map(|number| number.load(Ordering::Relaxed));
         let done = known + progress.done + progress.failed;
         match to_run {
+            0 if done == 1 => "1 task is done".to_string(),
             0 => format!("{done} tasks are done"),
             to_run => format!("{done} of {} tasks are done", known + to_run),
         }

@@ -9,6 +9,8 @@ mod examples;
 #[cfg(feature = "hdf5")]
 mod export;
 mod failures;
+#[cfg(all(test, feature = "hdf5", feature = "mpi"))]
+mod flags_table;
 mod list;
 mod log;
 mod out;

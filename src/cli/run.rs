@@ -27,7 +27,7 @@ use crate::{
     job::{self, Plan, Report, Telling, Ui},
     launch::{self, Mode},
     paths::Named,
-    progress::{self, CHILDREN, Shown, Standing, WORKERS, count, lost_ones},
+    progress::{self, CHILDREN, Shown, Standing, TASKS, WORKERS, count, lost_ones},
     say::{self, say},
     sync::lock,
 };
@@ -136,9 +136,6 @@ fn start<J: Job + Args>(matches: &ArgMatches) -> Result<ExitCode, Error> {
     });
     slips(&command::<J>()).iter().for_each(|slip| progress::print(slip));
     tell_idle_nodes(&pool);
-    if !flags.quiet && flags.settings.progress != Show::None {
-        tell_idle_cpus(&pool, &flags.settings);
-    }
     walltime::watch(&pool, J::NAME, began, &flags.settings, flags.files.has_journal())?;
     let outcome = supervised(job, &pool, &flags, &extent, report_out);
     let code = match outcome {
@@ -162,12 +159,13 @@ fn start<J: Job + Args>(matches: &ArgMatches) -> Result<ExitCode, Error> {
     pool.exit(code)
 }
 
-/// A run that was told neither how to start nor with how many workers uses one CPU, which may not be what was meant.
-fn tell_idle_cpus(pool: &Executor, settings: &Settings) {
+/// What is said of a run that was told neither how to start nor with how many workers: it uses one CPU, which may not be
+/// what was meant.
+fn idle_cpus(pool: &Executor, settings: &Settings) -> Option<String> {
     let cpus = launch::cpu_limit();
-    if launch::is_alone() && cpus > 1 && pool.mode() == Mode::Serial && settings.workers.is_left_open() {
-        progress::print(&format!("{}: this run uses one of {cpus} CPUs; with -w -1 it uses all", program()));
-    }
+    let idle =
+        launch::is_alone() && cpus > 1 && pool.mode() == Mode::Serial && settings.workers.is_left_open();
+    idle.then(|| format!("{}: this run uses one of {cpus} CPUs; with -w -1 it uses all", program()))
 }
 
 /// Takes standard output away for the report alone; what is printed from here on goes to standard error.
@@ -209,7 +207,9 @@ fn supervised<J: Job>(
     report_out: Option<File>,
 ) -> Result<i32, Error> {
     job.prepare(&flags.plan())?;
-    let teller = Teller { job: J::NAME, extent, failures: Mutex::default() };
+    let idle =
+        idle_cpus(pool, &flags.settings).filter(|_| !flags.quiet && flags.settings.progress != Show::None);
+    let teller = Teller { job: J::NAME, extent, failures: Mutex::default(), idle };
     // With --json standard output is where the report goes.
     let standard_output = report_out.as_ref().map_or(io::stdout().as_raw_fd(), AsRawFd::as_raw_fd);
     let streams = [standard_output, io::stderr().as_raw_fd()].map(|at| format!("/proc/self/fd/{at}").into());
@@ -269,12 +269,17 @@ struct Teller<'r> {
     job: &'static str,
     extent: &'r Extent,
     failures: Mutex<Failures>,
+    /// What is said of CPUs that do nothing, when the run begins.
+    idle: Option<String>,
 }
 
 impl Ui for Teller<'_> {
     fn expect(&self, to_run: Option<u64>, known: u64) {
         self.extent.to_run.store(to_run.unwrap_or(0), Ordering::Relaxed);
         self.extent.known.store(known, Ordering::Relaxed);
+        if let Some(idle) = &self.idle {
+            progress::print(idle);
+        }
     }
 
     fn failed(&self, error: &TaskError) {
@@ -298,9 +303,9 @@ impl Teller<'_> {
         let some =
             |count: u64, what: &str| if count > 0 { format!(", {count} {what}") } else { String::new() };
         say(&format!(
-            "{}: {} tasks ok, {} failed{}{}{} in {:.3} s ({:.0} tasks/s), mode {}, {}, utilisation {:.0}%",
+            "{}: {} ok, {} failed{}{}{} in {:.3} s ({:.0} tasks/s), mode {}, {}, utilisation {:.0}%",
             report.job,
-            report.done,
+            count(report.done, TASKS),
             report.failed,
             some(report.not_run, "not run"),
             some(report.retried, "retried"),
@@ -317,7 +322,7 @@ impl Teller<'_> {
             let children = leaders.get(rank).filter(|children| **children > 0);
             let children =
                 children.map_or(String::new(), |children| count(*children as u64, CHILDREN) + "  ");
-            say(&format!("  rank {rank:<3} {}  {children}{} tasks", share.host, share.tasks));
+            say(&format!("  rank {rank:<3} {}  {children}{}", share.host, count(share.tasks, TASKS)));
         }
         let (workers, children) = (report.lost_workers, report.lost_children);
         if let Some(lost) = lost_ones(workers, children) {

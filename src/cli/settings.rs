@@ -77,16 +77,16 @@ pub(super) struct Workers {
     #[arg(long, env = "RANKPOOL_MODE", default_value = "auto")]
     mode: Mode,
     /// How many workers: a number, or -1 for all CPUs, -2 for all but one
-    #[arg(long, short = 'w', env = "RANKPOOL_WORKERS", allow_negative_numbers = true)]
+    #[arg(long, short = 'w', env = "RANKPOOL_WORKERS", allow_negative_numbers = true, value_parser = values::from_all)]
     workers: Option<i64>,
     /// Task threads in each worker (processes, comm, pool)
-    #[arg(long, value_name = "T", env = "RANKPOOL_THREADS_PER_WORKER", default_value_t = 1)]
+    #[arg(long, value_name = "T", env = "RANKPOOL_THREADS_PER_WORKER", default_value_t = 1, value_parser = values::count::<u32>)]
     threads_per_worker: u32,
     /// CPUs of each task: -1 counts groups of so many CPUs, and a worker runs fewer tasks at a time
-    #[arg(long, value_name = "C", env = "RANKPOOL_CPUS_PER_TASK", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "C", env = "RANKPOOL_CPUS_PER_TASK", default_value_t = 1, value_parser = values::count_from_1::<u32>)]
     cpus_per_task: u32,
     /// Child processes of each rank, rank 0 included, which run its tasks: a number, or -1 for all CPUs (comm, pool)
-    #[arg(long, value_name = "N", env = "RANKPOOL_PROCESSES_PER_WORKER", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", env = "RANKPOOL_PROCESSES_PER_WORKER", allow_negative_numbers = true, value_parser = values::from_all)]
     processes_per_worker: Option<i64>,
     /// The CPUs of each of these children: none (those of its rank), core or numa (a share of its own)
     #[arg(long, value_name = "HOW", env = "RANKPOOL_BIND", default_value = "none")]
@@ -154,17 +154,17 @@ pub(super) struct Settings {
     #[arg(long, value_name = "TIME", env = "RANKPOOL_RETRY_DELAY", value_parser = duration)]
     pub(super) retry_delay: Option<Duration>,
     /// How many tasks may fail, as a number or as in 5%; one more ends the run
-    #[arg(long, value_name = "N|N%", env = "RANKPOOL_MAX_FAILURES")]
+    #[arg(long, value_name = "N|N%", env = "RANKPOOL_MAX_FAILURES", value_parser = values::amount)]
     pub(super) max_failures: Option<Amount>,
     /// End the run when so many tasks have ended, and wait for those that run (soon) or not (now), as in soon,fail=1 or
     /// now,success=5%
-    #[arg(long, value_name = "WHEN,WHAT=N", env = "RANKPOOL_HALT", conflicts_with = "max_failures")]
+    #[arg(long, value_name = "WHEN,WHAT=N", env = "RANKPOOL_HALT", conflicts_with = "max_failures", value_parser = values::halt)]
     pub(super) halt: Option<Halt>,
     /// How long one task may run, as in 90s or 5m (processes, comm, pool)
     #[arg(long, value_name = "TIME", env = "RANKPOOL_TASK_TIMEOUT", value_parser = duration)]
     pub(super) task_timeout: Option<Duration>,
     /// The seed of all random numbers
-    #[arg(long, env = "RANKPOOL_SEED", default_value_t = 0)]
+    #[arg(long, env = "RANKPOOL_SEED", default_value_t = 0, value_parser = values::count::<u64>)]
     pub(super) seed: u64,
     /// How progress is shown, on standard error
     #[arg(

@@ -13,8 +13,10 @@ use super::{
 use crate::{
     error::{Error, ErrorKind},
     paths::Named,
+    progress::{TASKS, count},
     store::{
-        events::EventRow,
+        TraceRow,
+        events::{EventKind, EventRow},
         file::{Reader, Row},
         schema,
     },
@@ -30,7 +32,7 @@ struct Flags {
     /// A result file, or a journal
     file: Named,
     /// How many rows to show
-    #[arg(long, value_name = "N", default_value_t = 5)]
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = super::count::<usize>)]
     rows: usize,
     /// Print one JSON object
     #[arg(long)]
@@ -83,7 +85,16 @@ fn examine(flags: &Flags) -> Result<Value, Error> {
     }
     let errors = reader.errors()?;
     let mut trace = reader.trace()?;
-    let busy: f64 = trace.iter().map(|(row, _)| row.ended - row.started).sum();
+    let events = reader.events()?;
+    // Files of earlier versions do not tell, and have one session.
+    let sessions =
+        events.iter().flat_map(|events| &events.rows).filter(|row| row.kind == EventKind::RunStarted);
+    let began = sessions.last().map_or(0.0, |row| row.t);
+    let (earlier, of_this): (Vec<_>, Vec<_>) =
+        trace.iter().map(|(row, _)| row).partition(|row| row.started < began);
+    let busy = |rows: &[&TraceRow]| rows.iter().map(|row| row.ended - row.started).sum::<f64>();
+    let (busy_here, busy_earlier) = (busy(&of_this), busy(&earlier));
+    let (chunks_here, chunks_earlier) = (of_this.len(), earlier.len());
     trace.sort_by(|(a, _), (b, _)| (b.ended - b.started).total_cmp(&(a.ended - a.started)));
     let slowest: Vec<Value> = trace
         .iter()
@@ -94,7 +105,6 @@ fn examine(flags: &Flags) -> Result<Value, Error> {
                 "slowest_task_s": row.slowest_s})
         })
         .collect();
-    let events = reader.events()?;
     let lost: Option<Vec<&EventRow>> =
         events.as_ref().map(|events| events.rows.iter().filter(|row| row.kind.is_loss()).collect());
     let losses: Vec<Value> = lost
@@ -133,7 +143,8 @@ fn examine(flags: &Flags) -> Result<Value, Error> {
         "failed": report["failed"],
         "not_run": report["not_run"],
         "wall_s": reader.real("wall_s"),
-        "busy_s": busy,
+        "busy_s": busy_here,
+        "earlier_busy_s": busy_earlier,
         "utilisation": report["utilisation"],
         "results_digest": report["results_digest"],
         "summary": report["summary"],
@@ -144,7 +155,8 @@ fn examine(flags: &Flags) -> Result<Value, Error> {
         // Files of earlier versions do not tell.
         "lost": lost.map(|lost| lost.len()),
         "losses": losses,
-        "chunks": trace.len(),
+        "chunks": chunks_here,
+        "earlier_chunks": chunks_earlier,
         "slowest_chunks": slowest,
     }))
 }
@@ -192,7 +204,8 @@ fn tell(shown: &Value) -> String {
     let real = |value: &Value| value.as_f64().unwrap_or(0.0);
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let [job, done, failed, not_run] = ["job", "done", "failed", "not_run"].map(|name| text(&shown[name]));
-    let mut out = format!("{job}: {} tasks: {done} ok, {failed} failed, {not_run} not run\n", shown["tasks"]);
+    let tasks = count(shown["tasks"].as_u64().unwrap_or(0), TASKS);
+    let mut out = format!("{job}: {tasks}: {done} ok, {failed} failed, {not_run} not run\n");
     let parameters = said(&shown["parameters"]).unwrap_or_else(|| Value::Object(Map::new()));
     out += &format!("  {:16} {}\n", "parameters", text(&parameters));
     for name in ["seed", "mode", "ranks", "workers", "children", "slots", "hosts", "mpi_library"] {
@@ -211,6 +224,14 @@ fn tell(shown: &Value) -> String {
         real(&shown["wall_s"]),
         100.0 * real(&shown["utilisation"]),
     );
+    if shown["earlier_chunks"].as_u64() > Some(0) {
+        out += &format!(
+            "  {:16} {:.3} s in {} chunks, before the run was resumed\n",
+            "busy earlier",
+            real(&shown["earlier_busy_s"]),
+            shown["earlier_chunks"],
+        );
+    }
     out += "datasets\n";
     for dataset in list(&shown["datasets"]) {
         out += &format!("  {:16} {}\n", text(&dataset["path"]), dataset["shape"]);

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     error::Error,
     paths::Named,
-    store::journal::{Overview, Subject},
+    store::journal::{Overview, SUFFIX, Subject},
 };
 
 /// The file itself; where it is not there yet, its journal.
@@ -19,9 +19,25 @@ use crate::{
 /// # Errors
 /// When the file's folder cannot be found.
 pub(super) fn file_or_journal(file: &Named) -> Result<Named, Error> {
-    let beside = file.beside(".journal");
+    let beside = file.beside(SUFFIX);
     let its_own = file.site()?.exists || !beside.site()?.exists;
     Ok(if its_own { file.clone() } else { beside })
+}
+
+/// Refuses the journal of a run that has no result file yet, where `what` needs one.
+///
+/// # Errors
+/// When the file is a journal, or is not there and its journal is.
+pub(super) fn refuse(file: &Named, what: &str) -> Result<(), Error> {
+    let found = file_or_journal(file)?;
+    match Overview::of(&found, 0) {
+        Ok(Some(_)) => Err(Error::usage(format!(
+            "{found}: is a journal, and {what} needs a result file: `run` with the flags of its run and --resume makes one, and \
+             `show {found}` tells how far it is"
+        ))),
+        // What else is amiss is told by who reads the file.
+        _ => Ok(()),
+    }
 }
 
 /// What is shown of a journal; `None` for another file.

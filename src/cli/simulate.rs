@@ -48,13 +48,13 @@ struct Flags {
     #[arg(long, value_name = "TASKS", value_parser = whole)]
     window: Option<u64>,
     /// Two levels: rank 0 schedules leaders, and each leader at most so many workers; 0 is one level
-    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "0")]
+    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "0", value_parser = super::count::<u32>)]
     per_leader: Vec<u32>,
     /// How often a worker is lost, per hour
     #[arg(long, value_name = "RATE", default_value_t = 0.0, value_parser = rate)]
     loss: f64,
     /// Seed of the task times: those of the job sleep with this seed
-    #[arg(long, value_name = "S", default_value_t = 0)]
+    #[arg(long, value_name = "S", default_value_t = 0, value_parser = super::count::<u64>)]
     seed: u64,
     /// Print a JSON object for each setting, one a line
     #[arg(long)]

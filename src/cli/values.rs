@@ -3,7 +3,11 @@
 
 use std::time::Duration;
 
-use crate::{error::ParseError, scheduler::Chunk};
+use crate::{
+    error::ParseError,
+    job::{Amount, Halt},
+    scheduler::Chunk,
+};
 
 /// A time, as every flag of the command line takes one: with units as in `90s`, `1h 30m` and `250ms`; by the clock as in
 /// `01:30:00`, `5:00` (minutes and seconds) and `2-12` (days and hours), as Slurm has it; or in bare seconds as in `90`
@@ -104,6 +108,34 @@ pub(super) fn chunk(text: &str) -> Result<Chunk, ParseError> {
     whole(text).map_or_else(|| text.parse(), |tasks| tasks.to_string().parse())
 }
 
+/// A number of workers: a count, or one less than zero, which counts down from all.
+///
+/// # Errors
+/// As [`count`].
+pub(super) fn from_all(text: &str) -> Result<i64, String> {
+    match text.strip_prefix('-') {
+        Some(fewer) => count::<i64>(fewer).map(|fewer| -fewer),
+        None => count(text),
+    }
+}
+
+/// A number or a part of all tasks, whose number is a count.
+///
+/// # Errors
+/// What is expected instead.
+pub(super) fn amount(text: &str) -> Result<Amount, ParseError> {
+    whole(text).map_or_else(|| text.parse(), |tasks| Ok(Amount::Tasks(tasks)))
+}
+
+/// When a run ends early, its number being a count.
+///
+/// # Errors
+/// What is expected instead.
+pub(super) fn halt(text: &str) -> Result<Halt, ParseError> {
+    let number = text.split_once('=').and_then(|(when, tasks)| Some((when, whole(tasks)?)));
+    number.map_or_else(|| text.parse(), |(when, tasks)| format!("{when}={tasks}").parse())
+}
+
 /// The whole number, without going through a float.
 fn whole(text: &str) -> Option<u64> {
     let lower = text.to_ascii_lowercase();
@@ -185,5 +217,9 @@ mod tests {
         }
         assert!(count::<u8>("256").is_err());
         assert!(count_from_1::<u64>("0").is_err() && count_from_1::<u64>("1e1") == Ok(10));
+        assert_eq!((from_all("1e2"), from_all("-2"), from_all("-x").is_err()), (Ok(100), Ok(-2), true));
+        assert_eq!((amount("1e3"), amount("5%")), (Ok(Amount::Tasks(1000)), Ok(Amount::Percent(5.0))));
+        assert_eq!(halt("now,done=1e3"), "now,done=1000".parse());
+        assert!(halt("soon,fail=0").is_err() && halt("soon").is_err() && amount("many").is_err());
     }
 }

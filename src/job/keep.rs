@@ -9,7 +9,7 @@ use crate::{
     paths::Named,
     store::{
         file::{self, Target},
-        journal::{Addition, Existing, Identity, Journal, Subject},
+        journal::{self, Addition, Existing, Identity, Journal, Subject},
         lock::OutputLock,
         schema::{Schema, Unfit},
     },
@@ -80,7 +80,7 @@ impl Keep {
         if self.no_journal {
             return None;
         }
-        self.journal.clone().or_else(|| Some(self.output.as_ref()?.beside(".journal")))
+        self.journal.clone().or_else(|| Some(self.output.as_ref()?.beside(journal::SUFFIX)))
     }
 
     /// Opens the files, before any task is run.

@@ -145,6 +145,7 @@ fn greet(kept: &Kept, options: &Options, ui: &dyn Ui) {
     if options.keep.resume {
         ui.say(&match kept.known {
             0 => "nothing to resume: the run begins".to_string(),
+            1 => "resumed: the outcome of 1 task is known".to_string(),
             known => format!("resumed: the outcomes of {known} tasks are known"),
         });
     }
@@ -457,9 +458,10 @@ where
             true => ("nothing more is begun", Ending::Soon),
             false => ("the run ends here", Ending::Now),
         };
+        let tasks = if failed == 1 { "1 task has".to_string() } else { format!("{failed} tasks have") };
         self.ui.say(&match halt.allowed {
-            true => format!("{failed} tasks have failed, more than --max-failures allows: {what}"),
-            false => format!("{failed} tasks have failed, and {done} ended well: {what}, as --halt says"),
+            true => format!("{tasks} failed, more than --max-failures allows: {what}"),
+            false => format!("{tasks} failed, and {done} ended well: {what}, as --halt says"),
         });
         self.ending = ending;
         if halt.soon {

@@ -30,6 +30,7 @@ pub(crate) fn count(count: u64, [one, several]: [&str; 2]) -> String {
 }
 
 pub(crate) const WORKERS: [&str; 2] = ["worker", "workers"];
+pub(crate) const TASKS: [&str; 2] = ["task", "tasks"];
 pub(crate) const CHILDREN: [&str; 2] = ["child", "children"];
 
 /// Those that were lost, as in `1 worker and 2 children`; `None` when nobody was.

@@ -47,7 +47,7 @@ fn now(way: &Way) {
     let folder = Folder::new();
     let flags = ["exec", "--halt", "now,fail=1", "--env", "LONG=600", "--chunk", "1", "--kill-after", "1s"];
     let ended = run(way, &folder, &[&flags[..], &["-o", "o"], &ONE_FAILS].concat()).expect(1);
-    assert_told(&ended, &["1 tasks have failed, and", "the run ends here, as --halt says"]);
+    assert_told(&ended, &["1 task has failed, and", "the run ends here, as --halt says"]);
     assert_eq!(column(&folder, "o", "status")[..2], ["not_run", "failed"], "{ended:?}");
     assert!(ended.took < Duration::from_secs(15), "{ended:?}");
     let folder = Folder::new();

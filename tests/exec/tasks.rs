@@ -216,7 +216,7 @@ fn timed_out(way: &Way) {
     let arguments =
         [&["exec"], &limits[..], &["--", "sh", "-c", script, ":::", "quick", "slow", "deaf"]].concat();
     let ended = run(way, &folder, &arguments).expect(1);
-    assert_told(&ended, &["1 tasks ok, 2 failed", "it ran longer than 500ms, and was ended"]);
+    assert_told(&ended, &["1 task ok, 2 failed", "it ran longer than 500ms, and was ended"]);
     assert_eq!(column(&folder, "o", "status"), ["ok", "timed_out", "timed_out"]);
     assert_eq!(column(&folder, "o", "signal"), ["0", "15", "9"]);
     assert_eq!(column(&folder, "o", "stdout"), ["so far\n"; 3]);
@@ -246,7 +246,7 @@ fn not_parsed(way: &Way) {
         ["exec", "-o", "o", "--parse", "json", "--", "echo", "{}", ":::", "{\"a\": 1}", "nonsense", ""];
     let ended = run(way, &folder, &arguments).expect(1);
     let why = "the last line of its output is no JSON: \"nonsense\"";
-    assert_told(&ended, &["1 tasks ok, 2 failed", why, "it printed no line that --parse could read"]);
+    assert_told(&ended, &["1 task ok, 2 failed", why, "it printed no line that --parse could read"]);
     assert_eq!(column(&folder, "o", "status"), ["ok", "failed", "failed"]);
     assert_eq!(column(&folder, "o", "exit_code"), ["0", "0", "0"]);
     assert_eq!(column(&folder, "o", "stdout"), ["{\"a\": 1}\n", "nonsense\n", "\n"]);
@@ -258,7 +258,7 @@ fn memory(way: &Way) {
     let arguments =
         ["exec", "--mem-per-task", "300MB", "-o", "o", "--", "python3", "-c", take, ":::", "1", "400"];
     let ended = run(way, &folder, &arguments).expect(1);
-    assert_told(&ended, &["1 tasks ok, 1 failed", "exit code 1: MemoryError"]);
+    assert_told(&ended, &["1 task ok, 1 failed", "exit code 1: MemoryError"]);
     assert_eq!(column(&folder, "o", "stdout"), ["1000000\n", ""]);
     let peaks = column(&folder, "o", "peak_bytes");
     assert!(

@@ -134,6 +134,11 @@ fn stopped(way: &Way) {
     assert!(resumed > 20, "of 700 ms work, {resumed} tasks were kept");
     assert_eq!(report["done"], 400);
     assert_eq!(folder.names(), ["out.h5"]);
+    let shown = start(&mut command(way, &["show", &out, "--json"])).end().expect(0).json();
+    let number = |name: &str| shown[name].as_f64().unwrap();
+    assert!(number("earlier_chunks") >= resumed as f64 && number("earlier_busy_s") > 0.2, "{shown}");
+    assert!(number("chunks") + number("earlier_chunks") >= 400.0, "{shown}");
+    assert!(number("busy_s") <= 1.01 * number("wall_s") * number("slots"), "of this session alone: {shown}");
 }
 
 /// A journal that is not finished: the run's rank 0 was killed.
@@ -234,6 +239,10 @@ fn shown(way: &Way) {
     run(way, &["steady", "--n", "20", "--milliseconds", "0", "--journal", &of_job]).expect(0);
     let shown = start(&mut command(way, &["show", &of_job, "--json"])).end().expect(0).json();
     assert_eq!((&shown["of"]["job"], &shown["done_tasks"]), (&"steady".into(), &"0-19".into()), "{shown}");
+    let refused = start(&mut command(way, &["export", &of_job, "--csv"])).end().expect(2);
+    assert!(refused.stderr.contains("is a journal, and an export needs a result file"), "{refused:?}");
+    let refused = start(&mut command(way, &["export", &of_job])).end().expect(2);
+    assert!(refused.stderr.contains("--csv|--jsonl|--npy|--parquet"), "{refused:?}");
     let of_map = folder.file("map.journal");
     let pool = rankpool::Executor::builder().mode(rankpool::Mode::Serial).start().unwrap();
     let odd = |n: u64| if n == 3 { Err("it is odd") } else { Ok(n as f64) };

@@ -9,10 +9,10 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{ArgMatches, Args, Command, FromArgMatches};
+use clap::{ArgGroup, ArgMatches, Args, Command, FromArgMatches};
 use serde_json::{Value, json};
 
-use super::{examples, out, signals, variables::unreadable};
+use super::{examples, out, show_journal::refuse, signals, variables::unreadable};
 use crate::{
     error::{Error, ErrorKind},
     paths::{Draft, Named, explain},
@@ -28,16 +28,16 @@ struct Flags {
     /// A result file
     file: Named,
     /// A line a task: its index, its status, its input, and a column for each field
-    #[arg(long, required_unless_present_any = ["jsonl", "npy", "parquet"])]
+    #[arg(long)]
     csv: bool,
     /// A JSON object a task, one a line: its index, its status, its input, and its result as it is
-    #[arg(long, conflicts_with = "csv")]
+    #[arg(long)]
     jsonl: bool,
     /// One dataset as numpy keeps arrays
-    #[arg(long, conflicts_with_all = ["csv", "jsonl"])]
+    #[arg(long)]
     npy: bool,
     /// The table of --csv, its columns typed, as a Parquet file (feature `parquet`)
-    #[arg(long, conflicts_with_all = ["csv", "jsonl", "npy"])]
+    #[arg(long)]
     parquet: bool,
     /// The dataset that becomes an npy file, such as results/values
     #[arg(long, value_name = "PATH", default_value = "results", requires = "npy")]
@@ -51,7 +51,9 @@ struct Flags {
 }
 
 pub(super) fn command() -> Command {
+    let forms = ArgGroup::new("form").args(["csv", "jsonl", "npy", "parquet"]).required(true);
     Flags::augment_args(Command::new("export"))
+        .group(forms)
         .about("Export the results of a file as CSV, JSON lines, npy or Parquet")
         .long_about(None)
         .after_help(examples::of(&[
@@ -64,6 +66,7 @@ pub(super) fn command() -> Command {
 
 pub(super) fn execute(matches: &ArgMatches) -> Result<ExitCode, Error> {
     let flags = Flags::from_arg_matches(matches).map_err(unreadable)?;
+    refuse(&flags.file, "an export")?;
     let reader = Reader::open(&flags.file)?;
     let Some(to) = &flags.to else {
         return out::written(write(&flags, &reader, io::stdout())?).map(|()| ExitCode::SUCCESS);

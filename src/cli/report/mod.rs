@@ -26,7 +26,7 @@ use crate::cli::variables::unreadable;
 use crate::{
     error::{Error, ErrorKind},
     paths::{Draft, Named, explain},
-    store::lock,
+    store::{journal, lock},
 };
 
 #[derive(Args, Clone, Debug)]
@@ -86,7 +86,7 @@ pub(super) fn execute(matches: &ArgMatches) -> Result<ExitCode, Error> {
 /// Where the page lies if nobody says so: `out.html` for `out.h5` and `out.h5.journal`.
 fn page_of(file: &Named) -> Named {
     let name = file.to_string();
-    let name = name.strip_suffix(".journal").unwrap_or(&name);
+    let name = name.strip_suffix(journal::SUFFIX).unwrap_or(&name);
     Named::new(format!("{}.html", name.strip_suffix(".h5").unwrap_or(name)))
 }
 

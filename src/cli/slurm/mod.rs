@@ -69,13 +69,13 @@ struct Resources {
     #[arg(long, short = 'N', value_name = "N")]
     nodes: Option<Nodes>,
     /// Ranks of the whole job, which Slurm spreads over the nodes
-    #[arg(long, short = 'n', value_name = "N", conflicts_with = "ntasks_per_node", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, short = 'n', value_name = "N", conflicts_with = "ntasks_per_node", value_parser = crate::cli::count_from_1::<u32>)]
     ntasks: Option<u32>,
     /// Ranks on each node [default: 4; 2 for mode hybrid, 1 for modes leaders and serial]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = crate::cli::count_from_1::<u32>)]
     ntasks_per_node: Option<u32>,
     /// CPUs for each rank [default: 4 for mode hybrid; for mode leaders all of the node, by --exclusive]
-    #[arg(long, short = 'c', value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, short = 'c', value_name = "N", value_parser = crate::cli::count_from_1::<u32>)]
     cpus_per_task: Option<u32>,
     /// The time limit, as in 90m, 1:30:00 or 2-12 (days and hours)
     #[arg(long, short = 't', value_name = "TIME", default_value = "01:00:00", value_parser = values::time)]

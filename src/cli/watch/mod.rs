@@ -27,13 +27,15 @@ use self::{
 };
 use super::{examples, out};
 use crate::cli::variables::unreadable;
-use crate::{error::Error, paths::Named, store::now};
+use crate::{
+    error::Error,
+    paths::Named,
+    store::{journal::SUFFIX, now},
+};
 
 /// How a journal begins, and an HDF5 file.
 const JOURNAL: &[u8] = b"RPJ1";
 const HDF5: &[u8] = b"\x89HDF";
-/// What the name of a journal beside its result file ends in.
-const SUFFIX: &str = ".journal";
 
 #[derive(Args, Clone, Debug)]
 struct Flags {

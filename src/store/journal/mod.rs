@@ -55,6 +55,9 @@ use crate::{
     wire::{Piece, decode},
 };
 
+/// What the name of a journal beside its result file ends in.
+pub(crate) const SUFFIX: &str = ".journal";
+
 /// A process that writes the journal.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Session {
