@@ -24,6 +24,11 @@ fn rankpool(arguments: &[&str]) -> Ended {
 
 /// What is in the page at `path` when a browser has drawn it and run `script`; `None`, and a word, without a browser.
 fn drawn(path: &str, script: &str) -> Option<String> {
+    drawn_in(path, script, &["--window-size=1200,900"])
+}
+
+/// The same with flags of the browser.
+fn drawn_in(path: &str, script: &str, flags: &[&str]) -> Option<String> {
     if Command::new("chromium").arg("--version").output().is_err() {
         skipped("no chromium: pages are made, and not drawn");
         return None;
@@ -34,7 +39,7 @@ fn drawn(path: &str, script: &str) -> Option<String> {
     let home = tempfile::tempdir().unwrap();
     let mut browser = Command::new("chromium");
     browser.args(["--headless=new", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--v=0"]);
-    browser.args(["--virtual-time-budget=5000", "--window-size=1200,900", "--dump-dom"]);
+    browser.args(["--virtual-time-budget=5000", "--dump-dom"]).args(flags);
     browser.arg(format!("--user-data-dir={}", home.path().display())).arg(format!("file://{with_script}"));
     let ended = start(&mut browser).end().expect(0);
     let said: Vec<&str> = ended.stderr.lines().filter(|line| line.contains("CONSOLE")).collect();
@@ -98,6 +103,32 @@ fn a_run_with_failures_and_losses_is_drawn_chunk_by_chunk() {
     let (_, hint) = zoomed.split_once("aria-live=\"polite\">").unwrap();
     let (hint, _) = hint.split_once("</p>").unwrap();
     assert!(hint.contains("rank "), "{hint}");
+}
+
+#[test]
+fn a_page_is_readable_in_the_dark_and_on_a_narrow_screen() {
+    let folder = Folder::new();
+    let [out, page] = ["out.h5", "out.html"].map(|name| folder.file(name));
+    rankpool(&["run", "squares", "--n", "100", "--output", &out, "--progress", "none"]).expect(0);
+    rankpool(&["report", &out]).expect(0);
+    let script = "
+        const shown = document.documentElement;
+        const colours = [getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color];
+        shown.dataset.colours = colours.join(' ');
+        shown.dataset.fits = shown.scrollWidth <= window.innerWidth;";
+    let (light, dark) =
+        ("--blink-settings=preferredColorScheme=1", "--blink-settings=preferredColorScheme=0");
+    let mut colours = Vec::new();
+    for (scheme, size) in [(light, "1200,900"), (dark, "1200,900"), (light, "500,900"), (dark, "500,900")] {
+        let Some(found) = drawn_in(&page, script, &[scheme, &format!("--window-size={size}")]) else {
+            return;
+        };
+        assert_eq!(root(&found, "data-fits"), "true", "{scheme} {size}");
+        assert!(root(&found, "data-drawn").starts_with("bars"), "{scheme} {size}");
+        colours.push(root(&found, "data-colours").to_string());
+    }
+    assert_ne!(colours[0], colours[1]);
+    assert_eq!(colours[..2], colours[2..]);
 }
 
 /// The workers of a run in mode processes: the thread that has started one is its parent.

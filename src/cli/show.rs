@@ -87,9 +87,9 @@ fn examine(flags: &Flags) -> Result<Value, Error> {
     let mut trace = reader.trace()?;
     let events = reader.events()?;
     // Files of earlier versions do not tell, and have one session.
-    let sessions =
-        events.iter().flat_map(|events| &events.rows).filter(|row| row.kind == EventKind::RunStarted);
-    let began = sessions.last().map_or(0.0, |row| row.t);
+    let mut rows_of_events = events.iter().flat_map(|events| &events.rows);
+    let session = rows_of_events.rfind(|row| row.kind == EventKind::RunStarted);
+    let began = session.map_or(0.0, |row| row.t);
     let (earlier, of_this): (Vec<_>, Vec<_>) =
         trace.iter().map(|(row, _)| row).partition(|row| row.started < began);
     let busy = |rows: &[&TraceRow]| rows.iter().map(|row| row.ended - row.started).sum::<f64>();
