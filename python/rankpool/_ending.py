@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import concurrent.futures
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -32,7 +33,8 @@ class Ending(concurrent.futures.Executor):
     def __init__(self) -> None:
         #: Tasks that have not ended: they keep this executor, so one that is dropped ends when they have.
         self._pending: set[Future[Any]] = set()
-        self._maps: weakref.WeakSet[Mapping] = weakref.WeakSet()
+        #: Maps that are not over: they run to their end, though nobody takes their results.
+        self._maps: set[Mapping] = set()
         #: Held by who begins a map, and by who ends the executor.
         self._lock = threading.Lock()
         #: Waits for tasks that were given up.
@@ -104,6 +106,9 @@ class Ending(concurrent.futures.Executor):
         except KeyboardInterrupt:
             self._abort()
             raise
+        except BaseException:
+            self._engine.shutdown(True)
+            raise
         self._engine.shutdown(cancel)
 
     def _abort(self) -> None:
@@ -149,7 +154,10 @@ _live: weakref.WeakSet[Ending] = weakref.WeakSet()
 
 
 def await_ranks() -> None:
-    """Wait for ranks that are still at tasks of an executor that was given up."""
+    """Wait for ranks that are still at tasks of an executor that was given up, or that nobody holds."""
+    if any(executor.mode in ("comm", "pool") for executor in list(_live)):
+        # One that was dropped with a map that is not over is a part of a cycle.
+        gc.collect()
     for executor in list(_live):
         if executor._giving_up is not None and executor.mode in ("comm", "pool"):
             executor._giving_up.join()
@@ -157,7 +165,9 @@ def await_ranks() -> None:
 
 def _at_exit() -> None:
     """The interpreter ends: no thread of the library is to enter it any more."""
-    error = getattr(sys, "last_value", None)
+    # In an interactive interpreter the last error is an old one.
+    interactive = hasattr(sys, "ps1") or sys.flags.interactive
+    error = None if interactive else getattr(sys, "last_value", None)
     for executor in list(_live):
         if error is not None:
             executor._abort()
@@ -168,7 +178,7 @@ def _at_exit() -> None:
             # It is too late to raise it: the program ends as Python ends by it.
             error = interrupt
             signal.signal(signal.SIGINT, signal.SIG_DFL)
-    if error is not None and error is not getattr(sys, "last_value", None):
+    if isinstance(error, KeyboardInterrupt) and error is not getattr(sys, "last_value", None):
         os.kill(os.getpid(), signal.SIGINT)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any, Callable, TypeVar
@@ -11,7 +12,7 @@ from . import _pickling, _program
 from ._bar import Bar
 from ._blocks import Blocks
 from ._ending import Ending, await_ranks
-from ._errors import Served, TimeLimitError, UsageError
+from ._errors import Served, UsageError
 from ._future import Future, Outcome
 from ._launched import are_launched
 from ._map import Mapping
@@ -126,6 +127,9 @@ class Executor(Ending):
             "communicator": None if comm is None else comm.py2f(),
         }
         chosen = os.environ.get("RANKPOOL_MODE", mode)
+        if chosen == "serial" and mode != "serial":
+            # The program's number is of the mode that it has asked for.
+            settings["max_workers"] = None
         if chosen == "auto":
             # Under a launcher of several ranks it is comm.
             chosen = "comm" if are_launched() else "processes"
@@ -267,7 +271,8 @@ class Executor(Ending):
         task_timeout : float, optional
             Seconds that a task may take.
         label : str, optional
-            A name for this map, in its errors and its journal; with a journal, the name of `fn` by default.
+            A name for this map, in its progress and its journal; with a journal, the name of `fn` by default.
+            A lambda, a closure, a method or a partial needs one there: its name does not say what it does.
         seed : int, optional
             Of the tasks' random numbers.
         progress : bool
@@ -282,7 +287,7 @@ class Executor(Ending):
             Whether tasks whose failures the journal has are run again.
         retry_delay : float, optional
             Seconds that a task waits before it is tried again: so many the first time, and twice as many each
-            further time, up to an hour.
+            further time, up to an hour if it is less than that.
         time_limit : float, optional
             Seconds that the whole map may take. Then it ends with a :class:`TimeLimitError`, and
             :meth:`outcomes` returns what is done.
@@ -364,21 +369,24 @@ class Executor(Ending):
         [True, False]
         """
         every = common(options)
-        mapping = self._mapping(fn, iterables, **every, options={**options, "keep_going": True})
+        # What is done before its turn is not to be lost when the time is over.
+        options = {**options, "keep_going": True, "unordered": options.get("time_limit") is not None}
+        mapping = self._mapping(fn, iterables, **every, options=options)
         outcomes: dict[int, Outcome[T]] = {}
-        try:
-            while (found := mapping.next()) is not None:
-                first, results, error = found
-                for index, result in enumerate(results, first):
-                    outcomes[index] = Outcome(index, result)
-                if error is not None:
-                    if mapping.is_over:  # The items have ended with an error of their own.
-                        raise error
-                    index = first + len(results)
-                    outcomes[index] = Outcome(index, None, error)
-        except TimeLimitError as late:
-            for index in range(mapping.known_tasks):
-                outcomes.setdefault(index, Outcome(index, None, late))
+        while (found := mapping.next()) is not None:
+            first, results, error = found
+            for index, result in enumerate(results, first):
+                outcomes[index] = Outcome(index, result)
+            if error is None:
+                continue
+            if error is mapping.late:
+                for index in range(mapping.known_tasks):
+                    outcomes.setdefault(index, Outcome(index, None, error))
+            elif error is mapping.ended_by:  # The items have ended with an error of their own.
+                raise error
+            else:
+                index = first + len(results)
+                outcomes[index] = Outcome(index, None, error)
         return [outcomes[index] for index in sorted(outcomes)]
 
     def _mapping(
@@ -401,6 +409,7 @@ class Executor(Ending):
         chunksize = self._chunksize if chunksize is None else positive("chunksize", chunksize)
         delay, limit = options.pop("retry_delay", None), options.pop("time_limit", None)
         options.update({**self._options, **checked(retries, task_timeout, delay, limit)})
+        until = None if limit is None else time.monotonic() + limit
         if options.get("journal") is not None and options.get("label") is None:
             options["label"] = name_of(fn)
         # What counts for each task is counted by the library, whose task is one item then.
@@ -432,7 +441,8 @@ class Executor(Ending):
             return self._engine.map(code, blocks, options)
 
         def again(items: list[Any], first: int) -> Iterator[Any]:
-            return iter(self._mapping(fn, (items,), None, 1, None, None, None, {}, spread, first))
+            left = {} if until is None else {"time_limit": max(1e-6, until - time.monotonic())}
+            return iter(self._mapping(fn, (items,), None, 1, None, None, None, left, spread, first))
 
         mapping = Mapping(
             start,
@@ -444,8 +454,9 @@ class Executor(Ending):
             keep_going=bool(options.get("keep_going")),
             done=self._count.tell,
             bar=Bar(total, options.get("label")) if options.get("progress") else None,
+            time_limit=limit,
         )
-        mapping.begin(self._announce)
+        mapping.begin(self._announce, self._maps.discard)
         return mapping
 
     def _dumps_call(

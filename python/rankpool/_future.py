@@ -98,9 +98,10 @@ class Future(concurrent.futures.Future[T]):
         task = self._task
         if task is not None and not self.done() and not task.cancel():
             return False
+        if not self.done():
+            self._let_go(0, 0)
         if not super().cancel():
             return False
-        self._let_go(0, 0)
         self._end_cancelled()
         return True
 
@@ -121,8 +122,9 @@ class Future(concurrent.futures.Future[T]):
         if self.done() or not self._setting.acquire(blocking=False):
             return
         well = len(outcome) == 2
+        failed = not well and not outcome[0].startswith(CANCELLED)
         # An executor that was dropped ends here: who has the result may start the next one.
-        self._let_go(int(well), int(not well))
+        self._let_go(int(well), int(failed))
         self._set(outcome, well)
 
     def _let_go(self, done: int, failed: int) -> None:

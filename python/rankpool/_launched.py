@@ -21,7 +21,7 @@ def warn(text: str) -> None:
     level, frame = 2, sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("rankpool."):
         level, frame = level + 1, frame.f_back
-    warnings.warn(text, stacklevel=level - 1)
+    warnings.warn(text, stacklevel=level)
 
 
 def places(name: str, workers: int | None, mode: str | None, otherwise: str) -> tuple[int | None, str]:

@@ -13,7 +13,7 @@ from typing import Any, Callable, cast
 from . import _pickling
 from ._bar import Bar
 from ._blocks import Blocks
-from ._errors import Cancelled, Timeout
+from ._errors import Cancelled, TimeLimitError, Timeout
 from ._future import Failed, failure, is_of_its_block, unloadable
 from ._rankpool import Map
 from ._scatter import Scattered
@@ -51,6 +51,7 @@ class Mapping:
         keep_going: bool = False,
         done: Callable[[int, int], None] = lambda _done, _failed: None,
         bar: Bar | None = None,
+        time_limit: float | None = None,
     ) -> None:
         self._blocks = blocks
         self._again = again
@@ -61,6 +62,13 @@ class Mapping:
         self._keep_going = keep_going
         self._tell = done
         self._bar = bar
+        self._time_limit = time_limit
+        #: Set when the map was not done within its time limit.
+        self.late: TimeLimitError | None = None
+        #: What has ended the map, if it is not its last result.
+        self.ended_by: BaseException | None = None
+        #: Called when the map is over.
+        self._forget: Callable[[Mapping], None] = lambda _mapping: None
         self._taken = 0
         #: Results that have come before they were asked for: first index, results, error.
         self._ready: deque[tuple[int, list[Any], BaseException | None]] = deque()
@@ -89,12 +97,19 @@ class Mapping:
         finally:
             self.close()
 
-    def begin(self, announce: Callable[[Mapping], None]) -> None:
+    def begin(
+        self, announce: Callable[[Mapping], None], forget: Callable[[Mapping], None] = lambda _mapping: None
+    ) -> None:
         """Start the map, which `announce` has told of before: who ends the executor meanwhile waits for the
-        first results, or cancels it."""
+        first results, or cancels it. `forget` is told when it is over."""
         with self._lock:
+            self._forget = forget
             announce(self)
-            self._map = self._start(self._blocks)
+            try:
+                self._map = self._start(self._blocks)
+            except BaseException:
+                self.close()
+                raise
             if self._over:
                 self.close()
             self._begin()
@@ -130,16 +145,12 @@ class Mapping:
             running.close()
             if self._bar is not None:
                 self._bar.close()
+        self._forget(self)
 
     @property
     def known_tasks(self) -> int:
         """How many tasks there are, as far as the items tell."""
         return self._blocks.next + (self._blocks.left or 0)
-
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing more will come, but for what is here already."""
-        return self._over
 
     def _left(self) -> float | None:
         return None if self._until is None else max(0.0, self._until - time.monotonic())
@@ -184,6 +195,11 @@ class Mapping:
             return self._finished()
         try:
             outcome = running.poll(self._ahead(), -1.0 if seconds is None else seconds)
+        except TimeLimitError:
+            limit = f"{self._time_limit} seconds"
+            self.late = TimeLimitError(f"the map was not done within its time_limit of {limit}")
+            self._blocks.error = self._blocks.error or self.late
+            return self._finished()
         except BaseException:
             self.close()
             if self._blocks.error is not None:
@@ -259,6 +275,7 @@ class Mapping:
         if error is None and self._cancelled:
             error = Cancelled("the executor was shut down before the map was done")
         self._cancelled = False
+        self.ended_by = self.ended_by or error
         return None if error is None else (0, [], error)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Iterable, Sized
-from functools import partial
+from types import ModuleType
 from typing import Any, Callable, NamedTuple
 
 from ._errors import UsageError
@@ -64,14 +65,22 @@ def spread_cost(cost: Callable[..., float], arguments: Iterable[Any]) -> float:
 
 
 def name_of(function: Callable[..., Any]) -> str:
-    """The name of a function, as it stands in the program.
+    """The name of a function, if that says what it does.
 
-    >>> name_of(partial(sorted, reverse=True))
+    >>> name_of(sorted)
     'sorted'
     """
-    while isinstance(function, partial):
-        function = function.func
-    name: str = getattr(function, "__qualname__", type(function).__qualname__)
+    found: Any = function
+    while hasattr(found, "__wrapped__"):
+        found = found.__wrapped__
+    name = str(getattr(found, "__qualname__", None) or getattr(found, "__name__", ""))
+    owner = getattr(found, "__self__", None)
+    is_bound = owner is not None and not isinstance(owner, (type, ModuleType))
+    if not name or "<lambda>" in name or is_bound or getattr(found, "__closure__", None):
+        raise UsageError(
+            "journal: a lambda, a closure, a method or a partial is not told from others by its name: "
+            "give the map a label, another one for each function"
+        )
     return name
 
 
@@ -103,7 +112,7 @@ def checked(
     options = {
         "retries": retries,
         "task_timeout": seconds("task_timeout", task_timeout),
-        "retry_delay": seconds("retry_delay", retry_delay, or_none_at_all=True),
+        "retry_delay": seconds("retry_delay", retry_delay, zero_too=True),
         "time_limit": seconds("time_limit", time_limit),
     }
     return {name: value for name, value in options.items() if value is not None}
@@ -126,14 +135,16 @@ def positive(name: str, value: Any) -> int | None:
     return number
 
 
-def seconds(name: str, value: Any, or_none_at_all: bool = False) -> float | None:
-    """A number of seconds, which may be infinite."""
+def seconds(name: str, value: Any, zero_too: bool = False) -> float | None:
+    """A number of seconds. A limit may be infinite."""
     if value is None:
         return None
     try:
         number = float(value)
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be a number of seconds, not {value!r}") from None
-    if not (number > 0 or (or_none_at_all and number == 0)):
+    if zero_too and not 0 <= number < math.inf:
+        raise UsageError(f"{name} must be a number of seconds, 0 or more, not {value}")
+    if not zero_too and not number > 0:
         raise UsageError(f"{name} must be a positive number of seconds, not {value}")
     return number

@@ -32,8 +32,17 @@ def worker_program() -> tuple[str, list[str]]:
         return "python3", _SERVER
     given = list(getattr(sys, "orig_argv", None) or [sys.executable, *sys.argv])[1:]
     if runs_again():
-        return sys.executable, given
+        return sys.executable, _found(given)
     return sys.executable, [*_flags(), *_SERVER]
+
+
+def _found(given: list[str]) -> list[str]:
+    """The arguments, with the script by its full name if the program has left the folder that it began in."""
+    file = getattr(sys.modules["__main__"], "__file__", None) or ""
+    for number, word in enumerate(given):
+        if os.path.basename(word) == os.path.basename(file) and not os.path.exists(word):
+            return [*given[:number], os.path.abspath(file), *given[number + 1 :]]
+    return given
 
 
 def runs_again() -> bool:

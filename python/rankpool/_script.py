@@ -107,7 +107,7 @@ def _prepared(module: ModuleType, given: Sequence[str]) -> CodeType:
 
 def _compiled(source: str | bytes, name: str) -> CodeType:
     hide_from_workers(_guarded(ast.parse(source, name)))
-    return compile(source, name, "exec")
+    return compile(source, name, "exec", dont_inherit=True)
 
 
 def _guarded(program: ast.Module) -> set[str]:

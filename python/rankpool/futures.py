@@ -15,7 +15,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import (
     ALL_COMPLETED,
     FIRST_COMPLETED,
@@ -30,7 +30,7 @@ from concurrent.futures import (
     as_completed,
     wait,
 )
-from typing import Any
+from typing import Any, TypeVar
 
 import cloudpickle
 
@@ -57,6 +57,8 @@ __all__ = [
     "as_completed",
     "wait",
 ]
+
+T = TypeVar("T")
 
 #: Options of mpi4py.futures that are refused, and why.
 REFUSED = {
@@ -151,6 +153,40 @@ class MPIPoolExecutor(Executor):
         super().__init__(workers, mode=mode, initializer=prepare[0], initargs=prepare[1], **options)
         if mode == "auto" and self.mode == "serial":
             _say_serial()
+
+    def starmap(
+        self,
+        fn: Callable[..., T],
+        iterable: Iterable[Iterable[Any]],
+        timeout: float | None = None,
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+        unordered: bool = False,
+        **options: Any,
+    ) -> Iterator[T]:
+        """As :meth:`rankpool.Executor.starmap`, with mpi4py's parameters by their places.
+
+        Parameters
+        ----------
+        fn, iterable
+            As :meth:`rankpool.Executor.starmap` has them.
+        timeout, chunksize, buffersize, unordered, **options
+            As :meth:`rankpool.Executor.map` has them.
+
+        Returns
+        -------
+        iterator
+            The results.
+        """
+        return super().starmap(
+            fn,
+            iterable,
+            timeout=timeout,
+            chunksize=chunksize,
+            buffersize=buffersize,
+            unordered=unordered,
+            **options,
+        )
 
     def bootup(self, wait: bool = True) -> MPIPoolExecutor:
         """Return the executor: its workers are up since it was made."""

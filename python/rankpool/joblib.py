@@ -100,7 +100,6 @@ class RankpoolBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[m
     def __init__(
         self, nesting_level: int | None = None, executor: Executor | None = None, **options: Any
     ) -> None:
-        options.pop("inner_max_num_threads", None)
         super().__init__(nesting_level=nesting_level)
         if executor is not None and options:
             raise UsageError(

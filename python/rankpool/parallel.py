@@ -126,7 +126,7 @@ class MPICommExecutor(MPIPoolExecutor):
     comm : mpi4py.MPI.Intracomm, optional
         The ranks that take part; by default all.
     root : int
-        The rank that gives out the calls: 0.
+        The rank of `comm` that gives out the calls.
     """
 
     def __init__(self, comm: Any = None, root: int = 0) -> None:

@@ -142,9 +142,11 @@ class Pool:
         [1, 2]
         """
         self._check_open()
-        func, iterable = func or worker, tasks if iterable is None else iterable
-        if func is None or iterable is None:
-            raise TypeError("map() needs a function and its items")
+        if (func is None) == (worker is None) or (iterable is None) == (tasks is None):
+            raise TypeError("map() needs a function and its items: func, or worker, and iterable, or tasks")
+        func = worker if func is None else func
+        iterable = tasks if iterable is None else iterable
+        assert func is not None and iterable is not None
         results = self._executor.map(func, iterable, chunksize=_chunk(chunksize))
         return list(results) if callback is None else [_told(result, callback) for result in results]
 
@@ -343,6 +345,19 @@ class Pool:
             self._background.join()
             self._executor.shutdown(wait=True)
 
+    @property
+    def executor(self) -> Executor:
+        """The executor below, for what pools have not: ``scatter``, ``journal``, ``outcomes`` and others.
+
+        Examples
+        --------
+        >>> with Pool(mode="serial") as pool:
+        ...     data = pool.executor.scatter([3, 4])
+        ...     pool.starmap(pow, [(2, 3)]), pool.apply(sum, (data,))
+        ([8], 7)
+        """
+        return self._executor
+
     # What schwimmbad has.
 
     @staticmethod
@@ -355,6 +370,7 @@ class Pool:
         worker: Callable[[tuple[tuple[int, int], list[T]]], R],
         tasks: Iterable[T],
         callback: Callable[[R], object] | None = None,
+        chunksize: int | None = 1,
     ) -> list[R]:
         """Call `worker` on parts of the tasks, one for each worker, as schwimmbad cuts them.
 
@@ -366,6 +382,8 @@ class Pool:
             The tasks.
         callback : callable, optional
             Called here with the result of each part.
+        chunksize : int, optional
+            How many parts a worker gets at a time.
 
         Returns
         -------
@@ -383,7 +401,7 @@ class Pool:
         # The first parts take one of those that are left over.
         ends = [number * size + min(number, longer) for number in range(self._size + 1)]
         cut = [((begin, end), every[begin:end]) for begin, end in zip(ends, ends[1:]) if begin < end]
-        return self.map(worker, cut, chunksize=1, callback=callback)
+        return self.map(worker, cut, chunksize, callback=callback)
 
     @property
     def size(self) -> int:

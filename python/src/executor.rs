@@ -171,13 +171,12 @@ fn setting<'py, T: FromPyObjectOwned<'py>>(settings: &Bound<'py, PyDict>, name: 
     let Some(value) = settings.get_item(name)?.filter(|value| !value.is_none()) else { return Ok(None) };
     value.extract().map(Some).map_err(Into::into).map_err(|error: PyErr| {
         let py = settings.py();
-        let what = format!("{name} must not be {value}: {}", error.value(py));
+        let shown = value.repr().map_or_else(|_| String::new(), |shown| shown.to_string());
+        let what = format!("{name} must not be {shown}: {}", error.value(py));
         // A number that is out of range is no other type.
-        if error.is_instance_of::<PyOverflowError>(py) {
-            PyValueError::new_err(what)
-        } else {
-            PyTypeError::new_err(what)
-        }
+        let is_value =
+            error.is_instance_of::<PyOverflowError>(py) || error.is_instance_of::<PyValueError>(py);
+        if is_value { PyValueError::new_err(what) } else { PyTypeError::new_err(what) }
     })
 }
 

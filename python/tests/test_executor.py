@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import pathlib
 import pickle
 import subprocess
 import sys
 import threading
 import time
 import types
-import weakref
 from collections.abc import Iterator
 from typing import Any
 
 import numpy
 import pytest
 
-from rankpool import Executor, PicklingError, UsageError, _blocks, _pickling, _program
+from rankpool import Executor, PicklingError, UsageError, _blocks, _launched, _pickling, _program, _script
 
 
 def blocks(items: list[Any], size: int | None = None, slots: int = 2) -> _blocks.Blocks:
@@ -148,7 +148,7 @@ def test_a_map_that_begins_while_another_thread_shuts_down_is_known_to_it() -> N
     """The thread looks at the open maps just when the first item of one is pulled."""
     looked = threading.Event()
 
-    class Watched(weakref.WeakSet[Any]):
+    class Watched(set):  # type: ignore[type-arg]
         def __iter__(self) -> Iterator[Any]:
             found = list(super().__iter__())
             looked.set()
@@ -167,6 +167,32 @@ def test_a_map_that_begins_while_another_thread_shuts_down_is_known_to_it() -> N
     shutdown.join(20)
     assert not shutdown.is_alive(), "the shutdown waits for a map that it does not drain"
     assert list(results)[:2] == [0, 1]
+
+
+def test_a_warning_is_of_the_line_that_has_called_into_the_package() -> None:
+    with pytest.warns(UserWarning, match="mind") as caught:
+        _launched.warn("mind")
+    assert caught[0].filename == __file__
+
+
+def test_a_script_keeps_its_annotations() -> None:
+    names: dict[str, Any] = {}
+    exec(_script._compiled("def f(x: int) -> float: ...", "script.py"), names)
+    assert names["f"].__annotations__ == {"x": int, "return": float}
+
+
+def test_a_script_is_found_by_workers_when_the_program_has_left_its_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", "/there/scripts/run.py")
+    monkeypatch.chdir(tmp_path)
+    assert _program._found(["-u", "scripts/run.py", "7"]) == ["-u", "/there/scripts/run.py", "7"]
+
+
+def test_the_mode_serial_in_the_environment_needs_no_other_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANKPOOL_MODE", "serial")
+    with Executor(4) as pool:
+        assert pool.mode == "serial" and list(pool.map(abs, [-1])) == [1]
 
 
 def test_progress_counts_items() -> None:

@@ -46,7 +46,7 @@ impl Failures {
         self.add_message(error.message(), error.index())
     }
 
-    fn add_message(&mut self, message: &str, task: u64) -> u64 {
+    pub(super) fn add_message(&mut self, message: &str, task: u64) -> u64 {
         self.count += 1;
         let message: String = message.chars().take(MESSAGE_CHARS).collect();
         let one = Alike { count: 1, tasks: vec![task], is_beginning: false };

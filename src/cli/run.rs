@@ -277,7 +277,7 @@ impl Ui for Teller<'_> {
     fn expect(&self, to_run: Option<u64>, known: u64) {
         self.extent.to_run.store(to_run.unwrap_or(0), Ordering::Relaxed);
         self.extent.known.store(known, Ordering::Relaxed);
-        if let Some(idle) = &self.idle {
+        if let Some(idle) = self.idle.as_ref().filter(|_| to_run != Some(0)) {
             progress::print(idle);
         }
     }

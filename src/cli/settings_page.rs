@@ -3,7 +3,7 @@
 use clap::{Args, Command};
 
 use super::{
-    bench, doctor, export,
+    bench, complete, doctor, export,
     flags_table::{built, hold, table},
     list, report, run, show, simulate, slurm, watch,
 };
@@ -21,6 +21,8 @@ fn tables() -> String {
         doctor::command(),
         bench::command(),
         list::command(),
+        complete::completions_command(),
+        complete::man_command(),
     ] {
         let command = built(command);
         text += &table(&format!("`rankpool {}`", command.get_name()), &command, Some(&run));

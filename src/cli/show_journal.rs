@@ -28,16 +28,17 @@ pub(super) fn file_or_journal(file: &Named) -> Result<Named, Error> {
 ///
 /// # Errors
 /// When the file is a journal, or is not there and its journal is.
-pub(super) fn refuse(file: &Named, what: &str) -> Result<(), Error> {
+pub(super) fn refuse_journal(file: &Named, what: &str) -> Result<(), Error> {
     let found = file_or_journal(file)?;
-    match Overview::of(&found, 0) {
-        Ok(Some(_)) => Err(Error::usage(format!(
-            "{found}: is a journal, and {what} needs a result file: `run` with the flags of its run and --resume makes one, and \
-             `show {found}` tells how far it is"
-        ))),
-        // What else is amiss is told by who reads the file.
-        _ => Ok(()),
-    }
+    // What else is amiss is told by who reads the file.
+    let Ok(Some(overview)) = Overview::of(&found, 0) else { return Ok(()) };
+    let way = match overview.identity.map(|identity| identity.subject) {
+        Some(Subject::Map { .. }) => "the program whose map it is of has the results",
+        _ => "`run` with the flags of its run and --resume makes one",
+    };
+    Err(Error::usage(format!(
+        "{found}: is a journal, and {what} needs a result file: {way}; `show {found}` tells what the journal has"
+    )))
 }
 
 /// What is shown of a journal; `None` for another file.

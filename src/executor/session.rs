@@ -38,6 +38,13 @@ pub(super) struct Session {
     pub(super) broken: Reason,
 }
 
+impl Session {
+    /// Workers on other ranks than this one, which may lead children of its own.
+    fn ranks(&self) -> usize {
+        self.workers.iter().filter(|worker| worker.rank > 0).count()
+    }
+}
+
 /// Where the one session of this program is.
 enum Place {
     Nowhere,
@@ -79,7 +86,7 @@ pub(super) fn take(mode: Mode, wanted: &Wanted) -> Result<Option<Session>, Error
             }
             let other = (!matches!(mode, Mode::Auto) && mode != session.mode).then_some("mode");
             if let Some(setting) =
-                other.or_else(|| wanted.differs_from(&session.wanted, session.mode, session.workers.len()))
+                other.or_else(|| wanted.differs_from(&session.wanted, session.mode, session.ranks()))
             {
                 return Err(Error::usage(format!(
                     "the ranks of this program wait with the settings of its first executor, and {setting} is another \

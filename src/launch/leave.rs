@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use super::Launcher;
 use crate::say;
 
 /// How long exit handlers may take.
@@ -109,8 +110,10 @@ pub(crate) fn end_orphaned() -> ! {
     if !ENDS_ALONE.load(Ordering::Acquire) {
         super::code_file::leave_code_of_the_killed();
         super::recovery::end_launcher_of_the_killed();
-        // A launcher returns the first code that it sees, and rank 0's is on its way to it.
-        thread::sleep(WORD_OF_RANK_0);
+        if super::detect(super::variable).is_ok_and(|launcher| launcher != Launcher::None) {
+            // It returns the first code that it sees, and rank 0's is on its way to it.
+            thread::sleep(WORD_OF_RANK_0);
+        }
     }
     exit_now(super::EXIT_ORPHANED)
 }

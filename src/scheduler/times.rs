@@ -7,9 +7,10 @@ const FADING: f64 = 63.0 / 64.0;
 /// distribution, and small samples vary.
 const UNEVEN: f64 = 3.0;
 
-/// The same below which tasks take about the same time, and of how many tasks it has to be known.
+/// The same, of the mean times of chunks, below which they take about the same time, and of how many chunks it has to be
+/// known.
 const EVEN: f64 = 1.1;
-const KNOWN: f64 = 8.0;
+const KNOWN: u32 = 8;
 
 #[derive(Clone, Debug)]
 pub(super) struct Times {
@@ -19,6 +20,8 @@ pub(super) struct Times {
     tasks: f64,
     /// Squares of the mean times of chunks, each for its tasks; fading as `busy_nanos`.
     squares: f64,
+    /// How many chunks have come back.
+    chunks: u32,
     /// The mean time of a task in the last chunks; one with longer tasks counts for half.
     recent_nanos: f64,
     /// What a worker spends around a chunk, smoothed.
@@ -27,7 +30,14 @@ pub(super) struct Times {
 
 impl Default for Times {
     fn default() -> Times {
-        Times { busy_nanos: 0.0, tasks: 0.0, squares: 0.0, recent_nanos: 0.0, overhead_nanos: 3_000.0 }
+        Times {
+            busy_nanos: 0.0,
+            tasks: 0.0,
+            squares: 0.0,
+            chunks: 0,
+            recent_nanos: 0.0,
+            overhead_nanos: 3_000.0,
+        }
     }
 }
 
@@ -36,6 +46,7 @@ impl Times {
     pub(super) fn measured(&mut self, tasks: f64, busy_nanos: u64, overhead_nanos: u64) {
         if tasks > 0.0 {
             let busy = busy_nanos as f64;
+            self.chunks = self.chunks.saturating_add(1);
             self.busy_nanos = FADING * self.busy_nanos + busy;
             self.tasks = FADING * self.tasks + tasks;
             let mean = busy / tasks;
@@ -61,9 +72,9 @@ impl Times {
         self.overhead_nanos
     }
 
-    /// All tasks take about the same time.
+    /// Tasks take about the same time in all chunks, of which there were some.
     pub(super) fn is_even(&self) -> bool {
-        let known = self.mean_nanos().filter(|_| self.tasks >= KNOWN);
+        let known = self.mean_nanos().filter(|_| self.chunks >= KNOWN);
         known.is_some_and(|mean| self.squares < EVEN * mean * mean * self.tasks)
     }
 

@@ -31,7 +31,7 @@ pub(crate) enum Spread {
 
 /// What a time distribution may be.
 const EXPECTED: &str = "expected constant:TIME, uniform:LEAST,MOST, exponential:MEAN, lognormal:MEAN,SIGMA, \
-    pareto:MEAN,EXPONENT (above 1), ramp:FIRST,LAST or slow:TIME,FACTOR, with times as in 1.5us, 10ms or 2s";
+    pareto:MEAN,EXPONENT (above 1), ramp:FIRST,LAST or slow:TIME,FACTOR, with times as in 1.5us, 10ms, 2s or 2 (seconds)";
 
 impl FromStr for Spread {
     type Err = ParseError;
@@ -40,7 +40,8 @@ impl FromStr for Spread {
         let refused = || ParseError::new(text, "distribution of task times", EXPECTED);
         let (name, rest) = text.split_once(':').ok_or_else(refused)?;
         let fields: Vec<&str> = rest.split(',').collect();
-        let time = |field: &str| nanos(field).ok_or_else(refused);
+        let seconds = |field: &str| field.parse().ok().filter(|seconds: &f64| (0.0..1e9).contains(seconds));
+        let time = |field: &str| nanos(field).or_else(|| Some(1e9 * seconds(field)?)).ok_or_else(refused);
         let plain = |field: &str| {
             let number = field.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0);
             number.ok_or_else(refused)
@@ -180,9 +181,17 @@ mod tests {
 
     #[test]
     fn what_is_no_distribution_is_refused() {
-        for text in
-            ["10ms", "constant:", "constant:10", "uniform:2s,1s", "pareto:1s,1", "slow:1s,0.5", "gauss:1s"]
-        {
+        assert_eq!("constant:0.5".parse(), Ok(Spread::Constant(5e8)), "bare seconds");
+        for text in [
+            "10ms",
+            "constant:",
+            "constant:x",
+            "constant:-1",
+            "uniform:2s,1s",
+            "pareto:1s,1",
+            "slow:1s,0.5",
+            "gauss:1s",
+        ] {
             assert!(text.parse::<Spread>().is_err(), "{text}");
         }
     }

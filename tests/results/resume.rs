@@ -261,6 +261,8 @@ fn shown(way: &Way) {
     ] {
         assert!(ended.stdout.contains(told), "{told}: {ended:?}");
     }
+    let refused = start(&mut command(way, &["export", &of_map, "--csv"])).end().expect(2);
+    assert!(refused.stderr.contains("the program whose map it is of has the results"), "{refused:?}");
     // A job does not go on from it.
     let refused = run(way, &["steady", "--n", "5", "--journal", &of_map, "--resume"]).expect(2);
     assert!(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import pathlib
+import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import wait
@@ -26,6 +29,10 @@ def prepare(word: str, other: str) -> None:
 
 def state(_: int) -> tuple[int, list[str]]:
     return os.getpid(), STATE
+
+
+def leave(folder: str, n: int) -> None:
+    pathlib.Path(folder, str(n)).touch()
 
 
 def cannot_prepare() -> None:
@@ -91,9 +98,36 @@ def an_executor_that_is_dropped_makes_room(another: Another) -> None:
         assert future.result() == 0.001, n
         with another() as pool:
             assert pool.submit(square, 3).result() == 9
-            pool.submit(nap, 0.05)
-            pool.submit(square, 4).cancel()
+        pool = another()
+        pool.submit(nap, 0.001)
+        pool.submit(square, 4).cancel()
         del pool
+
+
+def a_map_whose_results_nobody_takes_runs(another: Another) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        with another() as pool:
+            pool.map(leave, [folder] * 60, range(60), chunksize=1)
+            pool.starmap(leave, [(folder, n) for n in range(60, 100)])
+        assert len(os.listdir(folder)) == 100
+        pool = another()
+        shares_ranks = pool.mode in ("comm", "pool")
+        pool.map(leave, [folder] * 50, range(100, 150), chunksize=1)
+        del pool
+        if not shares_ranks:
+            gc.collect()
+        with another() as pool:
+            assert pool.submit(square, 3).result() == 9
+        assert len(os.listdir(folder)) == 150, "the first executor has ended"
+
+
+def a_time_limit_is_told_to_who_takes_the_results(another: Another) -> None:
+    with another() as pool:
+        results = pool.map(nap, [0.0, *[0.2] * 60], chunksize=1, time_limit=0.5)
+    with pytest.raises(TimeoutError, match="time_limit"):
+        list(results)
+    with another() as pool:
+        assert pool.submit(square, 3).result() == 9
 
 
 def the_initializer_runs_once_on_each_worker(another: Another) -> None:
@@ -152,6 +186,8 @@ CHECKS = [
     an_error_in_the_block_comes_out_of_it,
     one_executor_after_another,
     an_executor_that_is_dropped_makes_room,
+    a_map_whose_results_nobody_takes_runs,
+    a_time_limit_is_told_to_who_takes_the_results,
     the_initializer_runs_once_on_each_worker,
     an_initializer_that_fails_is_told,
     options_that_make_no_sense_are_refused,

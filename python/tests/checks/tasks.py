@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import pathlib
 import random
@@ -15,7 +16,7 @@ import numpy
 import pytest
 
 import rankpool
-from rankpool import Executor, TaskTimeout, TimeLimitError
+from rankpool import Executor, TaskTimeout, TimeLimitError, UsageError
 
 from .maps import nap, square
 
@@ -101,13 +102,18 @@ def a_retry_waits_its_delay(pool: Executor) -> None:
 
 
 def a_time_limit_ends_a_map_and_gives_the_outcomes_that_there_are(pool: Executor) -> None:
-    outcomes = pool.outcomes(nap, [0.0, 0.0, *[0.1] * 40], time_limit=0.4)
-    assert [outcome.index for outcome in outcomes] == list(range(42))
-    assert outcomes[0].ok and not outcomes[41].ok
+    naps = [0.0] * 20
+    if pool.mode != "serial":
+        # What is done is there, though one before it is not.
+        naps[0] = 4.0
+    outcomes = pool.outcomes(nap, [*naps, *[0.2] * 200], time_limit=2.0)
+    assert [outcome.index for outcome in outcomes] == list(range(220))
+    assert outcomes[0].ok == (pool.mode == "serial") and all(outcome.ok for outcome in outcomes[1:20])
+    assert not outcomes[219].ok
     assert all(outcome.ok or isinstance(outcome.error, TimeLimitError) for outcome in outcomes)
     with pytest.raises(TimeoutError) as caught:
-        list(pool.map(nap, [0.1] * 40, chunksize=1, time_limit=0.4))
-    assert isinstance(caught.value, TimeLimitError)
+        list(pool.map(nap, [0.1] * 100, chunksize=1, time_limit=0.4))
+    assert isinstance(caught.value, TimeLimitError) and "0.4 seconds" in str(caught.value)
     assert pool.submit(nap, 0.0).result() == 0.0
 
 
@@ -144,6 +150,9 @@ def a_journal_without_a_label_is_of_its_function(pool: Executor) -> None:
             list(pool.map(itself, range(3), journal=journal))
         # By its label it is the same map, whatever the function is called.
         assert list(pool.map(itself, range(3), journal=journal, label="square")) == [0, 1, 4]
+        for nameless in (lambda n: n, functools.partial(pow, 2), [].append):
+            with pytest.raises(UsageError, match="give the map a label"):
+                pool.map(nameless, range(3), journal=os.path.join(folder, "other.journal"))
 
 
 def tasks_run_on_the_main_thread_of_workers(pool: Executor) -> None:
@@ -181,9 +190,9 @@ CHECKS = [
     random_numbers_belong_to_run_and_task,
     retries_give_a_task_another_chance,
     a_retry_waits_its_delay,
-    a_time_limit_ends_a_map_and_gives_the_outcomes_that_there_are,
     a_journal_keeps_what_is_done,
     a_journal_without_a_label_is_of_its_function,
     tasks_run_on_the_main_thread_of_workers,
     a_task_over_its_time_is_ended,
+    a_time_limit_ends_a_map_and_gives_the_outcomes_that_there_are,
 ]

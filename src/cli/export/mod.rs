@@ -12,7 +12,7 @@ use std::{
 use clap::{ArgGroup, ArgMatches, Args, Command, FromArgMatches};
 use serde_json::{Value, json};
 
-use super::{examples, out, show_journal::refuse, signals, variables::unreadable};
+use super::{examples, out, show_journal::refuse_journal, signals, variables::unreadable};
 use crate::{
     error::{Error, ErrorKind},
     paths::{Draft, Named, explain},
@@ -66,7 +66,7 @@ pub(super) fn command() -> Command {
 
 pub(super) fn execute(matches: &ArgMatches) -> Result<ExitCode, Error> {
     let flags = Flags::from_arg_matches(matches).map_err(unreadable)?;
-    refuse(&flags.file, "an export")?;
+    refuse_journal(&flags.file, "an export")?;
     let reader = Reader::open(&flags.file)?;
     let Some(to) = &flags.to else {
         return out::written(write(&flags, &reader, io::stdout())?).map(|()| ExitCode::SUCCESS);

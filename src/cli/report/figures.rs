@@ -33,7 +33,7 @@ pub(super) struct Figures {
     pub(super) slowest: Vec<Slow>,
     pub(super) failures: Vec<Group>,
     /// Failed attempts that are in none of the groups.
-    pub(super) other_failures: usize,
+    pub(super) other_failures: Vec<String>,
 }
 
 impl Figures {
