@@ -449,7 +449,7 @@ fn a_run_whose_rank_0_is_killed_fails_whatever_else_has_ended_well() {
         "{RANKPOOL} run sleep --tasks 200 --duration 100ms --mode pool --workers 2 \
          --oversubscribe --progress none --events {events} & \
          until grep -q chunk_done {events} 2>/dev/null; do sleep 0.05; done; \
-         env -u RANKPOOL_CODE_FILE {RANKPOOL} list >/dev/null; kill -9 $!; wait; sleep 5",
+         env -u RANKPOOL_CODE_FILE {RANKPOOL} list >/dev/null; kill -9 $!; wait; sleep 3",
         events = folder.path().join("events").display(),
     );
     let ended =
