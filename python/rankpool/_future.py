@@ -74,8 +74,8 @@ class Future(concurrent.futures.Future[T]):
 
         Parameters
         ----------
-        timeout : float, optional
-            For ever by default.
+        timeout
+            As :meth:`result` has it.
 
         Returns
         -------

@@ -265,10 +265,8 @@ class Pool:
         ----------
         func, iterable, chunksize
             As :meth:`starmap` has them. The items are taken at once.
-        callback : callable, optional
-            Called with the list of all results, on a thread of this process, before it is ready.
-        error_callback : callable, optional
-            Called with the exception in its place.
+        callback, error_callback
+            As :meth:`map_async` has them.
 
         Returns
         -------
