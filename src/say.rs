@@ -25,6 +25,8 @@ const LAST_WAIT: Duration = Duration::from_secs(1);
 
 /// Between two looks at whether standard error has been read.
 const READER_PAUSE: Duration = Duration::from_millis(5);
+/// What a launcher gets to pass on the last words that it has read. Where all CPUs are busy it waits for one.
+const PASSING_ON: Duration = Duration::from_millis(200);
 
 struct Queue {
     texts: VecDeque<Vec<u8>>,
@@ -182,7 +184,7 @@ pub(crate) fn flush() {
 }
 
 /// Waits until what was said has been read, where standard error is a pipe, and for a second at most. A launcher that is
-/// then asked to end may still have to pass it on, so it gets a moment for that.
+/// then asked to end may still have to pass it on, so it gets some time for that.
 pub(crate) fn wait_for_reader() {
     flush();
     let stderr = rustix::stdio::stderr();
@@ -194,7 +196,7 @@ pub(crate) fn wait_for_reader() {
     while rustix::io::ioctl_fionread(stderr).is_ok_and(|bytes| bytes > 0) && Instant::now() < deadline {
         thread::sleep(READER_PAUSE);
     }
-    thread::sleep(READER_PAUSE);
+    thread::sleep(PASSING_ON);
 }
 
 /// The last thing before this process ends: what was said and what was printed leaves, if it can within a second.
