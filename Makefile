@@ -39,7 +39,7 @@ target/python/installed: tests/python/requirements.txt
 
 check:
 	cargo fmt --check
-	shellcheck setup.sh .ci/run slurm/*.sh tests/*/*.sh docker/*.sh benches/*.sh docs/pictures/*.sh
+	shellcheck setup.sh .ci/run slurm/*.sh tests/*.sh tests/*/*.sh docker/*.sh benches/*.sh docs/pictures/*.sh
 	cargo clippy --all-targets -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" cargo doc --no-deps
 
@@ -66,24 +66,17 @@ features: python
 	cargo clippy --features parquet -- --deny warnings
 	cargo test --features parquet --test results -- parquet
 
-# A suite waits most of its time, for processes that end and for limits: two run at a time, the longest first, and each
-# prints when it ends. Instructions are counted where nothing else runs.
+# Two suites run at a time, the longest first. Instructions are counted where nothing else runs.
 LONGEST := docker results kills
 ALONE := counts
 SUITES := $(basename $(notdir $(wildcard tests/*.rs))) $(notdir $(patsubst %/main.rs,%,$(wildcard tests/*/main.rs)))
 SUITES := $(LONGEST) $(filter-out $(LONGEST) $(ALONE),$(SUITES))
 
-# Runs the suites whose names it reads, one a line.
-TWO_AT_A_TIME := mkdir -p target/suites && xargs -P 2 -I% sh -c \
-    'cargo test --test % >target/suites/% 2>&1; code=$$?; cat target/suites/%; exit $$code'
-
 unit:
 	cargo test --no-run
-	@code=0; \
-	printf '%s\n' $(SUITES) | { $(TWO_AT_A_TIME); } || code=1; \
-	cargo test --no-fail-fast --lib --bins $(ALONE:%=--test %) || code=1; \
-	cargo test --doc || code=1; \
-	exit $$code
+	cargo test --no-fail-fast --lib --bins $(ALONE:%=--test %)
+	cargo test --doc
+	@printf '%s\n' $(SUITES) | tests/suites.sh cargo target/suites
 
 # The Python package: built in the folder of all other builds, before a guide's commands have no time to build it,
 # installed in target/python, and tested there.
@@ -92,15 +85,10 @@ extension python-tests: export VIRTUAL_ENV := $(CURDIR)/target/python
 extension: setup-tests python
 	cd python && maturin develop --quiet --locked
 
-# As the suites in Rust: they wait most of their time, so two run at a time, the longest first.
+# As the suites in Rust.
 PYTHON_LONGEST := deaths parallel behaviours
 PYTHON_SUITES := $(patsubst test_%,%,$(basename $(notdir $(wildcard python/tests/test_*.py))))
 PYTHON_SUITES := $(PYTHON_LONGEST) $(filter-out $(PYTHON_LONGEST),$(PYTHON_SUITES))
-
-# Runs the suites whose names it reads, one a line.
-PYTHON_TWO_AT_A_TIME := mkdir -p ../target/suites && xargs -P 2 -I% sh -c \
-    'pytest --quiet --durations=5 tests/test_%.py >../target/suites/python-% 2>&1; \
-    code=$$?; cat ../target/suites/python-%; exit $$code'
 
 python-tests: extension
 	cargo clippy --package rankpool-python -- --deny warnings
@@ -108,7 +96,7 @@ python-tests: extension
 	cd python && ruff check --config pyproject.toml . ../benches/python && mypy --strict rankpool
 	cd python && vermin --quiet --violations --target=3.9- rankpool tests
 	cd python && pytest --quiet --doctest-modules rankpool
-	@cd python && printf '%s\n' $(PYTHON_SUITES) | { $(PYTHON_TWO_AT_A_TIME); }
+	@cd python && printf '%s\n' $(PYTHON_SUITES) | ../tests/suites.sh pytest ../target/suites/python
 	cd python && maturin build --quiet --locked --no-default-features --out ../target/plain
 	pip install --quiet --disable-pip-version-check --no-deps --upgrade --target target/plain/site target/plain/rankpool-*.whl
 	@! ldd target/plain/site/rankpool/_rankpool.abi3.so | grep -E "libmpi|libhdf5"
@@ -128,7 +116,7 @@ stacks: setup-tests
 	    suites="$(STACK_TESTS)"; \
 	    case " $(STACK_KILLS) " in *" $$(basename $${bin%/bin}) "*) suites="kills $$suites" ;; esac; \
 	    cargo build --examples && cargo test --no-run $$(printf -- '--test %s ' behaviours $$suites) && \
-	    printf '%s\n' $$suites | { $(TWO_AT_A_TIME); } && \
+	    printf '%s\n' $$suites | tests/suites.sh cargo $$CARGO_TARGET_DIR/suites && \
 	    cargo test --test behaviours -- $(STACK_BEHAVIOURS) || exit 1; \
 	done
 

@@ -31,8 +31,9 @@ use support::start;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// How long the commands of one block may take: the longest builds a program, when it is the first time.
-const LIMIT: Duration = Duration::from_secs(150);
+/// How long the commands of one block may take: the longest builds a program, when it is the first time, and other tests
+/// run beside it.
+const LIMIT: Duration = Duration::from_secs(400);
 
 /// A fenced block: what it is, and its lines.
 #[derive(Debug)]
