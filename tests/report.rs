@@ -330,6 +330,7 @@ fn what_cannot_be_reported_is_refused_in_words() {
         (&["report", &out], "out.html: exists already; --force replaces it"),
         (&["report", &out, "-o", &out, "--force"], "is read for the report"),
         (&["report", &out, "-o", &page, "--svg", &page], "are one file"),
+        (&["report", &out, "-o", "drawing.svg"], "--svg drawing.svg makes a drawing"),
     ] {
         let ended = rankpool(arguments).expect(2);
         assert!(ended.stderr.contains(why), "{arguments:?}: {}", ended.stderr);

@@ -20,6 +20,7 @@ run() {
     esac
 }
 
+# shellcheck disable=SC2317 # xargs calls it.
 first() {
     run "$1" >"$logs/$1" 2>&1 || touch "$logs/$1.failed"
     cat "$logs/$1"

@@ -65,6 +65,7 @@ fn a_run_is_seen_by_the_name_of_its_result_file_before_that_is_there_and_after()
     told("watch", &file("out.h5.journal"), &["2 of 6 done, 33%", "tasks/s, about "]);
     let shown = told("show", &file("out.h5.journal"), &["of 6 done, running since 20", "(process "]);
     assert!(shown.contains("a run of the job sleep"), "{shown}");
+    assert!(shown.contains("  parameters       {") && !shown.contains("null"), "{shown}");
     running.end().expect(0);
     told("watch", &out, &["sleep: ended after", "6 of 6 done, 100%", "came back"]);
 }

@@ -7,7 +7,7 @@ not show, and one item where it takes longer than that.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Callable
 
 from . import _pickling
@@ -96,6 +96,18 @@ class Blocks:
         if self.left is not None:
             self.left -= len(block)
         return first, cost, parts
+
+    def item_type(self) -> str | None:
+        """The name of the type of the first item, for which an iterator is asked; `None` without items."""
+        if isinstance(self.source, range):
+            return _pickling.type_name(self.source[0]) if self.source else None
+        try:
+            for first in self.source:
+                self.source = chain([first], self.source)
+                return _pickling.type_name(first)
+        except BaseException as error:
+            self._end(error)
+        return None
 
     def _end(self, error: BaseException) -> None:
         self.error, self.over = error, True

@@ -438,6 +438,8 @@ class Executor(Ending):
         blocks = Blocks(items, total, chunksize, self._slots, first, most, cost)
 
         def start(blocks: Blocks) -> _Map:
+            if options.get("journal") is not None:
+                options["item_type"] = blocks.item_type()
             return self._engine.map(code, blocks, options)
 
         def again(items: list[Any], first: int) -> Iterator[Any]:

@@ -156,3 +156,15 @@ def short(value: Any) -> str:
         text = "without a text"
     text = text if len(text) <= 120 else text[:117] + "..."
     return f"{text} ({type(value).__module__}.{type(value).__qualname__})"
+
+
+def type_name(value: Any) -> str:
+    """The name of an object's type; of a small tuple, the names of its parts.
+
+    >>> type_name((1, "a", [2.0]))
+    '(int, str, list)'
+    """
+    kind = type(value)
+    if kind is tuple and 0 < len(value) <= 8:
+        return f"({', '.join(map(type_name, value))})"
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"

@@ -248,6 +248,9 @@ fn set<'p, F: Function>(call: Call<'p, F>, options: &Bound<'_, PyDict>) -> PyRes
     }
     if let Some(path) = setting::<PathBuf>(options, "journal")? {
         call = call.journal(path).retry_failed(flag(options, "retry_failed")?);
+        if let Some(name) = setting::<String>(options, "item_type")? {
+            call = call.item_type(name);
+        }
     }
     if flag(options, "keep_going")? {
         call = call.keep_going();

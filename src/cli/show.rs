@@ -186,13 +186,17 @@ pub(super) fn failure_line(failure: &Value) -> String {
 }
 
 /// The part of the parameters that says something: what is off, empty or not given is left to `--json`.
-fn said(parameters: &Value) -> Option<Value> {
+pub(super) fn said(parameters: &Value) -> Value {
+    something(parameters).unwrap_or_else(|| Value::Object(Map::new()))
+}
+
+fn something(parameters: &Value) -> Option<Value> {
     match parameters {
         Value::Null | Value::Bool(false) => None,
         Value::String(text) if text.is_empty() => None,
         Value::Array(values) if values.is_empty() => None,
         Value::Object(values) => {
-            let told = values.iter().filter_map(|(name, value)| Some((name.clone(), said(value)?)));
+            let told = values.iter().filter_map(|(name, value)| Some((name.clone(), something(value)?)));
             let told: Map<_, _> = told.collect();
             (!told.is_empty()).then_some(Value::Object(told))
         }
@@ -206,8 +210,7 @@ fn tell(shown: &Value) -> String {
     let [job, done, failed, not_run] = ["job", "done", "failed", "not_run"].map(|name| text(&shown[name]));
     let tasks = count(shown["tasks"].as_u64().unwrap_or(0), TASKS);
     let mut out = format!("{job}: {tasks}: {done} ok, {failed} failed, {not_run} not run\n");
-    let parameters = said(&shown["parameters"]).unwrap_or_else(|| Value::Object(Map::new()));
-    out += &format!("  {:16} {}\n", "parameters", text(&parameters));
+    out += &format!("  {:16} {}\n", "parameters", text(&said(&shown["parameters"])));
     for name in ["seed", "mode", "ranks", "workers", "children", "slots", "hosts", "mpi_library"] {
         out += &format!("  {name:16} {}\n", text(&shown[name]));
     }

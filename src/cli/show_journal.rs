@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use super::{
-    show::{SHOWN, failure_line},
+    show::{SHOWN, failure_line, said},
     watch::words,
 };
 use crate::{
@@ -88,9 +88,7 @@ pub(super) fn tell(shown: &Value) -> String {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), ToString::to_string);
     let of = match &shown["of"] {
         Value::Null => "of what it is cannot be known: its first record is damaged".into(),
-        of if of.get("job").is_some() => {
-            format!("a run of the job {}, with the parameters {}", text(&of["job"]), of["parameters"])
-        }
+        of if of.get("job").is_some() => format!("a run of the job {}", text(&of["job"])),
         of => format!(
             "a map with the label {}, of items of type {} and values of type {}",
             of["map"].as_str().map_or_else(|| "(none)".into(), |label| format!("{label:?}")),
@@ -115,6 +113,9 @@ pub(super) fn tell(shown: &Value) -> String {
             (false, _) => format!("{known}, nobody works at it"),
         },
     );
+    if let Some(parameters) = shown["of"].get("parameters") {
+        line("parameters", said(parameters).to_string());
+    }
     line("seed", text(&shown["seed"]));
     line("tasks", tasks.map_or("not known yet".into(), |tasks| tasks.to_string()));
     for (name, tasks) in [("done", "done_tasks"), ("failed", "failed_tasks")] {

@@ -171,6 +171,26 @@ impl<'p, T: Function> Call<'p, T> {
         self
     }
 
+    /// What the [`journal`](Call::journal) names as the type of the items, and compares, in place of the name of their type
+    /// in Rust: for items that are of one type here and of another to who made them, such as bytes of a file format or
+    /// objects of another language.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let file = folder.path().join("lengths.journal");
+    /// # let pool = rankpool::Executor::builder().mode(rankpool::Mode::Serial).start()?;
+    /// let lengths = |packed: Vec<u8>| packed.len();
+    /// let call = |format: &str| pool.call(lengths).label("lengths").journal(&file).item_type(format);
+    /// assert_eq!(call("png").map([vec![1, 2, 3]])?, [3]);
+    /// let refused = call("tiff").map([vec![1, 2, 3]]).unwrap_err();
+    /// assert!(refused.to_string().contains("item type png, and this call has item type tiff"));
+    /// # Ok::<(), rankpool::Error>(())
+    /// ```
+    pub fn item_type(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.options.item_type = Some(name.into());
+        self
+    }
+
     /// Whether tasks whose failures the [`journal`](Call::journal) has are run again. By default they are not, and their
     /// failures are reported as before: a call that stops at a failure ends with the one that is known.
     pub fn retry_failed(mut self, again: bool) -> Self {

@@ -72,7 +72,7 @@ impl Lasting {
         };
         let subject = Subject::Map {
             label: options.label.as_ref().map(ToString::to_string),
-            items: keeping.items.into(),
+            items: options.item_type.as_deref().unwrap_or(keeping.items).into(),
             values: keeping.values.into(),
         };
         let identity = Identity::new(subject, seed, tasks);

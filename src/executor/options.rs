@@ -35,6 +35,8 @@ pub(crate) struct CallOptions {
     pub(crate) order: Option<Arc<Order>>,
     /// Where the outcomes are kept.
     pub(crate) journal: Option<Keeping>,
+    /// What the journal names as the type of the items, if it is not the name of their type.
+    pub(crate) item_type: Option<Arc<str>>,
     pub(crate) retry_failed: bool,
     /// It is shown how far it is.
     pub(crate) progress: bool,
@@ -55,6 +57,7 @@ impl Default for CallOptions {
             label: None,
             order: None,
             journal: None,
+            item_type: None,
             retry_failed: false,
             progress: false,
         }

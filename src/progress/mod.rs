@@ -40,6 +40,19 @@ pub(crate) fn lost_ones(workers: u64, children: u64) -> Option<String> {
     (!told.is_empty()).then(|| told.join(" and "))
 }
 
+/// A time span as people say it.
+pub(crate) fn span(seconds: f64) -> String {
+    let whole = seconds.max(0.0).round() as u64;
+    let (minutes, hours, days) = (whole / 60, whole / 3600, whole / 86_400);
+    match () {
+        () if days > 0 => format!("{days} d {} h", hours % 24),
+        () if hours > 0 => format!("{hours} h {} min", minutes % 60),
+        () if minutes > 0 => format!("{minutes} min {} s", whole % 60),
+        () if seconds >= 9.95 => format!("{whole} s"),
+        () => format!("{:.1} s", seconds.max(0.0)),
+    }
+}
+
 /// How progress is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
@@ -87,7 +100,7 @@ impl Standing {
             (String::new(), String::new())
         } else {
             let left = self.total.saturating_sub(ended) as f64 / rate.max(1e-9);
-            let eta = if ended == 0 { ", ETA unknown".into() } else { format!(", ETA {left:.0} s") };
+            let eta = if ended == 0 { ", ETA unknown".into() } else { format!(", ETA {}", span(left)) };
             (format!("/{}", self.total), eta)
         };
         let workers = self.workers_in_words();

@@ -143,6 +143,19 @@ def a_journal_keeps_what_is_done(pool: Executor) -> None:
         assert len(os.listdir(notes)) == 6, "no task ran twice"
         with pytest.raises(ValueError, match="another"):
             list(pool.map(noted, [notes] * 6, range(6), journal=journal, label="another"))
+        with pytest.raises(
+            ValueError, match=r"item type \(str, int\), and this call has item type \(str, float\)"
+        ):
+            list(pool.map(noted, [notes] * 6, map(float, range(6)), journal=journal, label="noted"))
+
+
+def items_of_a_journal_may_be_an_iterator_that_fails(pool: Executor) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        results = pool.map(square, (1 // n for n in (0,)), journal=os.path.join(folder, "map.journal"))
+        with pytest.raises(ZeroDivisionError):
+            list(results)
+        results = pool.map(square, iter([]), journal=os.path.join(folder, "empty.journal"))
+        assert list(results) == []
 
 
 def a_journal_without_a_label_is_of_its_function(pool: Executor) -> None:
@@ -194,6 +207,7 @@ CHECKS = [
     retries_give_a_task_another_chance,
     a_retry_waits_its_delay,
     a_journal_keeps_what_is_done,
+    items_of_a_journal_may_be_an_iterator_that_fails,
     a_journal_without_a_label_is_of_its_function,
     tasks_run_on_the_main_thread_of_workers,
     # All workers are there before the next one.

@@ -67,6 +67,11 @@ pub(super) fn execute(matches: &ArgMatches) -> Result<ExitCode, Error> {
     if page.is_some() && page.as_ref().map(Named::place) == flags.svg.as_ref().map(Named::place) {
         return Err(Error::usage("page and drawing are one file; give --output and --svg two names"));
     }
+    if let Some(page) = page.as_ref().filter(|page| page.to_string().ends_with(".svg")) {
+        return Err(Error::usage(format!(
+            "{page}: --output is a page for a browser, whose name does not end in .svg; --svg {page} makes a drawing"
+        )));
+    }
     let subject = Subject::read(&flags.file)?;
     let read = Named::new(&subject.file);
     let figures = Figures::of(subject)?;

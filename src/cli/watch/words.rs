@@ -3,20 +3,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::state::{At, Ended, Failed, Loss, Progress, Standing, State, Worker};
-use crate::progress::{CHILDREN, WORKERS, count, lost_ones};
-
-/// A time span as people say it.
-pub(in crate::cli) fn span(seconds: f64) -> String {
-    let whole = seconds.max(0.0).round() as u64;
-    let (minutes, hours, days) = (whole / 60, whole / 3600, whole / 86_400);
-    match () {
-        () if days > 0 => format!("{days} d {} h", hours % 24),
-        () if hours > 0 => format!("{hours} h {} min", minutes % 60),
-        () if minutes > 0 => format!("{minutes} min {} s", whole % 60),
-        () if seconds >= 9.95 => format!("{whole} s"),
-        () => format!("{:.1} s", seconds.max(0.0)),
-    }
-}
+use crate::progress::{CHILDREN, WORKERS, count, lost_ones, span};
 
 /// A time of day in seconds since 1970, as in `2026-01-31 12:00:00 UTC`.
 pub(in crate::cli) fn time_of_day(seconds: f64) -> String {
