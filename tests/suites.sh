@@ -8,7 +8,8 @@
 # failed and is printed again: a log is read from its end.
 set -uo pipefail
 
-runner=$1 logs=$2
+mkdir -p "$2"
+runner=$1 logs=$(cd "$2" && pwd)
 # So many failures are none of a busy machine, and are not tried again.
 most=5
 
@@ -48,7 +49,6 @@ again() {
     esac
 }
 
-mkdir -p "$logs"
 rm -f "$logs"/*.failed
 export -f run first
 export runner logs
