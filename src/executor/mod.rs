@@ -192,8 +192,9 @@ fn has_ended() -> Error {
 /// [`shutdown`](Executor::shutdown). A program may start one executor after another. MPI starts once in a program, so
 /// in `comm` and `pool` the workers wait in between: all executors have the same ones, and the settings of the first.
 /// MPI that another part of the program has initialised is used if it gives MPI_THREAD_MULTIPLE, and that part finalises it.
-/// An executor that is alive then ends: tasks that run are waited for, and no others begin. `Builder::communicator` has one on
-/// a part of the world.
+/// An executor that is alive then ends: tasks that run are waited for, and no others begin. With MPICH end it before: its
+/// MPI_Finalize may abort beside a thread that looks for messages. `Builder::communicator` has an executor on a part of the
+/// world.
 /// When a panic drops it, the program goes on unwinding, and workers are ended within a second; under a launcher that
 /// would end the program for it, with the program.
 #[derive(Debug)]

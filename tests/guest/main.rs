@@ -10,7 +10,7 @@ use std::{process::ExitCode, time::Duration};
 use libtest_mimic::Trial;
 use mpi::{Threading, environment::Universe, topology::Color, traits::*};
 use rankpool::{Builder, Error, Executor, Mode, Status};
-use support::{Ended, mpiexec, program, start};
+use support::{Ended, Stack, mpiexec, program, stack, start};
 
 const TESTS: &[(&str, fn())] = &[
     ("MPI at another level than multiple is refused, and the text says which is needed", levels),
@@ -45,8 +45,19 @@ fn main() -> ExitCode {
     support::one_by_one(trials.collect())
 }
 
+/// Where an executor's thread lives at MPI_Finalize, MPICH aborts now and then, see docs/inside/mpi.md.
 fn run(ranks: u32, scenario: &str) -> Ended {
-    start(&mut mpiexec(&["-n", &ranks.to_string(), &program(), "inside", scenario])).end()
+    let run = || start(&mut mpiexec(&["-n", &ranks.to_string(), &program(), "inside", scenario])).end();
+    let aborted = |ended: &Ended| stack() == Stack::Mpich && ended.stderr.contains("pthread_mutex_destroy");
+    let mut ended = run();
+    for _ in 0..4 {
+        if !aborted(&ended) {
+            break;
+        }
+        println!("MPICH has aborted in MPI_Finalize; once more");
+        ended = run();
+    }
+    ended
 }
 
 fn inside(scenario: &str) -> Result<(), Error> {

@@ -23,7 +23,8 @@ impl Builder {
     /// [`start_timeout`](Builder::start_timeout).
     ///
     /// MPI must have been initialised with MPI_THREAD_MULTIPLE, and whoever has initialised it finalises it. An
-    /// executor that is still alive then ends: running tasks are waited for, no others begin, and the workers go on.
+    /// executor that is still alive then ends: running tasks are waited for, no others begin, and the workers go on. With
+    /// MPICH end it before, since its MPI_Finalize may abort beside a thread that looks for messages.
     /// Messages travel on a duplicate of the communicator, which is freed in the end. The mode is `comm`; a
     /// communicator of one rank runs the tasks on that rank, as in `serial`.
     ///
