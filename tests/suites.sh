@@ -49,12 +49,14 @@ again() {
     esac
 }
 
-rm -f "$logs"/*.failed
+# What failed in an earlier run is not what failed in this one.
+rm -rf "$logs"/*.failed "$logs"/cache-*
 export -f run first
 export runner logs
-xargs -P 2 -I% bash -c 'first %'
-
 code=0 endings=()
+# A suite whose shell was killed has left no note of it.
+xargs -P 2 -I% bash -c 'first %' || code=1
+
 for failed in "$logs"/*.failed; do
     [ -e "$failed" ] || continue
     suite=$(basename "$failed" .failed)
