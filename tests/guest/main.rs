@@ -49,15 +49,12 @@ fn main() -> ExitCode {
 fn run(ranks: u32, scenario: &str) -> Ended {
     let run = || start(&mut mpiexec(&["-n", &ranks.to_string(), &program(), "inside", scenario])).end();
     let aborted = |ended: &Ended| stack() == Stack::Mpich && ended.stderr.contains("pthread_mutex_destroy");
-    let mut ended = run();
-    for _ in 0..4 {
-        if !aborted(&ended) {
-            break;
-        }
-        println!("MPICH has aborted in MPI_Finalize; once more");
-        ended = run();
+    let ended = run();
+    if !aborted(&ended) {
+        return ended;
     }
-    ended
+    println!("MPICH has aborted in MPI_Finalize; once more");
+    run()
 }
 
 fn inside(scenario: &str) -> Result<(), Error> {
