@@ -99,15 +99,14 @@ class Blocks:
 
     def item_type(self) -> str | None:
         """The name of the type of the first item, for which an iterator is asked; `None` without items."""
-        if isinstance(self.source, range):
-            return _pickling.type_name(self.source[0]) if self.source else None
         try:
-            for first in self.source:
-                self.source = chain([first], self.source)
-                return _pickling.type_name(first)
+            first = list(islice(self.source, 1))
         except BaseException as error:
             self._end(error)
-        return None
+            return None
+        if not isinstance(self.source, range):
+            self.source = chain(first, self.source)
+        return _pickling.type_name(first[0]) if first else None
 
     def _end(self, error: BaseException) -> None:
         self.error, self.over = error, True

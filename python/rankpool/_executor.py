@@ -282,7 +282,8 @@ class Executor(Ending):
             Results come in the order of the items all the same.
         journal : path, optional
             A file that keeps what came of each task. The same map in a later run of the program runs only
-            what is missing in it, and is refused if its label, seed or number of items is another one.
+            what is missing in it, and is refused if its label, its seed, the number of items or the type of
+            the first one is another.
         retry_failed : bool
             Whether tasks whose failures the journal has are run again.
         retry_delay : float, optional
