@@ -1,6 +1,6 @@
 //! Encoded values, back to back, that can be cut between any two of them without decoding.
 
-use std::{borrow::Cow, ops::Range};
+use std::{borrow::Cow, mem, ops::Range};
 
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
@@ -63,14 +63,13 @@ impl Batch {
         self.bytes.get(self.offset(k)..self.offset(k + 1))
     }
 
-    /// This batch, to be decoded value by value: small values in several parts are put together, once for all of them.
-    pub(crate) fn gathered(self) -> Batch {
-        match self.bytes {
-            Parts::Several(_) if self.size() < LARGE * self.count => {
-                let bytes = self.bytes.joined();
-                Batch { kept: bytes.len(), bytes: bytes.into(), ..self }
-            }
-            _ => self,
+    /// Makes this batch ready to be decoded value by value: small values in several parts are put together, once for all
+    /// of them.
+    pub(crate) fn gather(&mut self) {
+        if matches!(self.bytes, Parts::Several(_)) && self.size() < LARGE * self.count {
+            let bytes = mem::replace(&mut self.bytes, Bytes::new().into()).joined();
+            self.kept = bytes.len();
+            self.bytes = bytes.into();
         }
     }
 
@@ -325,7 +324,8 @@ mod tests {
             prop_assert!(matches!(several.bytes, Parts::Several(_)));
             let from = from.min(count - 1);
             let slice = several.slice(from, 2 * count);
-            let gathered = slice.clone().gathered();
+            let mut gathered = slice.clone();
+            gathered.gather();
             prop_assert_eq!(matches!(gathered.bytes, Parts::Several(_)), stays);
             let values: Vec<Block<u8>> = (0..gathered.len()).map(|k| gathered.decode(k).unwrap()).collect();
             prop_assert!(values.into_iter().eq((from..2 * count).map(block)));

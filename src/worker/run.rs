@@ -41,7 +41,7 @@ pub(super) trait Surroundings {
 /// A chunk that runs. Programs see it while they run it.
 pub struct ChunkRun<'a> {
     chunk: &'a ChunkMessage,
-    pub(super) items: Batch,
+    pub(super) items: &'a mut Batch,
     pub(super) reply: ReplyBuilder,
     states: &'a mut States,
     shared: Option<Arc<SharedValue>>,
@@ -93,13 +93,14 @@ pub(super) fn run_message(
         slowest_nanos,
         runs: Vec::new(),
     };
-    let items = chunk.items.take().map(Batch::gathered);
+    let mut items = chunk.items.take();
     let chunk = &*chunk;
-    let (Some(items), Some(entry)) = (items, from_program(chunk.program)) else {
+    let (Some(items), Some(entry)) = (&mut items, from_program(chunk.program)) else {
         let failure = Failure::new(FailureKind::Codec, "the chunk arrived damaged");
         (0..chunk.count).for_each(|_| reply.failed(failure.clone()));
         return (result(reply, 0, (chunk.start, 0)), started..started);
     };
+    items.gather();
     let mut run = ChunkRun {
         chunk,
         items,

@@ -36,6 +36,10 @@ const RISE_ELSEWHERE: f64 = 1.25;
 const RISE_OF_WAITING: f64 = 1.3;
 const WAITING: [(&str, &str); 3] = [("chunk", "engine"), ("block", "engine"), ("submit", "worker")];
 
+/// How far it may be where the clock decides how many results leave together: a slower machine sends more messages.
+const RISE_BY_THE_CLOCK: f64 = 1.15;
+const BY_THE_CLOCK: [(&str, &str); 3] = [("task", "engine"), ("task", "worker"), ("submit", "user")];
+
 /// How many runs the least is taken of before a rise is believed.
 const RUNS: usize = 4;
 
@@ -178,11 +182,19 @@ fn pairs<'c>(
 fn risen(kept: &Counts, counts: &Counts, rise: f64) -> Vec<String> {
     pairs(kept, counts)
         .filter(|(work, thread, before, count)| {
-            let rise = if WAITING.contains(&(*work, *thread)) { rise.max(RISE_OF_WAITING) } else { rise };
-            before.is_none_or(|before| *count as f64 > before as f64 * rise)
+            before.is_none_or(|before| *count as f64 > before as f64 * rise.max(allowed(work, thread)))
         })
         .map(|(work, thread, ..)| format!("{thread} of a {work}"))
         .collect()
+}
+
+/// How far the count of this thread may be above the one that is kept.
+fn allowed(work: &str, thread: &str) -> f64 {
+    match (work, thread) {
+        which if WAITING.contains(&which) => RISE_OF_WAITING,
+        which if BY_THE_CLOCK.contains(&which) => RISE_BY_THE_CLOCK,
+        _ => RISE,
+    }
 }
 
 fn table(kept: &Counts, counts: &Counts) -> String {
