@@ -189,7 +189,6 @@ fn what_would_fail_in_the_queue_is_refused_before() {
         (&[], &["run", "pi", "--mode", "threads"], "leave it out"),
         (&[], &["run", "pi", "--output", "pi-%a.h5"], "give --array"),
         (&["--wait"], &run, "--submit"),
-        (&["--time", "90"], &run, "90m for minutes"),
         (&["--ntasks", "1"], &run, "no worker"),
         (&["--mode", "leaders", "-n", "4"], &run, "give --nodes"),
         (&["-n", "4", "--ntasks-per-node", "2"], &run, "cannot be used with"),
@@ -197,6 +196,15 @@ fn what_would_fail_in_the_queue_is_refused_before() {
         let told = refused(flags, run);
         assert!(told.contains(why), "{flags:?} {run:?}: {told}");
     }
+}
+
+#[test]
+fn a_bare_time_is_seconds_and_who_meant_minutes_is_told() {
+    let slurm = |time| rankpool(&[&["slurm", "--time", time, "--", "run"], &PI[..]].concat()).expect(0);
+    let seconds = slurm("90");
+    assert!(seconds.stdout.contains("#SBATCH --time=00:01:30"), "{seconds:?}");
+    assert!(seconds.stderr.contains("seconds (00:01:30)") && seconds.stderr.contains("90m"), "{seconds:?}");
+    assert_eq!(slurm("90m").stderr, "");
 }
 
 #[test]

@@ -5,15 +5,16 @@ mod script;
 mod submit;
 mod values;
 
-use std::{io::Write, process::ExitCode};
+use std::{ffi::OsStr, io::Write, process::ExitCode};
 
 use clap::{ArgMatches, Args, Command, FromArgMatches, parser::ValueSource};
 
 use super::{Jobs, examples, out, settings::Files, variables};
 use crate::{
     error::{Error, ErrorKind},
-    launch,
+    launch::{self, program},
     paths::{Named, explain},
+    say::say,
 };
 use script::{Launcher, Part, Shape, Values};
 use values::{Checked, Nodes};
@@ -77,7 +78,7 @@ struct Resources {
     /// CPUs for each rank [default: 4 for mode hybrid; for mode leaders all of the node, by --exclusive]
     #[arg(long, short = 'c', value_name = "N", value_parser = crate::cli::count_from_1::<u32>)]
     cpus_per_task: Option<u32>,
-    /// The time limit, as in 90m, 1:30:00 or 2-12 (days and hours)
+    /// The time limit, as in 90m, 1:30:00 or 2-12 (days and hours); a bare number is seconds
     #[arg(long, short = 't', value_name = "TIME", default_value = "01:00:00", value_parser = values::time)]
     time: Checked,
     /// The partition
@@ -119,6 +120,7 @@ pub(super) fn command(job: &str) -> Command {
 pub(super) fn execute(matches: &ArgMatches, jobs: &Jobs) -> Result<ExitCode, Error> {
     let flags = Flags::from_arg_matches(matches).map_err(variables::unreadable)?;
     let script = flags.script(jobs)?;
+    tell_of_bare_seconds(matches, &flags.resources.time);
     if let Some(path) = &flags.output_script {
         let mut file = std::fs::File::create_new(path.site()?.path)
             .map_err(|error| Error::usage(format!("{path}: the script cannot be written: {error}")))?;
@@ -132,6 +134,18 @@ pub(super) fn execute(matches: &ArgMatches, jobs: &Jobs) -> Result<ExitCode, Err
         out::print(script.as_bytes())?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Who knows sbatch may have meant minutes.
+fn tell_of_bare_seconds(matches: &ArgMatches, time: &Checked) {
+    let written = matches.get_raw("time").and_then(Iterator::last).and_then(OsStr::to_str);
+    if let Some(number) = written.filter(|written| written.trim().parse::<f64>().is_ok()) {
+        say(&format!(
+            "{}: --time {number} is seconds ({}), as in every flag here; for minutes, as sbatch reads it, write {number}m",
+            program(),
+            time.as_str(),
+        ));
+    }
 }
 
 impl Flags {

@@ -72,13 +72,8 @@ pub(super) fn option(text: &str) -> Result<Checked, String> {
     line(text)
 }
 
-/// A time, as sbatch takes it. A bare number is minutes to sbatch, and seconds to all other flags: it is refused.
+/// A time, as sbatch takes it. A bare number is seconds, as to all flags; to sbatch it would be minutes.
 pub(super) fn time(text: &str) -> Result<Checked, String> {
-    if text.parse::<f64>().is_ok() {
-        return Err(format!(
-            "its unit is needed: {text}m for minutes, as sbatch has it, or {text}s for seconds"
-        ));
-    }
     let seconds = seconds(text)?;
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     let clock = format!("{:02}:{:02}:{:02}", hours % 24, minutes % 60, seconds % 60);
@@ -161,10 +156,11 @@ mod tests {
             ("2-12", "2-12:00:00"),
             ("2-12:30:59", "2-12:30:59"),
             ("0.5s", "00:00:01"),
+            ("90", "00:01:30"),
         ] {
             assert_eq!(time(text).unwrap().as_str(), of_sbatch);
         }
-        for text in ["0", "90", "0s", "0:00", "1:2:3:4", "-5", "2-", "", "1:"] {
+        for text in ["0", "0s", "0:00", "1:2:3:4", "-5", "2-", "", "1:"] {
             assert!(time(text).is_err(), "{text}");
         }
         assert_eq!(grace("2m"), Ok(120));
