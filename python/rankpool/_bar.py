@@ -59,7 +59,25 @@ class Bar:
             self._show("\n")
 
     def _show(self, end: str) -> None:
-        of = "" if self._total is None else f" of {self._total} ({100 * self._done // max(1, self._total)} %)"
-        begin = "\r" if self._terminal else ""
+        passed = max(time.monotonic() - self._began, 1e-9)
+        rate = self._done / passed
+        of, left = "", ""
+        if self._total is not None:
+            of = f"/{self._total}"
+            missing = self._total - self._done
+            left = f", ETA {_span(missing / rate)}" if self._done else ", ETA unknown"
+        begin = "\r\x1b[K" if self._terminal else ""
         with contextlib.suppress(OSError, ValueError):
-            print(f"{begin}{self._label}{self._done}{of} done", end=end, file=sys.stderr, flush=True)
+            line = f"{begin}{self._label}{self._done}{of} tasks, {rate:.1f} tasks/s{left}"
+            print(line, end=end, file=sys.stderr, flush=True)
+
+
+def _span(seconds: float) -> str:
+    """A time as people say it."""
+    whole = round(seconds)
+    minutes, hours, days = whole // 60, whole // 3600, whole // 86_400
+    if days > 0:
+        return f"{days} d {hours % 24} h"
+    if hours > 0:
+        return f"{hours} h {minutes % 60} min"
+    return f"{minutes} min {whole % 60} s" if minutes > 0 else f"{whole} s"

@@ -15,7 +15,17 @@ from typing import Any
 import numpy
 import pytest
 
-from rankpool import Executor, PicklingError, UsageError, _blocks, _launched, _pickling, _program, _script
+from rankpool import (
+    Executor,
+    PicklingError,
+    UsageError,
+    _bar,
+    _blocks,
+    _launched,
+    _pickling,
+    _program,
+    _script,
+)
 
 
 def blocks(items: list[Any], size: int | None = None, slots: int = 2) -> _blocks.Blocks:
@@ -201,3 +211,17 @@ def test_progress_counts_items() -> None:
         pool.submit(abs, 1).result()
         assert [outcome.ok for outcome in pool.outcomes(float, ["1", "x"])] == [True, False]
         assert pool.progress()[:2] == (102, 1)
+
+
+def test_lines_of_progress_tell_the_rate_and_the_time_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(_bar.time, "monotonic", lambda: now)
+    bar, endless = _bar.Bar(1000, "sweep"), _bar.Bar(None, None)
+    now = 8.0
+    bar.add(40)
+    endless.add(4)
+    bar.add(1)
+    told = capsys.readouterr().err.splitlines()
+    assert told == ["sweep: 40/1000 tasks, 5.0 tasks/s, ETA 3 min 12 s", "4 tasks, 0.5 tasks/s"]
