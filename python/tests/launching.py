@@ -24,6 +24,9 @@ MPI = {
     "PRTE_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
 }
 
+# Tests that a shell runs in the background ignore ctrl-C, and so would all programs that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 class Ended(NamedTuple):
     """How a run ended; `code` is negative after a signal, and `seconds` it took."""
