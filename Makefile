@@ -67,7 +67,7 @@ features: python
 	cargo test --features parquet --test results -- parquet
 
 # Two suites run at a time, the longest first. Instructions are counted where nothing else runs.
-LONGEST := docker results kills
+LONGEST := docker scenarios results guides behaviours kills
 ALONE := counts
 SUITES := $(basename $(notdir $(wildcard tests/*.rs))) $(notdir $(patsubst %/main.rs,%,$(wildcard tests/*/main.rs)))
 SUITES := $(LONGEST) $(filter-out $(LONGEST) $(ALONE),$(SUITES))
