@@ -141,7 +141,7 @@ fn tell_of_bare_seconds(matches: &ArgMatches, time: &Checked) {
     let written = matches.get_raw("time").and_then(Iterator::last).and_then(OsStr::to_str);
     if let Some(number) = written.filter(|written| written.trim().parse::<f64>().is_ok()) {
         say(&format!(
-            "{}: --time {number} is seconds ({}), as in every flag here; for minutes, as sbatch reads it, write {number}m",
+            "{}: --time {number} is seconds ({}), as in every flag here; minutes, as sbatch reads it, are written as 90m",
             program(),
             time.as_str(),
         ));
